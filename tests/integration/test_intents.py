@@ -11,9 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from kit.votes import (
-    add_market,
-)
+from kit import rows
+from kit.votes import PROGRAM, add_market
 from kit.waiting import until
 from kit.wallets import market_id
 from zmart.decisions import schedule
@@ -169,6 +168,19 @@ async def test_open_intents_are_those_that_were_begun_and_not_ended(
     await intents.reopen(pool, intent.id)
     assert (await intents.open_intents(pool, actions))[0].state is IntentState.PLANNED
     assert (await intents.counts(pool))[IntentState.PLANNED] == 1
+
+
+async def test_an_intent_pauses_after_a_failure_and_not_for_an_index_that_is_complete_by_now(
+    pool: Pool, intent: IntentRow
+) -> None:
+    """Its process may have been stopped since, within the pause in which the decision waited for the index."""
+    actions = [Action.FINALIZE_MARKET]
+    await market_work.wait_for_index(pool, MARKET, Job.FINALIZE, "behind", 70, 700, 30)
+    assert await intents.open_intents(pool, actions) == []
+    await rows.index_through(pool, PROGRAM, 70, 700)
+    assert [i.id for i in await intents.open_intents(pool, actions)] == [intent.id]
+    await market_work.failed(pool, MARKET, Job.FINALIZE, "an error")
+    assert await intents.open_intents(pool, actions) == []
 
 
 async def test_a_landed_intent_that_is_taken_up_again_is_judged_by_its_signature_first(

@@ -15,6 +15,7 @@ import msgspec
 
 from zmart.errors import NotFound, StoreError
 from zmart.market.types import MarketId, Signature, Slot
+from zmart.store.market_work import MAY_GO_ON
 from zmart.store.pool import Connection, Pool, Record
 
 _COLUMNS = """id, market_id, action, round, arguments, state, attempts, signature, raw_transaction,
@@ -29,7 +30,7 @@ _OPEN = f"""
 SELECT {_COLUMNS} FROM intents i
 WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain') AND action = ANY($1)
   AND updated_at <= now() - make_interval(secs => $2)
-  AND NOT EXISTS (SELECT FROM market_work w WHERE w.market_id = i.market_id AND w.next_attempt_at > now())
+  AND NOT EXISTS (SELECT FROM market_work w WHERE w.market_id = i.market_id AND NOT {MAY_GO_ON})
 ORDER BY created_at, id LIMIT $3
 """
 _RECENT = f"""

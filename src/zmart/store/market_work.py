@@ -28,11 +28,11 @@ WAITS_FOR_A_PERSON = (AWAITING_ADMIN, NEEDS_A_PERSON, TOO_FEW_VOTES, WAITS_FOR_R
 WAITS_FOR_INDEX = "waiting: index"
 TICK_CHANNEL = "zmart_tick"
 
-# A pause ends early when the index has reached what the job waits for.
-_MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now()
+MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now()
        OR (w.status = '{WAITS_FOR_INDEX}'
            AND EXISTS (SELECT FROM index_progress p WHERE p.gap_free_through_slot >= w.needs_slot
                        AND p.gap_free_through_time >= w.needs_time)))"""
+"""Whether the job `w` does not pause; a pause ends early when the index has reached what the job waits for."""
 # Markets to consider: enough votes for, too old, or counted before (then something may remain to be done).
 _PROPOSALS = f"""
 SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS created_at,
@@ -42,7 +42,7 @@ LEFT JOIN market_work w ON w.market_id = m.market_id AND w.job = 'proposal'
 LEFT JOIN vote_counts c ON c.market_id = m.market_id AND c.kind = 'proposal'
 LEFT JOIN vote_rules r ON r.market_id = m.market_id AND r.kind = 'proposal'
 WHERE m.state = 'PROPOSED' AND w.status IS DISTINCT FROM 'rejected'
-  AND {_MAY_GO_ON}
+  AND {MAY_GO_ON}
   AND (m.created_at <= to_timestamp($1)
        OR (c.votes_for + c.votes_against >= coalesce(r.min_votes, $2)
            AND c.votes_for * 10000 / greatest(c.votes_for + c.votes_against, 1) >= $3)
@@ -60,7 +60,7 @@ LEFT JOIN market_work w
        ON w.market_id = m.market_id AND w.job = CASE m.state WHEN 'DISPUTED' THEN 'dispute' ELSE 'finalize' END
 WHERE ((m.state = 'RESOLVING' AND m.resolution_proposed_at <= to_timestamp($1))
        OR (m.state = 'DISPUTED' AND m.dispute_initiated_at <= to_timestamp($2)))
-  AND {_MAY_GO_ON}
+  AND {MAY_GO_ON}
 ORDER BY since, m.market_id LIMIT $3
 """
 _STUCK = f"""
