@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 import httpx
 
-from kit.runbook import rows, section
+from kit.runbook import rows, section, server_of
 from kit.waiting import until
 from zmart.local.stack import supervisor_of
 from zmart.services.contract import SERVICES
@@ -84,6 +84,11 @@ class Operator:
                 within_s=OVER_WITHIN_S,
                 every_s=0.2,
             )
+
+    def reads_row(self, unavailable: str, *words: str) -> None:
+        """Read what the runbook says of this unavailable server; it says these words."""
+        row = next(row for row in rows("Unavailable servers") if server_of(row) == unavailable)
+        assert [each for each in words if each not in " | ".join(row)] == []
 
     @asynccontextmanager
     async def without(self, process: str) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import asyncpg
+from solders.transaction import VersionedTransaction
 
 from kit.operator import Operator
 from kit.operator_markets import with_settings
@@ -61,10 +62,20 @@ def other_idl(folder: Path, kind: str, name: str) -> str:
 
 async def voted(world: DemoWorld, market: MarketPlay, user: DemoUser) -> str:
     """The signature of a vote for the proposal that landed on chain just now; the index may not have it yet."""
+    return (await user.relay(await _vote_of(world, market, user))).signature
+
+
+async def voted_elsewhere(world: DemoWorld, market: MarketPlay, user: DemoUser) -> str:
+    """As `voted`, sent to the RPC by the wallet itself: no service of ours is needed, and none knows of it."""
+    signature = await world.rpc.send_raw_transaction(bytes(await _vote_of(world, market, user)))
+    await until(lambda: world.rpc.get_transaction_json(signature))
+    return signature
+
+
+async def _vote_of(world: DemoWorld, market: MarketPlay, user: DemoUser) -> VersionedTransaction:
     vote = world.program.instructions.submit_proposal_vote(Wallet(user.wallet), MarketId(market.id), True)
     blockhash = (await world.rpc.get_latest_blockhash()).blockhash
-    message = compose.compile(user.key.pubkey(), [vote], blockhash)
-    return (await user.relay(compose.sign(message, [user.key]))).signature
+    return compose.sign(compose.compile(user.key.pubkey(), [vote], blockhash), [user.key])
 
 
 async def is_indexed(operator: Operator, market: MarketPlay, user: DemoUser) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -110,8 +111,9 @@ async def zmart(operator: Operator, *arguments: str, ends_with: int = 0, **setti
 @asynccontextmanager
 async def with_settings(
     operator: Operator, service: str, *options: str, **changes: str
-) -> AsyncIterator[None]:
-    """Within the block the service runs with other settings, on its port, in place of the stack's own process."""
+) -> AsyncIterator[Process]:
+    """Within the block the service runs with other settings, on its port, in place of the stack's own process; gives
+    its process."""
     record = read_record(operator.settings.zmart_home)
     assert record is not None
     env = commands.environment(**{**record.environment, **{k.upper(): v for k, v in changes.items()}})
@@ -121,7 +123,7 @@ async def with_settings(
             process = await commands.start("run", service, *options, env=env, stdout=out, stderr=out)
         try:
             await until(lambda: _answers(operator, service), bool, f"{service} with other settings", _STOP_S)
-            yield
+            yield process
         finally:
             process.terminate()
             await asyncio.wait_for(process.wait(), _STOP_S)

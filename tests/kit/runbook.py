@@ -17,13 +17,23 @@ _OF_A_TARGET = {"job", "instance", "le"}
 
 
 def section(title: str) -> str:
-    return OPERATIONS.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    """A section with what is below it, or a part of one."""
+    text = OPERATIONS.read_text()
+    head = re.search(rf"^(##+) {re.escape(title)}$", text, re.MULTILINE)
+    if head is None:
+        return ""
+    return re.split(rf"^#{{2,{len(head[1])}}} ", text[head.end() :], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def rows(title: str) -> list[list[str]]:
     """The cells of each row of that section's first table, without its head."""
     lines = section(title).partition("\n|---")[2].partition("\n\n")[0].splitlines()[1:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def server_of(row: list[str]) -> str:
+    """What is unavailable in a row of the table of unavailable servers, without what is in brackets behind it."""
+    return row[0].partition(" (")[0]
 
 
 @cache

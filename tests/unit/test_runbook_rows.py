@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import runbook
+from kit import operator_outages, runbook
 
 _FAULTS = Path(__file__).parents[1] / "faults"
 
@@ -45,3 +45,22 @@ def test_each_reason_of_ready_has_a_drill(number: int) -> None:
     reasons = [row[1] for row in runbook.rows("Why /ready is 503")]
     own = [words for words in _said_in_drills("sees_unready", 1) if words in reasons[number]]
     assert [words for words in own if sum(words in reason for reason in reasons) == 1], reasons[number]
+
+
+@pytest.mark.parametrize("server", [runbook.server_of(row) for row in runbook.rows("Unavailable servers")])
+def test_each_unavailable_server_has_a_drill(server: str) -> None:
+    """A drill reads this row, and no other has its name."""
+    assert server in _said_in_drills("reads_row", 0)
+    assert [runbook.server_of(row) for row in runbook.rows("Unavailable servers")].count(server) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "bound_s"),
+    [
+        ("with `Retry-After` for who asks, within", operator_outages.REFUSED_WITHIN_S),
+        ("and within", operator_outages.REFUSED_ON_CHAIN_WITHIN_S),
+        ("every service is ready within", operator_outages.READY_WITHIN_S),
+    ],
+)
+def test_the_drills_hold_the_bounds_of_the_page(words: str, bound_s: float) -> None:
+    assert f"{words} {bound_s:g} s" in runbook.section("Unavailable servers")
