@@ -58,7 +58,7 @@ def state_of_a_channel(patch: pytest.MonkeyPatch) -> Failing:
     read, fail = failing_read()
     patch.setattr(state, "_load", read)
     states = ChannelStates(None)  # type: ignore[arg-type]  # its one use is replaced
-    return lambda: states.state(Channel(ChannelKind.MARKETS)), fail
+    return lambda: states.state(Channel(ChannelKind.MARKETS), "epoch"), fail
 
 
 def change_of_a_pin(_: pytest.MonkeyPatch) -> Failing:
