@@ -11,6 +11,7 @@ from secrets import token_hex
 
 import psutil
 import pytest
+from solders.compute_budget import set_compute_unit_price
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
@@ -120,6 +121,25 @@ async def test_a_list_has_the_memos_also_after_a_restart(chain: ChainServer, rpc
 
 def transfer_to_itself(payer: Keypair) -> Instruction:
     return transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=payer.pubkey(), lamports=1))
+
+
+async def test_recent_fees_are_those_of_transactions_with_an_account(rpc: Rpc) -> None:
+    payer, other = Keypair(), Keypair()
+    address = str(payer.pubkey())
+    await fund(rpc, Wallet(address), Lamports(SOL))
+    await send(rpc, [set_compute_unit_price(7_000), compose.memo("dear")], [payer])
+    await send(rpc, [compose.memo("cheap")], [payer])
+
+    async def fees(*params: object) -> list[int]:
+        lines = await rpc.call("getRecentPrioritizationFees", list(params))
+        return [line["prioritizationFee"] for line in lines]  # type: ignore[attr-defined]
+
+    assert await fees([address]) == [7_000]
+    assert await fees() == await fees([]) == [7_000]
+    assert await fees([str(other.pubkey())]) == []
+    with pytest.raises(ChainError):
+        await fees(["no address"])
+    await until(lambda: fees([address]), lambda recent: recent == [])
 
 
 async def test_a_list_that_would_lack_a_transaction_is_refused(chain: ChainServer, rpc: Rpc) -> None:

@@ -7,6 +7,7 @@ const { refusal } = require('./refusal.js');
 const { encoded, forAnyVersion, readable } = require('./rendering.js');
 
 const MOST_SIGNATURES = 1000;
+const RECENT_SLOTS = 150;
 const FINAL_AFTER_SLOTS = 31; // as for Surfpool's own commitments
 const [MOST_ADDRESS_CHARACTERS, ADDRESS_BYTES] = [44, 32];
 const FRESH_TRIES = 80;
@@ -76,6 +77,17 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     return { slot, err, blockTime, memo, confirmationStatus };
   }
 
+  /** From the journal, for the same reason. */
+  async function getRecentPrioritizationFees(call, params) {
+    const [addresses = []] = params;
+    if (!Array.isArray(addresses) || !addresses.every(isAddress)) return call(...params); // it says what is wrong
+    await recorder.complete();
+    journal.prices = journal.prices.filter(({ slot }) => slot > recorder.clock.slot - RECENT_SLOTS);
+    return journal.prices
+      .filter((one) => !addresses.length || addresses.some((address) => one.addresses.includes(address)))
+      .map(({ slot, price }) => ({ slot, prioritizationFee: price }));
+  }
+
   async function requestAirdrop(call, params) {
     const signature = await call(...params);
     recorder.executed(signature); // Surfpool reports no event of it
@@ -143,7 +155,8 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
   }
 
   return {
-    getTransaction, getSignatureStatuses, getSignaturesForAddress, requestAirdrop, getBlock, getLatestBlockhash,
+    getTransaction, getSignatureStatuses, getSignaturesForAddress, getRecentPrioritizationFees,
+    requestAirdrop, getBlock, getLatestBlockhash,
     getBlockHeight: async (call, params) => (await call(...params)) + heightOffset,
     getEpochInfo: async (call, params) => higher(await call(...params)),
     getGenesisHash: async () => journal.clock.genesis,

@@ -11,6 +11,7 @@ const { JournalFile } = require('./journal_file.js');
 const COMPACT_ABOVE_BYTES = 16 * 1024 * 1024;
 const CHANGES_BYTES = 4 * 1024 * 1024;
 const AT_ONCE = 200; // some 5 ms
+const MOST_PRICES = 5000;
 const META = Buffer.from(',"meta":');
 const [TRANSACTION, WHOLE] = Buffer.from('TS');
 // JSON.stringify writes this nowhere but after the kind: inside of strings quotes are escaped.
@@ -27,6 +28,7 @@ class Journal {
     this.bySlot = new Map(); // slot -> signatures in block order
     this.past = new Set(); // signatures that the running chain itself does not have
     this.pastBlockhashes = new Set();
+    this.prices = []; // {slot, price, addresses} of recent transactions that name a price, oldest first
     this.bytes = { transactions: 0, state: 0, changes: 0 }; // state: the last S line, changes: C lines below it
     this.lines = new JournalFile(this.file);
     this.damaged = 0;
@@ -137,6 +139,9 @@ class Journal {
     this.lines.append(text);
     this.bytes.changes += this.lines.end - offset;
     for (const entry of entries) this.index(...entry);
+    this.prices.push(...transactions.filter(({ price }) => (price ?? null) !== null)
+      .map(({ slot, price, addresses }) => ({ slot, price, addresses })));
+    if (this.prices.length > 2 * MOST_PRICES) this.prices = this.prices.slice(-MOST_PRICES);
     this.apply({ accounts, clock });
     if (this.bytes.changes > CHANGES_BYTES + 2 * this.bytes.state) this.writeState();
   }

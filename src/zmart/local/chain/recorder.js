@@ -4,7 +4,7 @@
 const { setTimeout } = require('timers/promises');
 const { chainTime } = require('./clock.js');
 const { refusal } = require('./refusal.js');
-const { ANY_VERSION, memoOf } = require('./rendering.js');
+const { ANY_VERSION, memoOf, priceOf } = require('./rendering.js');
 
 const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken, and then answers nothing
 const BUSY_MS = 1000; // so long after a transaction events are taken that often; else at each flush
@@ -188,7 +188,7 @@ class Recorder {
     const { writable = [], readonly = [] } = json.meta.loadedAddresses ?? {};
     return {
       signature, slot: json.slot, height: this.clock.height, blockTime, err: json.meta.err,
-      blockhash: message.recentBlockhash, memo: memoOf(message),
+      blockhash: message.recentBlockhash, memo: memoOf(message), price: priceOf(message),
       addresses: [...message.accountKeys, ...writable, ...readonly],
       meta: json.meta, version: json.version, json: json.transaction, base64: bytes.transaction[0],
     };

@@ -4,6 +4,7 @@ const { fromBase58 } = require('./base58.js');
 const { refusal } = require('./refusal.js');
 
 const ANY_VERSION = 255;
+const [COMPUTE_BUDGET, SET_UNIT_PRICE] = ['ComputeBudget111111111111111111111111111111', 3];
 const MEMO_PROGRAMS = ['MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr', 'Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo'];
 
 /** The options for Surfpool: every version, since `readable` checks it afterwards, with a validator's error. */
@@ -30,6 +31,16 @@ function encoded(record, options) {
   throw refusal(-32602, `what happened before the chain's last restart is kept as json and base64, not as ${encoding}`);
 }
 
+/** The price of a compute unit that a message (in json) names, in micro-lamports; null for none. */
+function priceOf({ accountKeys, instructions }) {
+  for (const { programIdIndex, data } of instructions) {
+    if (accountKeys[programIdIndex] !== COMPUTE_BUDGET) continue;
+    const bytes = fromBase58(data);
+    if (bytes[0] === SET_UNIT_PRICE && bytes.length === 9) return Number(bytes.readBigUInt64LE(1));
+  }
+  return null;
+}
+
 /** The memos of a message (in json), as a validator lists them: `[bytes] text; ...`; null for none. */
 function memoOf({ accountKeys, instructions }) {
   const memos = instructions
@@ -43,4 +54,4 @@ function text(bytes) {
   try { return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes); } catch { return null; }
 }
 
-module.exports = { ANY_VERSION, encoded, forAnyVersion, memoOf, readable };
+module.exports = { ANY_VERSION, encoded, forAnyVersion, memoOf, priceOf, readable };
