@@ -15,7 +15,7 @@ from zmart.settings import Settings
 
 LEAST_UPTIME = 0.999
 MOST_GROWTH_MIB = 15.0
-MOST_CHAIN_KIB = 24
+MOST_CHAIN_KIB = 12
 """For each transaction between the two quarters: Surfpool keeps them, and has no setting that bounds them."""
 MOST_MORE_HANDLES = 5
 MOST_MORE_LOG = 1.25

@@ -62,7 +62,7 @@ async function main() {
   console.log(`the chain answers on ${rpcPort} (RPC) and ${wsPort} (WebSocket); ${isNew ? 'it is new' : memory}`);
 }
 
-/** Surfpool keeps every transaction in memory, some 20 KB, and has no setting that bounds them. The journal has them, too. */
+/** Surfpool keeps every transaction in memory, some 9 KB, and has no setting that bounds them. The journal has them, too. */
 function restartOnceGrown(server, recorder, mib) {
   const before = process.memoryUsage.rss();
   const watching = setInterval(() => {
