@@ -20,7 +20,8 @@ def day_of(chain_mib: list[float], indexer_mib: list[float]) -> Day:
             {"chain": chain, "indexer": indexer},
             {"chain": 9, "indexer": 9},
             100 * at_s,
-            {"chain_transactions": at_s * TRANSACTIONS_MIB * 1024 // MOST_CHAIN_KIB // (TICKS // 2)},
+            {"chain_transactions": at_s * TRANSACTIONS_MIB * 1024 // MOST_CHAIN_KIB // (TICKS // 2)}
+            | ({"a_later_partition": 1} if at_s > TICKS - 9 else {}),
             {},
         )
         for at_s, (chain, indexer) in enumerate(zip(chain_mib, indexer_mib, strict=True))

@@ -94,7 +94,8 @@ def flat(day: Day, chain_may_grow_mib: int) -> list[Verdict]:
     early, late = day.figures[quarter : 2 * quarter], day.figures[-quarter:]
     memory = _growth(early, late, lambda figures: figures.memory_mib)
     chain_grown_mib = memory.pop("chain")
-    transactions = _growth(early, late, lambda figures: figures.rows)["chain_transactions"]
+    counts = [median(each.rows["chain_transactions"] for each in part) for part in (early, late)]
+    transactions = counts[1] - counts[0]
     chain_mib = [figures.memory_mib["chain"] for figures in day.figures if "chain" in figures.memory_mib]
     handles = _growth(early, late, lambda figures: figures.handles)
     handles.pop("postgres", None)  # each session keeps files of tables open, up to max_files_per_process
