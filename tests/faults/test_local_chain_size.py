@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
 import psutil
@@ -52,26 +53,26 @@ def test_10_000_accounts_and_100_000_transactions_are_restored_in_seconds(chain:
     assert memory[-1] - memory[0] < 20
 
 
+async def grown_mib(chain: LocalChain, work: Callable[[LocalChain], Awaitable[None]]) -> float:
+    """By how much the chain grows when work is done that was done before."""
+    await work(chain)
+    before = memory_mib(chain.server)
+    await work(chain)
+    grown = memory_mib(chain.server) - before
+    print(f"grown by {grown:.1f} MiB from {before:.0f} MiB")
+    return grown
+
+
 async def test_600_transactions_of_the_program_leave_little_in_memory(local_chain: LocalChain) -> None:
     """P21: copies of the program that Surfpool drops go back to the kernel. They left 65 MiB, now some 20. What the
     first transactions leave is the interpreter's: they come before."""
-    await _pause_600_times(local_chain)
-    before = memory_mib(local_chain.server)
-    await _pause_600_times(local_chain)
-    grown = memory_mib(local_chain.server) - before
-    print(f"grown by {grown:.0f} MiB from {before:.0f} MiB")
-    assert grown < 30
+    assert await grown_mib(local_chain, _pause_600_times) < 30
 
 
 async def test_20_000_calls_leave_nothing_in_memory(local_chain: LocalChain) -> None:
     """P21: a chain that is only asked does not grow. Memory that one thread takes and another drops was kept by the
     latter, for good: 20,000 calls left 10 MiB. The first calls start Surfpool's threads: they come before."""
-    await _ask_20_000_times(local_chain)
-    before = memory_mib(local_chain.server)
-    await _ask_20_000_times(local_chain)
-    grown = memory_mib(local_chain.server) - before
-    print(f"grown by {grown:.1f} MiB from {before:.0f} MiB")
-    assert grown < 4
+    assert await grown_mib(local_chain, _ask_20_000_times) < 4
 
 
 async def _ask_20_000_times(chain: LocalChain) -> None:

@@ -96,7 +96,7 @@ async def test_pages_begin_and_end_as_on_a_validator_and_nonsense_is_an_error(rp
         assert [line["signature"] for line in lines] == expected, options  # type: ignore[attr-defined, index]
     for params in (
         ["no address"], ["1" * 200], [7], [address, {"limit": "two"}], [address, {"limit": -1}],
-        [address, {"before": 7}], [],
+        [address, {"before": 7}], [address, "soon"], [],
     ):  # fmt: skip
         with pytest.raises(ChainError):
             await rpc.call("getSignaturesForAddress", params)

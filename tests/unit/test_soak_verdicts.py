@@ -39,13 +39,14 @@ def growing(by_mib: float) -> list[float]:
     [
         (0, 0, True, True, True),
         (TRANSACTIONS_MIB, MOST_GROWTH_MIB - 1, True, True, True),
-        (TRANSACTIONS_MIB + MOST_GROWTH_MIB - 1, 0, True, True, True),
-        (TRANSACTIONS_MIB + MOST_GROWTH_MIB + 1, 0, True, False, True),
+        (MOST_GROWTH_MIB + 1, 0, False, True, True),
+        (TRANSACTIONS_MIB + MOST_GROWTH_MIB - 1, 0, False, True, True),
+        (TRANSACTIONS_MIB + MOST_GROWTH_MIB + 1, 0, False, False, True),
         (0, MOST_GROWTH_MIB + 1, False, True, True),
-        (BOUND_MIB, 0, True, False, False),
+        (BOUND_MIB, 0, False, False, False),
     ],
 )
-def test_the_local_chain_may_grow_with_its_transactions_and_no_other_process_may(
+def test_the_local_chain_is_judged_as_every_process_by_its_transactions_and_by_its_bound(
     chain_by_mib: float, indexer_by_mib: float, is_flat: bool, is_only_transactions: bool, is_bounded: bool
 ) -> None:
     verdicts = flat(day_of(growing(chain_by_mib), growing(indexer_by_mib)), BOUND_MIB)[:3]

@@ -86,14 +86,14 @@ def _feed(day: Day) -> Verdict:
 
 
 def flat(day: Day, chain_may_grow_mib: int) -> list[Verdict]:
-    """Compare the last quarter of the day with the second one: the first is the start. The local chain may grow with
-    its transactions, and by LOCAL_CHAIN_GROWTH_MIB in all: then it restarts."""
+    """Compare the last quarter of the day with the second one: the first is the start. The local chain is judged as
+    every process, by its transactions, and by LOCAL_CHAIN_GROWTH_MIB: when it has grown by so much it restarts."""
     quarter = len(day.figures) // 4
     if quarter < LEAST_QUARTER_TICKS:
         return []
     early, late = day.figures[quarter : 2 * quarter], day.figures[-quarter:]
     memory = _growth(early, late, lambda figures: figures.memory_mib)
-    chain_grown_mib = memory.pop("chain")
+    chain_grown_mib = memory["chain"]
     counts = [median(each.rows["chain_transactions"] for each in part) for part in (early, late)]
     transactions = counts[1] - counts[0]
     chain_mib = [figures.memory_mib["chain"] for figures in day.figures if "chain" in figures.memory_mib]

@@ -1,5 +1,6 @@
 'use strict';
-// Answer from the journal what Surfpool loses in a restart, so that a restarted chain continues as one chain.
+// Answer from the journal what Surfpool loses in a restart, so that a restarted chain continues as one chain, and what
+// it copies all of its transactions for.
 const { setTimeout } = require('timers/promises');
 const { fromBase58 } = require('./base58.js');
 const { epochInfo, jumper, slotsUntil, travel } = require('./clock.js');
@@ -59,7 +60,7 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
    * lists what is executed; minContextSlot is met, since the one node that there is has reached every slot. */
   async function getSignaturesForAddress(call, params) {
     const [address, options] = params;
-    if (!isAddress(address) || !areListOptions(options ?? {})) return call(...params); // it says what is wrong
+    if (!isAddress(address) || !areListOptions(options)) return call(...params); // it says what is wrong
     await recorder.complete();
     const { limit, before, until } = options ?? {};
     const signatures = journal.byAddress.get(address) ?? [];
@@ -170,8 +171,9 @@ function isAddress(text) {
   return typeof text === 'string' && text.length <= MOST_ADDRESS_CHARACTERS && fromBase58(text)?.length === ADDRESS_BYTES;
 }
 
-function areListOptions({ limit, before, until, minContextSlot }) {
-  return isCount(limit, 1, MOST_SIGNATURES) && isCount(minContextSlot, 0, Number.MAX_SAFE_INTEGER)
+function areListOptions(options) {
+  const { limit, before, until, minContextSlot } = options ?? {};
+  return typeof (options ?? {}) === 'object' && isCount(limit, 1, MOST_SIGNATURES) && isCount(minContextSlot, 0, Number.MAX_SAFE_INTEGER)
     && [before, until].every((signature) => typeof (signature ?? '') === 'string');
 }
 
