@@ -56,7 +56,7 @@ SELECT s, 0, repeat('ab', 32), repeat('W', 44), 'buy', 'yes', 1250000000, 712345
 def stores(folder: Path) -> Iterator[Stores]:
     """A PostgreSQL with logical replication, and a Valkey."""
     with servers(folder, "wal_level = logical") as (postgres, valkey):
-        for name in ("zmart_feed", "notify", "replication"):
+        for name in ("zmart_feed", "notify", "replication", "bare"):
             postgres.create_database(name)
         yield Stores(postgres.url("{}"), valkey.url())
 

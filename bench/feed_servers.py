@@ -1,4 +1,5 @@
-"""The servers of the live feed that are compared, each as one process: ours, and Node's `ws` fed in two other ways."""
+"""The servers of the live feed that are compared, each as one process: ours, Node's `ws` fed in two other ways, and
+bare sends."""
 
 from __future__ import annotations
 
@@ -21,10 +22,11 @@ from subjects import Stores
 
 from zmart.local.processes import free_port, wait_until
 
-OURS, NOTIFY, REPLICATION = "zmart", "ws, LISTEN/NOTIFY", "ws, replication"
+OURS, NOTIFY, REPLICATION, BARE = "zmart", "ws, LISTEN/NOTIFY", "ws, replication", "bare sends"
 NAMES = (OURS, NOTIFY, REPLICATION)
+"""The servers that clients could use. BARE is none: it says what the kernel alone costs."""
 _FOLDERS = {NOTIFY: "ws_notify", REPLICATION: "ws_replication"}
-_DATABASES = {OURS: "zmart_feed", NOTIFY: "notify", REPLICATION: "replication"}
+_DATABASES = {OURS: "zmart_feed", NOTIFY: "notify", REPLICATION: "replication", BARE: "bare"}
 _START_S = 30
 
 
@@ -81,7 +83,12 @@ class FeedServers:
     async def prepare(self) -> None:
         """Make the tables of each, once."""
         checkout.find(None).migrate(self.database_url(OURS))
-        for name, sql in ((NOTIFY, feed_database.NOTIFYING), (REPLICATION, feed_database.REPLICATED)):
+        tables = {
+            NOTIFY: feed_database.NOTIFYING,
+            REPLICATION: feed_database.REPLICATED,
+            BARE: feed_database.NOTIFYING,
+        }
+        for name, sql in tables.items():
             connection = await asyncpg.connect(self.database_url(name))
             await connection.execute(sql)
             await connection.close()
@@ -94,7 +101,7 @@ class FeedServers:
         if name == REPLICATION:
             await connection.execute(feed_database.CREATE_SLOT)
         port, log = free_port(), self._folder / "server.log"
-        start = self._ours(port, log) if name == OURS else self._peer(name, port, log)
+        start = self._starting(name, port, log)
         path = "/?channels=trades" if name == OURS else "/"
         server = FeedServer(name, port, path, feed_database.TradeWriter(connection), start, start(), log)
         try:
@@ -103,6 +110,11 @@ class FeedServers:
         finally:
             server.kill()
             await connection.close()
+
+    def _starting(self, name: str, port: int, log: Path) -> Callable[[], subprocess.Popen[bytes]]:
+        if name == OURS:
+            return self._ours(port, log)
+        return self._bare(port, log) if name == BARE else self._peer(name, port, log)
 
     def _ours(self, port: int, log: Path) -> Callable[[], subprocess.Popen[bytes]]:
         ours = checkout.find(None)
@@ -116,6 +128,10 @@ class FeedServers:
         }
         return lambda: _child(ours.command("run", "websocket"), {**ours.environment, **settings}, log)
 
+    def _bare(self, port: int, log: Path) -> Callable[[], subprocess.Popen[bytes]]:
+        command = bench_process("bare_feed.py", port, self.database_url(BARE))
+        return lambda: _child(command, os.environ, log)
+
     def _peer(self, name: str, port: int, log: Path) -> Callable[[], subprocess.Popen[bytes]]:
         environment = {**os.environ, "PORT": str(port), "DATABASE_URL": self.database_url(name)}
         return lambda: peers.start(_FOLDERS[name], environment, log)
@@ -127,8 +143,8 @@ def install_peers() -> None:
         peers.installed(folder)
 
 
-def reader_process(script: str, *arguments: object) -> list[str]:
-    """The command of a program of clients."""
+def bench_process(script: str, *arguments: object) -> list[str]:
+    """The command of a program of the benchmark that runs beside it."""
     command = (machine.fast_python(), Path(__file__).with_name(script), *arguments)
     return [str(part) for part in command]
 

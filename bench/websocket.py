@@ -18,7 +18,7 @@ from pathlib import Path
 import feed_database
 import websocket_report
 from comparison import turns
-from feed_servers import NAMES, FeedServer, FeedServers, install_peers, reader_process
+from feed_servers import BARE, NAMES, FeedServer, FeedServers, bench_process, install_peers
 from report import Progress, run
 from websocket_report import FeedLoad, FeedReport, IdleMemory, SlowReaders, Storm
 
@@ -59,9 +59,10 @@ class FeedBenchmark:
             self._report.storms.append(await self._storm(name))
 
     async def _compare(self, clients: int, changes_per_s: int) -> None:
-        loads: dict[str, list[FeedLoad]] = {name: [] for name in NAMES}
+        names = (*NAMES, BARE)
+        loads: dict[str, list[FeedLoad]] = {name: [] for name in names}
         for number in range(self._rounds):
-            for name in turns(NAMES, number):
+            for name in turns(names, number):
                 self._progress(f"{clients:,} clients, {changes_per_s} changes/s, round {number + 1}: {name}")
                 loads[name].append(await self._load(name, clients, changes_per_s))
         self._report.add(clients, changes_per_s, loads)
@@ -84,7 +85,7 @@ class FeedBenchmark:
         self, server: FeedServer, clients: int, changes_per_s: int, slow: int
     ) -> tuple[dict[str, float], float]:
         """What the clients got, and the server's processor time meanwhile."""
-        command = reader_process("readers.py", server.port, server.path, clients, self._seconds, slow)
+        command = bench_process("readers.py", server.port, server.path, clients, self._seconds, slow)
         readers = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         assert readers.stdout is not None
         if await readers.stdout.readline() != b"connected\n":
@@ -144,7 +145,7 @@ async def _writing(server: FeedServer, changes_per_s: int) -> AsyncIterator[None
 @asynccontextmanager
 async def _crowd(server: FeedServer, clients: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """Clients that are connected, and wait."""
-    command = reader_process("storm.py", server.port, server.path, clients)
+    command = bench_process("storm.py", server.port, server.path, clients)
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     assert process.stdout is not None

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field
 from statistics import median
 
 from comparison import Goal
-from feed_servers import OURS
+from feed_servers import BARE, OURS
 from report import BenchmarkReport
 from rich import box
 from rich.console import Console
@@ -115,7 +115,7 @@ class FeedReport(BenchmarkReport):
 def rows(clients: int, changes_per_s: int, loads: Mapping[str, Sequence[FeedLoad]]) -> list[FeedRow]:
     """A row for each server in the order of `loads`; ours carries the goals."""
     middles = {name: _middle(each) for name, each in loads.items()}
-    peers = [load for name, load in middles.items() if name != OURS]
+    peers = [load for name, load in middles.items() if name not in {OURS, BARE}]
     best = max(load.per_cpu_second for load in peers)
     return [
         FeedRow(

@@ -27,7 +27,7 @@ import request_plan
 import subjects
 import websocket_report
 import wrk
-from feed_servers import reader_process
+from feed_servers import bench_process
 from gateway import PLANNED_PER_SECOND, paths_of
 from report import BenchmarkReport, Progress, run
 from rich.console import Console
@@ -148,7 +148,7 @@ async def _messages(
         "WS_MAX_CONNECTIONS": "20000",
     }
     with workers("websocket", processes, settings, folder) as served:
-        command = reader_process("readers.py", served.port, "/?channels=trades", clients, seconds, 0)
+        command = bench_process("readers.py", served.port, "/?channels=trades", clients, seconds, 0)
         readers = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         assert readers.stdout is not None
         assert await readers.stdout.readline() == b"connected\n"
