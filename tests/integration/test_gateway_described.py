@@ -139,3 +139,27 @@ async def test_who_asks_too_often_is_told_by_every_operation_that_describes_it(
             answers = [await here.http.request(operation.method, path, json={}) for _ in range(3)]
             limited = 429 in {answer.status_code for answer in answers}
             assert limited is (429 in operation.statuses), operation.name
+
+
+async def test_a_path_that_may_name_another_call_says_so(here: Site) -> None:
+    """`GET /api/votes/proposal` is the path of a POST: 405, where the description knew only a market's key."""
+    undocumented = []
+    for operation in operations():
+        for other in operations():
+            if names_another_call(operation.path, other.path):
+                answer = await here.http.request(operation.method, other.path)
+                if answer.status_code not in operation.statuses:
+                    undocumented.append((operation.name, other.path, answer.status_code))
+    assert not undocumented
+    (votes,) = (each for each in operations() if each.name == "GetVotes")
+    assert 405 in votes.statuses
+
+
+def names_another_call(path: str, other: str) -> bool:
+    parts, others = path.split("/"), other.split("/")
+    return (
+        "{" in path
+        and "{" not in other
+        and len(parts) == len(others)
+        and all(one == two or one.startswith("{") for one, two in zip(parts, others, strict=True))
+    )

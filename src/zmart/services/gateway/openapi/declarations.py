@@ -19,6 +19,7 @@ MEANINGS = {
     401: "No proof of the caller's identity, or one that does not hold.",
     403: "The caller is known and may not do this.",
     404: "What the path or the body names does not exist.",
+    405: "The path is that of another call, which has another method.",
     408: "The body did not arrive in time.",
     409: "The present state does not allow it; for a trade, the program's refusal in words.",
     413: "The body is larger than `MAX_BODY_BYTES`.",

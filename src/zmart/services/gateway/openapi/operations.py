@@ -60,6 +60,31 @@ def complete(operation: Schema, method: str, path: str, handler: HTTPRouteHandle
     return kinds
 
 
+def declare_other_calls(paths: Schema) -> None:
+    """Add 405 to the operations with a parameter in their path that may be the name of another call, such as
+    `proposal` for a market in `GET /api/votes/{key}`: the router prefers that call, which may lack the method."""
+    for path, item in paths.items():
+        for method, operation in item.items():
+            if any(method not in other for literal, other in paths.items() if _is_one_of(literal, path)):
+                operation["responses"]["405"] = _refusal(405)
+                operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _is_one_of(literal: str, path: str) -> bool:
+    """Whether a path without some of another's parameters is also one of the other's paths."""
+    pairs = list(zip(literal.split("/"), path.split("/"), strict=False))
+    is_as_long = literal.count("/") == path.count("/")
+    return (
+        literal != path
+        and is_as_long
+        and all(one == other or (other.startswith("{") and not one.startswith("{")) for one, other in pairs)
+    )
+
+
+def _refusal(status: int) -> Schema:
+    return {"description": MEANINGS[status], "content": {"application/json": {"schema": _PROBLEM}}}
+
+
 def _sentence(operation_id: str) -> str:
     """Make "List markets" of ListMarkets."""
     sentence = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation_id)
@@ -91,8 +116,7 @@ def _add_refusals(operation: Schema, method: str, handler: HTTPRouteHandler) -> 
         statuses.append(429)
     for status in statuses:
         if status not in (handler.responses or {}):
-            content = {"application/json": {"schema": _PROBLEM}}
-            responses[str(status)] = {"description": MEANINGS[status], "content": content}
+            responses[str(status)] = _refusal(status)
         if status in (429, 503):
             responses[str(status)]["headers"] = _RETRY
     if CHAIN in handler.opt:

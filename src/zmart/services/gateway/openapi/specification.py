@@ -62,6 +62,7 @@ def document(app: Litestar) -> Schema:
             for method in map(str.lower, handler.http_methods):
                 if (operation := schema["paths"].get(route.path_format, {}).get(method)) is not None:
                     kinds += operations.complete(operation, method, route.path_format, handler)
+    operations.declare_other_calls(schema["paths"])
     for enum in schema["components"]["schemas"].values():
         enum.pop("default", None)  # of the parameter that the framework met first
     schema["components"]["schemas"] |= shapes.components(kinds)
