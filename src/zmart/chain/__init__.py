@@ -1,1 +1,1 @@
-"""Talk to Solana: addresses, codecs, logs to events, RPC, transactions and the sender."""
+"""Talk to Solana: addresses, codecs, events from logs, RPC calls, transactions and the sender."""

@@ -1,7 +1,8 @@
-"""Decode the program's four accounts into frozen structs. Layouts come from the IDL; longer data is accepted.
+"""Decode the program's four accounts into frozen structs.
 
-Times are chain seconds, 0 for what has not happened; `reserved` holds the bytes that a build uses beyond the public
-interface, as text of `borsh.text_of`.
+The layouts come from the IDL; bytes after the last field are accepted. Times are chain seconds, 0 for an event that has
+not happened. `reserved` holds an account's reserved bytes as text of `borsh.text_of`; a build of the program may store
+values there that the IDL does not name.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _MARKET_NOTES = struct.Struct("<QQQ32s")
 
 
 class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold an account as an RPC node returns it."""
+    """Hold an account as an RPC node returns it; `data` is decoded to bytes."""
 
     address: Address
     owner: Address
@@ -43,7 +44,10 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the program's configuration. Rates and thresholds are in bps, times in seconds."""
+    """Hold the program's configuration account.
+
+    Fees and thresholds are in basis points. `min_resolution_delay` and `dispute_period` are in seconds.
+    """
 
     admin: Wallet
     backend_authority: Wallet
@@ -62,7 +66,10 @@ class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a market's account. `ipfs_evidence_hash` is the question's CID until resolve_market overwrites it."""
+    """Hold a market's account.
+
+    `ipfs_evidence_hash` is the CID of the question until resolve_market overwrites it with the CID of the evidence.
+    """
 
     market_id: MarketId
     creator: Wallet
@@ -106,7 +113,10 @@ class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def notes(self) -> MarketNotes:
-        """Decode what the program of this repository stores in the reserved bytes; all 0 for a market of v0.69."""
+        """Decode the values that the program of this repository stores in a market's reserved bytes.
+
+        All numbers are 0 for a market of v0.69.
+        """
         raw = bytes_of(self.reserved, _MARKET_RESERVED_BYTES)
         claimed, resolver, protocol, fee_wallet = _MARKET_NOTES.unpack_from(raw)
         return MarketNotes(
@@ -118,10 +128,11 @@ class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the program of this repository notes in the reserved bytes of a market.
+    """Hold the values that the program of this repository stores in a market's reserved bytes.
 
-    `claimed_shares`: shares that were paid out (without an outcome those of both sides). `owed_resolver` and
-    `owed_protocol`: lamports in the account that could not be paid when due, to the resolver and to `fee_wallet`.
+    `claimed_shares`: shares that were paid out; for a market without an outcome, shares of both sides. `owed_resolver`
+    and `owed_protocol`: lamports that the market's account still holds because the resolver or the `fee_wallet` could
+    not be credited when the payment fell due.
     """
 
     claimed_shares: Shares
@@ -131,7 +142,7 @@ class MarketNotes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PositionAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a wallet's position in one market."""
+    """Hold the account of a wallet's position in one market; `total_invested` and `claimed_amount` are lamports."""
 
     IDL_NAME: ClassVar = "UserPosition"
 
@@ -149,7 +160,10 @@ class PositionAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VoteRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a vote cast on chain. `vote` of a dispute: true means that the proposed outcome is wrong."""
+    """Hold the account of a vote cast on chain.
+
+    `vote` true on a proposal means like; on a dispute it means that the proposed outcome is wrong.
+    """
 
     market: Address
     user: Wallet
@@ -163,7 +177,11 @@ Decoded = TypeVar("Decoded", bound=msgspec.Struct)
 
 
 class AccountCodec:
-    """Decode and encode accounts; check owner and discriminator. Raises ConfigError if the IDL diverges."""
+    """Decode and encode the program's accounts by its IDL.
+
+    The constructor raises ConfigError if the IDL lacks an account or describes it with other fields. Decoding checks
+    the owner and the discriminator, and raises DecodeError if one differs or the data is too short.
+    """
 
     def __init__(self, program_id: Address, idl: Idl) -> None:
         self._program_id = program_id
@@ -176,27 +194,27 @@ class AccountCodec:
             raise ConfigError(f"The IDL lacks the accounts {', '.join(sorted(missing))}.")
 
     def global_config(self, info: AccountInfo) -> GlobalConfig:
-        """Decode GlobalConfig. Raises DecodeError."""
+        """Decode a GlobalConfig account. Raises DecodeError."""
         return self._decode(self._config, info)
 
     def market(self, info: AccountInfo) -> MarketAccount:
-        """Decode a market. Raises DecodeError."""
+        """Decode a market's account. Raises DecodeError."""
         return self._decode(self._market, info)
 
     def position(self, info: AccountInfo) -> PositionAccount:
-        """Decode a position. Raises DecodeError."""
+        """Decode a position's account. Raises DecodeError."""
         return self._decode(self._position, info)
 
     def vote_record(self, info: AccountInfo) -> VoteRecord:
-        """Decode a vote. Raises DecodeError."""
+        """Decode the account of a vote. Raises DecodeError."""
         return self._decode(self._vote, info)
 
     def discriminator(self, cls: type[msgspec.Struct]) -> bytes:
-        """Return the first 8 bytes of every account of that kind, for getProgramAccounts filters."""
+        """Return the first 8 bytes of every account that `cls` describes, for getProgramAccounts filters."""
         return self._discriminators[idl_name(cls)]
 
     def encode(self, value: msgspec.Struct) -> bytes:
-        """Encode account data as the program would write it, without trailing unused bytes."""
+        """Encode account data as the program writes it, without the unused bytes at the end of the account."""
         mirror = next(m for m in self._mirrors() if isinstance(value, m.cls))
         return self._discriminators[idl_name(mirror.cls)] + mirror.write(value)
 

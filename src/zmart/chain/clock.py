@@ -1,4 +1,4 @@
-"""Read the Clock sysvar: the slot and the time that programs see."""
+"""Read the Clock sysvar: the slot and the time that on-chain programs see."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, ChainTime, Slot
 
 CLOCK = Address("SysvarC1ock11111111111111111111111111111111")
+"""The address of the Clock sysvar."""
 _LAYOUT = struct.Struct("<Q24xq")
 
 
 class ChainClock(msgspec.Struct, frozen=True):
-    """Hold the chain's slot and time."""
+    """Hold a slot and its time in unix seconds, read from the Clock sysvar."""
 
     slot: Slot
     unix_timestamp: ChainTime
 
 
 class RecentClock(ChainClock, frozen=True):
-    """Hold a Clock that the caller cannot use if it is old."""
+    """Mark a Clock whose reader needs a recent one: the endpoint guard refuses it if it lags too far."""
 
 
 class _ClockAccount(msgspec.Struct):
@@ -38,12 +39,16 @@ _answer = msgspec.json.Decoder(_ClockAnswer)
 
 
 def clock_params(commitment: str) -> list[object]:
-    """Return the parameters of getAccountInfo for the Clock sysvar."""
+    """Return the parameters of the getAccountInfo call that reads the Clock sysvar."""
     return [CLOCK, {"encoding": "base64", "commitment": commitment}]
 
 
 def read_clock(raw: bytes) -> ChainClock:
-    """Return slot @0 and unix_timestamp @32 of the account. Raises BadAnswer."""
+    """Decode getAccountInfo's raw result for the Clock sysvar.
+
+    The slot is at byte 0 of the account's data, unix_timestamp at byte 32. Raises BadAnswer if the account is missing
+    or malformed.
+    """
     try:
         account = _answer.decode(raw).value
         data = b"" if account is None else base64.b64decode(account.data[0], validate=True)

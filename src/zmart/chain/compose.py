@@ -1,4 +1,4 @@
-"""Build v0 transactions: signed by our own keys, or unsigned for a user's wallet."""
+"""Build version 0 transactions: signed by the backend's keys, or unsigned for a user's wallet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def compile(
     compute_unit_limit: int | None = None,
     priority_fee_micro_lamports: int = 0,
 ) -> MessageV0:
-    """Compile a v0 message; the priority fee is per compute unit. Raises ChainError if it cannot be compiled."""
+    """Compile a version 0 message.
+
+    The priority fee is in micro-lamports per compute unit. Raises ChainError if the message cannot be compiled.
+    """
     budget = compute_budget.instructions(compute_unit_limit, priority_fee_micro_lamports)
     try:
         return MessageV0.try_compile(payer, [*budget, *instructions], [], Hash.from_string(blockhash))
@@ -39,7 +42,10 @@ def compile(
 
 
 def sign(message: MessageV0, signers: Sequence[Keypair]) -> VersionedTransaction:
-    """Sign a message. Raises ChainError unless `signers` are exactly those that the message requires."""
+    """Sign a message; return the transaction.
+
+    Raises ChainError unless `signers` are exactly those that the message requires, and if the transaction is too large.
+    """
     try:
         return _checked(VersionedTransaction(message, _distinct(signers)))
     except (SignerError, ValueError) as error:
@@ -47,13 +53,19 @@ def sign(message: MessageV0, signers: Sequence[Keypair]) -> VersionedTransaction
 
 
 def unsigned(message: MessageV0) -> VersionedTransaction:
-    """Build a transaction with an empty signature per signer, as wallets expect one to sign."""
+    """Return a transaction with an empty signature for each signer, for a wallet to sign.
+
+    Raises ChainError if it is too large.
+    """
     empty = [Signature.default()] * message.header.num_required_signatures
     return _checked(VersionedTransaction.populate(message, empty))
 
 
 def memo(text: str, signers: Sequence[Pubkey] = ()) -> Instruction:
-    """Build a memo instruction (UTF-8), signed by `signers` if given. Raises Invalid if it is too long."""
+    """Build a memo instruction with UTF-8 text, signed by `signers` if there are any.
+
+    Raises Invalid if the text has more than 566 bytes.
+    """
     raw = text.encode()
     if len(raw) > _MAX_MEMO_BYTES:
         raise Invalid("memo", f"A memo has at limit {_MAX_MEMO_BYTES} bytes; this one has {len(raw)}.")

@@ -1,4 +1,4 @@
-"""Check what must hold on chain before a service that signs may start; each failure is one sentence."""
+"""Check the program on chain before a service that signs starts; each failure is one sentence."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from zmart.errors import ChainError, ConfigError, DecodeError
 async def check_program(
     rpc: Rpc, program: Program, *, backend: Pubkey | None = None, admin: Pubkey | None = None
 ) -> GlobalConfig:
-    """Return GlobalConfig after checking that it exists, belongs to the program and names these keys.
+    """Check the program and its GlobalConfig, and return GlobalConfig.
 
-    Raises ConfigError; ChainError when the RPC cannot be asked.
+    The program must be executable. GlobalConfig must exist, belong to the program, and name `backend` as
+    backend_authority and `admin` as admin; a key that is None is not checked. Raises ConfigError if a check fails, and
+    ChainError if the RPC fails.
     """
     config_address = program.addresses.global_config()
     try:

@@ -1,8 +1,9 @@
-"""Digest a transaction to about a hundred bytes, to compare what a webhook delivered with what our own RPC returns.
+"""Digest a transaction to about a hundred bytes, to compare a webhook's delivery with the RPC's answer.
 
-Only what the chain fixed is included. Two honest sources may differ in the block's time, the position in the block,
-which keys are in the message and which were loaded, a missing `version`, `stackHeight` or list of inner instructions.
-What a stack height decides about an event is compared by the events themselves.
+The digest covers only what two honest sources must agree on. They may differ in the block's time, in the position in
+the block, and in which keys the message lists and which were loaded from lookup tables. They may also omit `version`,
+`stackHeight` or the inner instructions. A stack height can decide whether a payload is an event, so the events are
+compared themselves.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class ContentDigest(msgspec.Struct, frozen=True, array_like=True):
-    """Hold slot, version and hashes of 16 bytes each.
+    """Hold the slot, the version and hashes of 16 bytes each.
 
-    `version`, `logs` and `inner` are None if the source omits them; the events of a missing log are covered by
-    `events`.
+    `version` and `inner` are None if the source omits them, `logs` also if the log is empty. `error` is b"" for a
+    successful transaction, `inner` is b"" for one without inner instructions. `events` covers the events, the
+    undecodable payloads and the number of lost events.
     """
 
     slot: Slot
@@ -35,7 +37,7 @@ class ContentDigest(msgspec.Struct, frozen=True, array_like=True):
     events: bytes
 
     def packed(self) -> bytes:
-        """Return the digest as bytes, for `unpacked`."""
+        """Return the digest as bytes; `unpacked` restores it."""
         return _encode(self)
 
 
@@ -45,7 +47,7 @@ _NAMES = {"logs": "log lines", "inner": "inner instructions"}
 
 
 def digest_of(tx: ChainTransaction, extracted: Extracted) -> ContentDigest:
-    """Digest a transaction and the program's events that were read from it."""
+    """Return the digest of a transaction and of the program's events that were read from it."""
     outer: list[tuple[object, ...]] = []
     inner: list[tuple[object, ...]] = []
     for position, item in enumerate(tx.instructions):
@@ -66,12 +68,15 @@ def digest_of(tx: ChainTransaction, extracted: Extracted) -> ContentDigest:
 
 
 def unpacked(packed: bytes) -> ContentDigest:
-    """Restore a digest. Raises msgspec.DecodeError for bytes that `packed` did not return."""
+    """Restore a digest from the bytes that `packed` returned. Raises msgspec.DecodeError for other bytes."""
     return _decoder.decode(packed)
 
 
 def differences(delivered: ContentDigest, own: ContentDigest) -> list[str]:
-    """Return the names of the parts that differ, as alerts show them; an empty list if both agree."""
+    """Return the names of the parts that differ, as alerts show them; an empty list if both digests agree.
+
+    A version, log or list of inner instructions that one side omits is not compared.
+    """
     names = []
     for field in ContentDigest.__struct_fields__:
         ours, theirs = getattr(own, field), getattr(delivered, field)

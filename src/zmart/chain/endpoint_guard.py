@@ -1,7 +1,8 @@
-"""Refuse what an RPC endpoint of our chain cannot answer: another genesis, a slot or a time still to come.
+"""Refuse answers of an RPC endpoint that the chain of the index cannot give.
 
-One guard serves all clients of a process. Its refusals are failures of the endpoint: another one is asked, and
-nothing of the answer is used.
+Refused are another genesis hash, a slot that the chain cannot have reached, and a time in the future. All RPC clients
+of a process share one guard. A refusal counts as a failure of the endpoint: the client asks the next endpoint and uses
+nothing of the answer.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import ChainTime, Slot
 
 GENESIS_EVERY_S = 60.0
-"""How often each endpoint's genesis is read again: what is behind a load balancer may change."""
+"""Seconds until an endpoint's genesis hash is read again: a load balancer may switch to other nodes."""
 _SHORTEST_HASH = 32
-"""Characters of 32 bytes in base58, at least; a database that was filled by hand names no chain."""
+"""The fewest characters of 32 bytes in base58. Shorter text in the index, as after a manual insert, is no genesis
+hash."""
 _ADVANCING_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Pauses until a chain whose clock was advanced has its next slot; a busy machine makes it late."""
+"""Pauses in seconds while a chain whose clock was advanced has not produced its next slot."""
 _REPORTED_S = 600.0
-"""How long a refusal is reported after it last happened."""
+"""Seconds for which an impossible slot or time of an endpoint is reported after it last occurred."""
 REFUSED = Counter(
     "zmart_rpc_refused_answers",
     "answers of another chain, or of what the chain cannot have reached",
@@ -43,33 +45,33 @@ EndpointCall = Callable[[str, Sequence[object]], Awaitable[bytes]]
 
 
 class ChainReport(msgspec.Struct, frozen=True):
-    """The newest slot and time of the chain in an answer."""
+    """Hold the newest slot and the newest time that an RPC answer names; `time` is None if it names none."""
 
     slot: Slot
     time: ChainTime | None = None
 
 
 class RecordedChain(Protocol):
-    """The chain that an index is made of, and the newest final slot and time that it has seen (None: none yet)."""
+    """Read the chain that the index was built from: its genesis hash and the newest final slot and time."""
 
     @property
     def genesis_hash(self) -> str:
-        """Hash that identifies the cluster."""
+        """The hash that identifies the cluster."""
         ...
 
     @property
     def final_slot(self) -> Slot:
-        """Newest final slot."""
+        """The newest final slot that the indexer has seen."""
         ...
 
     @property
     def final_time(self) -> ChainTime | None:
-        """Time of its Clock."""
+        """The Clock's time that was read with the final slot; None before the first reading."""
         ...
 
 
 class GuardedEndpoint(msgspec.Struct, frozen=True):
-    """An endpoint by its URL, which may hold a key, and the name that messages show."""
+    """Name an endpoint: its URL, which may hold an API key, and the name that messages show."""
 
     url: str
     name: str
@@ -82,8 +84,10 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class EndpointGuard:
-    """Check the answers of all RPC endpoints of this process. `recorded` reads which chain the index is made of: None
-    before there is one."""
+    """Check the answers of all RPC endpoints of this process.
+
+    `recorded` reads which chain the index was built from; it returns None before the index has one.
+    """
 
     def __init__(self, recorded: Callable[[], Awaitable[RecordedChain | None]]) -> None:
         self._read_recorded = recorded
@@ -95,7 +99,7 @@ class EndpointGuard:
         self._impossible: dict[str, _Refusal] = {}
 
     def refusals(self) -> Mapping[str, str]:
-        """Return the endpoints whose answers are refused now or were so recently, with the reason."""
+        """Return the reason for each endpoint whose answers are refused now, or were in the last 10 minutes."""
         recently = time.monotonic() - _REPORTED_S
         reported = [one for one in self._impossible.values() if one.at > recently] + list(
             self._other_chains.values()
@@ -103,8 +107,12 @@ class EndpointGuard:
         return {one.name: one.reason for one in reported}
 
     async def admit(self, endpoint: GuardedEndpoint, call: EndpointCall, *, now: bool = False) -> None:
-        """Check that an endpoint belongs to the index's chain, every GENESIS_EVERY_S or, with `now`, at once. Raises
-        BadAnswer."""
+        """Check that an endpoint belongs to the index's chain.
+
+        The genesis hash is read every GENESIS_EVERY_S seconds, or with `now` at once; nothing is compared before the
+        index has a chain. Raises BadAnswer if the hash is another one, and the ChainError of `call` if the endpoint
+        fails.
+        """
         url = endpoint.url
         if not now and self._is_fresh(url):
             return
@@ -117,15 +125,15 @@ class EndpointGuard:
             self._checked_at[url] = time.monotonic()
 
     def reconnects(self, endpoint: GuardedEndpoint) -> None:
-        """Have the next `admit` check the endpoint: it failed, and what answers next may be another node."""
+        """Have the next `admit` check the endpoint again: it failed, and another node may answer next."""
         self._checked_at.pop(endpoint.url, None)
 
     async def check(
         self, endpoint: GuardedEndpoint, report: ChainReport | ChainClock, call: EndpointCall
     ) -> None:
-        """Raise BadAnswer when an answer reports a slot or a time that the chain cannot have reached.
+        """Raise BadAnswer if an answer reports a slot or a time that the chain cannot have reached.
 
-        The endpoint is then among the `refusals`, unless the clock of a local chain was just being advanced.
+        The endpoint is then listed by `refusals`, unless the clock of a local chain was just being advanced.
         """
         try:
             await self._judge(report, call)
@@ -145,8 +153,11 @@ class EndpointGuard:
             self._bounds.check_time(report.time)
 
     async def _is_advancing(self, report: ChainReport | ChainClock, call: EndpointCall) -> bool:
-        """Return whether the clock of the chain was being advanced: until its next slot it has the new time and another
-        slot. Such an answer is not used, and raises no alert."""
+        """Return whether the clock of a local chain was being advanced while it answered.
+
+        Until its next slot, such a chain reports the new time together with a slot that does not match. The answer is
+        not used, but it is no reason for an alert.
+        """
         if self._bounds.is_public:
             return False
         for pause_s in _ADVANCING_S:

@@ -1,6 +1,6 @@
 """Call Helius' webhook management API: /v0/webhooks (www.helius.dev/docs/api-reference/webhooks).
 
-Registered webhooks are of type raw: enhanced ones carry no logs, and without logs there are no events. Helius
+Webhooks are registered with the type raw: enhanced ones carry no logs, and without logs there are no events. Helius
 disables a webhook (`active: false`) whose endpoint fails too often; PATCH enables it again.
 """
 
@@ -22,17 +22,21 @@ from zmart.market.types import Address
 from zmart.settings import Settings
 
 WEBHOOK_PATH = "/api/webhooks/helius"
-"""The path at which the indexer and the gateway accept deliveries."""
+"""The path at which the indexer and the gateway accept webhook deliveries."""
 
 TIMEOUT_S = 15.0
 RawType = Literal["raw", "rawDevnet"]
+"""Helius' name of a webhook that delivers raw transactions, of mainnet or of devnet."""
 
 _Response = TypeVar("_Response")
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class HeliusError(ChainError):
-    """Report that Helius is unavailable, refused, or sent an unusable response. `status` is 0 without a response."""
+    """Report that Helius is unavailable, refused a call, or sent an unusable response.
+
+    `status` is the HTTP status of a refusal, and 0 in every other case.
+    """
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -40,9 +44,9 @@ class HeliusError(ChainError):
 
 
 class HeliusWebhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Hold a registration as Helius returns it, without its authHeader, which is a secret.
+    """Hold a registered webhook as Helius returns it, without its authHeader, which is a secret.
 
-    `active` is None if the response omits it; unlisted fields are ignored.
+    Optional fields are None if the response omits them. Fields that are not listed here are ignored.
     """
 
     webhook_id: _Text = msgspec.field(name="webhookID")
@@ -56,7 +60,7 @@ class HeliusWebhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """Report what `register` did: whether it created the webhook, and whether it had to enable it."""
+    """Hold the result of `register`: the webhook, whether it was created, and whether it had to be enabled."""
 
     webhook: HeliusWebhook
     is_new: bool
@@ -64,7 +68,11 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 class HeliusClient:
-    """Call the API; use as an async context manager. Every call may raise HeliusError."""
+    """Call Helius' webhook API.
+
+    Use the client as an async context manager. Every call raises HeliusError if it fails or takes longer than
+    `within_s` seconds.
+    """
 
     def __init__(self, api_url: str, api_key: str, within_s: float = TIMEOUT_S) -> None:
         self._within_s = within_s
@@ -75,7 +83,7 @@ class HeliusClient:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HeliusClient:
-        """Build a client. Raises ConfigError if HELIUS_API_KEY is not set."""
+        """Build a client of HELIUS_API_URL. Raises SettingError if HELIUS_API_KEY is not set."""
         return cls(settings.helius_api_url, settings.require("helius_api_key"))
 
     async def __aenter__(self) -> HeliusClient:
@@ -85,15 +93,19 @@ class HeliusClient:
         await self._http.aclose()
 
     async def webhooks(self) -> list[HeliusWebhook]:
-        """List every registration of this key. An invalid list raises; it never counts as an empty one."""
+        """List every webhook of this API key.
+
+        A response that is not a valid list raises HeliusError; it never counts as an empty list.
+        """
         return _decode(await self._call("GET", "/v0/webhooks"), list[HeliusWebhook])
 
     async def register(
         self, url: str, addresses: Sequence[Address], auth_header: str, webhook_type: RawType
     ) -> Registration:
-        """Have transactions of `addresses` posted to `url` with that Authorization header.
+        """Have Helius post transactions of `addresses` to `url`, with `auth_header` as Authorization header.
 
-        A webhook that already posts to `url` is changed and enabled instead, so repeating the call is harmless.
+        A webhook that already posts to `url` is changed and, if it is disabled, enabled. So a repeated call is
+        harmless.
         """
         request = {
             "webhookURL": url,
@@ -113,14 +125,18 @@ class HeliusClient:
         return Registration(changed, is_new=False, is_reactivated=False)
 
     async def activate(self, webhook_id: str) -> HeliusWebhook:
-        """Enable a webhook. Helius then keeps it enabled for 24 hours, whatever its endpoint answers."""
+        """Enable a webhook.
+
+        Helius then keeps it enabled for 24 hours, even if its endpoint fails. Raises HeliusError if the response does
+        not show it enabled.
+        """
         response = _decode(await self._call("PATCH", _path(webhook_id), {"active": True}), HeliusWebhook)
         if response.active is not True:
             raise HeliusError(f"Helius did not enable webhook {webhook_id}: see its dashboard.")
         return response
 
     async def delete(self, webhook_id: str) -> bool:
-        """Delete a webhook. Returns False if it does not exist."""
+        """Delete a webhook; return False if it does not exist."""
         try:
             await self._call("DELETE", _path(webhook_id))
         except HeliusError as problem:

@@ -1,7 +1,7 @@
 """Load the program's interface from its IDL (Anchor spec 0.1.0, as Anchor 0.30 and newer write it).
 
-The IDL is the only source of discriminators, account lists, argument types and error codes: the numbers differ
-between deployed builds, so none of them is repeated as a constant.
+The IDL is the only source of discriminators, account lists, argument types and error codes. These differ between
+deployed builds of the program, so the code repeats none of them as a constant.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from zmart.errors import ConfigError, SettingError
 from zmart.market.json_input import JSON_ERRORS
 
 PRIMITIVES = frozenset({"bool", "u8", "u16", "u32", "u64", "i64", "pubkey"})
+"""Names of the IDL's primitive types that this backend can read."""
 
 
 class Primitive(msgspec.Struct, frozen=True):
-    """Name a primitive type, e.g. u64 or pubkey."""
+    """Describe a primitive type by its name, e.g. u64 or pubkey."""
 
     name: str
 
 
 class ByteArray(msgspec.Struct, frozen=True):
-    """Describe `[u8; length]`."""
+    """Describe an array of bytes, `[u8; length]`."""
 
     length: int
 
 
 class OptionOf(msgspec.Struct, frozen=True):
-    """Describe an optional value."""
+    """Describe an optional value of the type `inner`."""
 
     inner: FieldType
 
 
 class Defined(msgspec.Struct, frozen=True):
-    """Refer to a struct or an enum of the IDL's own type list."""
+    """Refer by name to a struct or an enum in the IDL's list of types."""
 
     name: str
 
@@ -47,28 +48,31 @@ FieldType = Primitive | ByteArray | OptionOf | Defined
 
 
 class Field(msgspec.Struct, frozen=True):
-    """Describe a field of a struct or an argument of an instruction."""
+    """Describe a field of a struct, or an argument of an instruction, by its name and type."""
 
     name: str
     type: FieldType
 
 
 class StructDef(msgspec.Struct, frozen=True):
-    """Describe a struct."""
+    """Describe a struct of the IDL: its name and its fields in order."""
 
     name: str
     fields: tuple[Field, ...]
 
 
 class EnumDef(msgspec.Struct, frozen=True):
-    """Describe an enum without payloads: one byte, the index of the variant."""
+    """Describe an enum whose variants carry no values. It is encoded as one byte, the index of the variant."""
 
     name: str
     variants: tuple[str, ...]
 
 
 class AccountItem(msgspec.Struct, frozen=True):
-    """Describe one account of an instruction; `address` is set if the IDL fixes it (the system program)."""
+    """Describe one account of an instruction.
+
+    `address` is set if the IDL fixes it, as for the System program.
+    """
 
     name: str
     writable: bool = False
@@ -86,7 +90,7 @@ class InstructionDef(msgspec.Struct, frozen=True):
 
 
 class ErrorDef(msgspec.Struct, frozen=True):
-    """Describe an error code of the program."""
+    """Describe an error of the program: its code, name and message."""
 
     code: int
     name: str
@@ -94,7 +98,11 @@ class ErrorDef(msgspec.Struct, frozen=True):
 
 
 class Idl(msgspec.Struct, frozen=True):
-    """Hold one program's interface; discriminators are 8 bytes each."""
+    """Hold the interface of one program.
+
+    Instructions, accounts, events and types are found by name, errors by code. The values of `accounts` and `events`
+    are discriminators of 8 bytes each.
+    """
 
     address: str
     instructions: dict[str, InstructionDef]
@@ -104,7 +112,7 @@ class Idl(msgspec.Struct, frozen=True):
     types: dict[str, StructDef | EnumDef]
 
     def struct(self, name: str) -> StructDef:
-        """Return the definition of a struct. Raises ConfigError if the IDL has none of that name."""
+        """Return the definition of the struct `name`. Raises ConfigError if the IDL has none of that name."""
         definition = self.types.get(name)
         if not isinstance(definition, StructDef):
             raise ConfigError(
@@ -160,7 +168,11 @@ _MAX_FILE_BYTES = 4_000_000
 
 @lru_cache(maxsize=8)
 def load_idl(path: Path | None = None) -> Idl:
-    """Load the IDL at `path`, or the one in this package. Raises ConfigError if it cannot be read."""
+    """Load the IDL at `path`, or without a path the one in this package.
+
+    Raises SettingError if the file cannot be read or is not an IDL, and ConfigError if one of its types or
+    discriminators is not supported.
+    """
     try:
         raw = read_at_most(path, _MAX_FILE_BYTES) if path else _packaged()
         return _assemble(msgspec.json.decode(raw, type=_IdlDocument))

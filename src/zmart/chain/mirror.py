@@ -1,4 +1,7 @@
-"""Map a struct of ours to a struct of the IDL; the fields are checked when the mapping is built."""
+"""Map a msgspec struct of this backend to a struct of the IDL.
+
+The fields are compared once, when the mapping is built.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ Mirrored = TypeVar("Mirrored", bound=msgspec.Struct, covariant=True)
 
 
 def idl_name(cls: type[msgspec.Struct]) -> str:
-    """Return the name of the IDL's struct: `cls.IDL_NAME`, or the class's own name."""
+    """Return the name under which the IDL describes `cls`: `cls.IDL_NAME` if set, else the name of the class."""
     return str(getattr(cls, "IDL_NAME", cls.__name__))
 
 
 class Mirror(Generic[Mirrored]):
-    """Read and write `cls` with the layout that the IDL gives `idl_name(cls)`.
+    """Decode and encode `cls` with the layout that the IDL gives `idl_name(cls)`.
 
-    Raises ConfigError at once when a field is missing, new, or of another kind than in the IDL. Fields of `cls` with
-    a default are not on chain and are ignored.
+    The constructor raises ConfigError if the IDL lacks the struct, or if a field is missing, new, or of another type
+    than in the IDL. Fields of `cls` with a default are not on chain and are ignored.
     """
 
     def __init__(self, idl: Idl, cls: type[Mirrored]) -> None:
@@ -34,12 +37,12 @@ class Mirror(Generic[Mirrored]):
         self._names = tuple(field.name for field in definition.fields)
 
     def read(self, data: bytes, at: int) -> tuple[Mirrored, int]:
-        """Return the value and the offset after it. Raises DecodeError."""
+        """Decode a value at the offset `at`; return it and the offset after it. Raises DecodeError."""
         values, end = self._codec.read(data, at)
         return self.cls(**values), end
 
     def write(self, value: msgspec.Struct) -> bytes:
-        """Return the bytes. Raises Invalid with the name of a field that does not fit."""
+        """Return the value's bytes in Borsh. Raises Invalid, which names a field that does not fit."""
         return self._codec.write({name: getattr(value, name) for name in self._names})
 
 
@@ -58,7 +61,7 @@ def _check(cls: type[msgspec.Struct], on_chain: tuple[Field, ...]) -> None:
 
 
 def _plain(kind: object) -> object:
-    """What a NewType is made of, without its title."""
+    """Return the plain type under a NewType, e.g. int for Lamports."""
     below = getattr(kind, "__supertype__", kind)
     return getattr(below, "__origin__", below)
 

@@ -1,4 +1,4 @@
-"""Read what the network charged for a transaction, from a node's own answer."""
+"""Read from a node's answer which fee the network charged for a transaction."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from zmart.market.types import Lamports, Wallet
 
 
 class NetworkFee(msgspec.Struct, frozen=True):
-    """What the network charged for a transaction, and the wallet that paid it. `priority_lamports`: what is above the
-    price of the signatures."""
+    """Hold the fee that the network charged for a transaction, and the wallet that paid it.
+
+    `priority_lamports` is the part of the fee above the price of the signatures.
+    """
 
     lamports: Lamports
     priority_lamports: Lamports
@@ -47,7 +49,7 @@ _decoder = msgspec.json.Decoder(_FeeAnswer)
 
 
 def parse_fee(raw: bytes) -> NetworkFee:
-    """Parse what a getTransaction result (encoding json) says of the fee. Raises DecodeError."""
+    """Return the fee that a getTransaction result (encoding json) shows. Raises DecodeError for any other shape."""
     try:
         answer = _decoder.decode(raw)
     except JSON_ERRORS as error:

@@ -1,7 +1,8 @@
-"""Read durable nonces: their transactions stay valid until the nonce account advances to the next value.
+"""Read durable nonces.
 
-Such a transaction begins with AdvanceNonceAccount of the System program, and carries the value of the nonce account
-where others carry a blockhash: https://solana.com/docs/core/transactions/durable-nonces.
+A transaction with a durable nonce stays valid until the nonce account advances to its next value. It begins with
+AdvanceNonceAccount of the System program, and holds the account's value in place of a blockhash:
+https://solana.com/docs/core/transactions/durable-nonces.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ class DurableNonce(msgspec.Struct, frozen=True):
 
 
 class NonceState(msgspec.Struct, frozen=True):
-    """State whether the account held that value, as a node reported it at `slot`."""
+    """State whether the nonce account held the expected value, as a node reported it at `slot`."""
 
     slot: Slot
     is_current: bool
 
 
 def durable_nonce(transaction: VersionedTransaction) -> DurableNonce | None:
-    """Return the nonce that the transaction uses, or None if it uses a blockhash."""
+    """Return the durable nonce that a transaction uses, or None if it uses a blockhash."""
     message = transaction.message
     keys, first = message.account_keys, next(iter(message.instructions), None)
     if first is None or not first.accounts or not bytes(first.data).startswith(_ADVANCE):
@@ -48,7 +49,7 @@ def durable_nonce(transaction: VersionedTransaction) -> DurableNonce | None:
 
 
 async def nonce_state(rpc: Rpc, nonce: DurableNonce, commitment: Commitment) -> NonceState:
-    """Compare the account's value with the nonce. Raises ChainError."""
+    """Compare the nonce account's value on chain with `nonce.value`. Raises ChainError if the RPC fails."""
     slot, info = await rpc.get_account_with_slot(nonce.account, commitment)
     return NonceState(slot, _value(info) == nonce.value)
 

@@ -1,4 +1,4 @@
-"""Decode accounts as an RPC sends them."""
+"""Decode accounts in the form in which an RPC sends them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zmart.market.types import Address, Lamports
 
 
 class RpcAccount(msgspec.Struct):
-    """Hold an account in the encoding base64; its address is known to the caller."""
+    """Hold an account in the encoding base64. The response does not name its address, which the request gave."""
 
     lamports: Lamports
     owner: Address
@@ -31,12 +31,13 @@ class RpcAccount(msgspec.Struct):
 
 
 class KeyedAccount(msgspec.Struct):
-    """Hold an entry of getProgramAccounts."""
+    """Hold one entry of getProgramAccounts: an account and its address."""
 
     pubkey: Address
     account: RpcAccount
 
 
 def info_of(address: Address, account: RpcAccount | None) -> AccountInfo | None:
-    """Return the account, or None if it does not exist. Raises DecodeError."""
+    """Return the account as AccountInfo, or None if it does not exist. Raises DecodeError for data that is not
+    base64."""
     return account.info(address) if account else None

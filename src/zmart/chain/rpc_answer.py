@@ -1,7 +1,8 @@
 """Validate a node's JSON-RPC response: a result, an error that answers the call, or a failure of the node.
 
-JSON-RPC 2.0 (https://www.jsonrpc.org/specification): version "2.0", the id of the request, and exactly one of result
-and error. Quota pages, error pages of proxies, `{}` and `null` are none of these: nothing may be concluded from them.
+A response of JSON-RPC 2.0 (https://www.jsonrpc.org/specification) has the version "2.0", the id of the request, and
+exactly one of result and error. A provider's quota page, a proxy's error page, `{}` and `null` are no such response:
+nothing may be concluded from them.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ ANSWERS = {
     -32601: "this node does not support the method; a retry does not help",
     -32602: "the parameters are invalid, for every node",
 }
-"""Errors that answer the call. Every other code is a failure of the node: a provider's own (429, -32429), the
-general -32000, an internal error (-32603), a request that it garbled (-32600, -32700), an unhealthy node (-32005),
-history or an index that it does not keep (-32010, -32011), broken storage or a broken scan (-32012, -32019)."""
+"""JSON-RPC error codes that answer the call, each with its meaning.
+
+Every other code is a failure of the node: a provider's own (429, -32429), the general -32000, an internal error
+(-32603), a request that the node read as malformed (-32600, -32700), an unhealthy node (-32005), history or an index
+that the node does not keep (-32010, -32011), a failed scan or long-term storage out of reach (-32012, -32019).
+"""
 
 LAG_CODES = {
     -32004: "the block is not available yet",
     -32014: "the block's status is not available yet",
     -32016: "the node has not reached the requested slot",
 }
-"""Failures of a healthy node that lags: another node, or the same one a moment later, can answer."""
+"""Error codes of a healthy node that lags: another node, or the same one a moment later, can answer the call."""
 
 _MESSAGE_CHARS = 200
 _READ_BYTES = 4_096
@@ -45,11 +49,11 @@ _SHORTEST_SECRET, _SHORTEST_PATH_SECRET = 3, 6
 
 
 class BadAnswer(ValueError):
-    """Report that the body is not a response to the request; the text gives the reason."""
+    """Report that a node's response cannot be used; the text gives the reason."""
 
 
 class JsonRpcError(msgspec.Struct, frozen=True):
-    """Hold a well-formed JSON-RPC error."""
+    """Hold a well-formed JSON-RPC error; `data` is the node's optional detail, of any shape."""
 
     code: int
     message: str
@@ -73,7 +77,10 @@ _refusal = msgspec.json.Decoder(JsonRpcError)
 
 
 def read_answer(body: bytes, request_id: int) -> bytes | JsonRpcError:
-    """Return the raw JSON of `result` (b"null" is a result), or the error. Raises BadAnswer otherwise."""
+    """Return the raw JSON of the response's `result` (b"null" is a result), or its error.
+
+    Raises BadAnswer if `body` is not a JSON-RPC 2.0 response to the request with this id.
+    """
     try:
         envelope = _envelope.decode(body)
         result, error = bytes(envelope.result), bytes(envelope.error)
@@ -91,7 +98,7 @@ def read_answer(body: bytes, request_id: int) -> bytes | JsonRpcError:
 
 
 def is_json(content_type: str) -> bool:
-    """Return whether a Content-Type header permits that the body is JSON; some nodes send none."""
+    """Return whether a Content-Type header may describe a JSON body; an empty one may, since some nodes send none."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind in (
         "",
@@ -102,7 +109,11 @@ def is_json(content_type: str) -> bool:
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """Return the parts of a node's URL that may be keys, which no message may contain."""
+    """Return the parts of a node's URL that may be API keys, longest first.
+
+    These are the user name, the password, the values of the query and the segments of the path. No message may contain
+    them.
+    """
     try:
         parts = httpx.URL(url)
     except httpx.InvalidURL:
@@ -114,7 +125,10 @@ def secrets_of(url: str) -> tuple[str, ...]:
 
 
 def safe_message(message: bytes | str, secrets: Collection[str] = ()) -> str:
-    """Return a node's message for our own errors: one line, bounded, without secrets."""
+    """Return a node's message in a form for our own errors.
+
+    The text is one line of at most 200 characters, and `***` replaces each of the `secrets`.
+    """
     text = (
         message[:_READ_BYTES].decode(errors="replace")
         if isinstance(message, bytes)

@@ -1,4 +1,4 @@
-"""Define what the calls of an RPC return."""
+"""Define the values that the methods of `Rpc` return."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Commitment = Literal["processed", "confirmed", "finalized"]
 
 
 class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """Hold one entry of getSignaturesForAddress. `err` is None for a transaction that succeeded."""
+    """Hold one entry of getSignaturesForAddress.
+
+    `err` is None for a transaction that succeeded. `block_time` is in chain seconds, None if the node does not know it.
+    """
 
     signature: Annotated[Signature, msgspec.Meta(pattern=BASE58_TEXT)]
     slot: Slot
@@ -24,7 +27,7 @@ class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SignatureStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """Hold the status of a transaction. `err` is None if it succeeded."""
+    """Hold the status of a transaction that a node knows. `err` is None if it succeeded."""
 
     slot: Slot
     err: object = None
@@ -32,28 +35,35 @@ class SignatureStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Statuses(msgspec.Struct, frozen=True):
-    """Hold statuses in the order of the request, as a node reported them at `context_slot`."""
+    """Hold the statuses of several transactions, in the order of the request.
+
+    None stands for a transaction that the node does not know. `context_slot` is the slot as of which the node answered.
+    """
 
     context_slot: Slot
     values: list[SignatureStatus | None]
 
 
 class Blockhash(msgspec.Struct, frozen=True, rename="camel"):
-    """Hold a blockhash and the last block height at which it is valid."""
+    """Hold a blockhash and the last block height at which a transaction with it is accepted."""
 
     blockhash: str
     last_valid_block_height: int
 
 
 class BlockhashValidity(msgspec.Struct, frozen=True):
-    """State whether a blockhash was valid, as a node reported it at `context_slot`."""
+    """State whether a blockhash was valid as of slot `context_slot`, as one node reported it."""
 
     valid: bool
     context_slot: Slot
 
 
 class SimulationResult(msgspec.Struct, frozen=True):
-    """Hold the result of a simulation against the bank that a node had at `slot`."""
+    """Hold the result of a simulated transaction against the bank that a node had at `slot`.
+
+    `units` are the compute units that it used, 0 if the node omits them. `err` is None if `ok`. `accounts` are the
+    requested accounts after the transaction, None for one that does not exist.
+    """
 
     slot: Slot
     ok: bool

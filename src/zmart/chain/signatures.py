@@ -1,4 +1,4 @@
-"""Validate transaction signatures as text, for everything that names a transaction."""
+"""Validate transaction signatures in base58."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from zmart.market.json_input import described
 from zmart.market.types import Signature
 
 MAX_CHARS = 88
+"""The most characters of 64 bytes in base58."""
 
 
 def is_signature(text: object) -> bool:
-    """Return whether `text` is base58 of exactly 64 bytes; checked by value, not by length."""
+    """Return whether `text` is base58 of exactly 64 bytes. The text is decoded: its length alone does not tell."""
     if not isinstance(text, str) or len(text) > MAX_CHARS:
         return False
     try:
@@ -24,7 +25,7 @@ def is_signature(text: object) -> bool:
 
 
 def parse_signature(text: object) -> Signature:
-    """Validate a signature. Raises DecodeError."""
+    """Return `text` as a Signature. Raises DecodeError if it is not base58 of exactly 64 bytes."""
     if not isinstance(text, str):
         raise DecodeError(f"{described(text)} is not a signature, base58 of 64 bytes.")
     if not is_signature(text):

@@ -1,7 +1,8 @@
 """Subscribe to notifications over the RPC's WebSocket.
 
-A stream never ends by itself: it reconnects with backoff. Notifications in between are lost, so a scan must close the
-gap (`on_connect` is called when one may have opened).
+A stream reconnects with backoff when its connection fails. It ends only with a ChainError, if the node refuses the
+subscription permanently. Notifications are lost while the connection is down, so a scan must close the gap:
+`on_connect` is called whenever a subscription begins.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _log = structlog.get_logger(__name__)
 
 
 class LogNotice(msgspec.Struct, frozen=True):
-    """Hold a notification of logsSubscribe: a transaction that mentions the program."""
+    """Hold a notification of logsSubscribe: a transaction that mentions the program.
+
+    `err` is None if the transaction succeeded.
+    """
 
     signature: Signature
     slot: Slot
@@ -79,7 +83,11 @@ async def logs(
     commitment: Literal["confirmed", "finalized"] = "confirmed",
     on_connect: Connected | None = None,
 ) -> AsyncGenerator[LogNotice, None]:
-    """Yield every transaction that mentions the program, as soon as the node has it at that commitment."""
+    """Yield each transaction that mentions the program, as soon as the node has it at that commitment.
+
+    Transactions that arrive while the connection is down are not yielded. Raises ChainError if the node refuses the
+    subscription.
+    """
     params = [{"mentions": [program_id]}, {"commitment": commitment}]
     async with aclosing(_notices(_LogResult, ws_url, "logsSubscribe", params, on_connect)) as results:
         async for result in results:
@@ -93,7 +101,7 @@ async def logs(
 
 
 async def slots(ws_url: str, on_connect: Connected | None = None) -> AsyncGenerator[Slot, None]:
-    """Yield each slot that the node starts to process."""
+    """Yield each slot that the node starts to process. Raises ChainError if the node refuses the subscription."""
     async with aclosing(_notices(_SlotResult, ws_url, "slotSubscribe", [], on_connect)) as results:
         async for result in results:
             yield Slot(result.slot)
@@ -144,8 +152,10 @@ async def _one_connection(
 
 
 async def _accepted(socket: ClientConnection, method: str) -> None:
-    """Wait until the node accepts the subscription. Raises ChainError if it never will, BadAnswer if the node
-    failed."""
+    """Wait until the node accepts the subscription.
+
+    Raises ChainError if the node refuses it permanently, and BadAnswer if the node failed.
+    """
     while True:
         raw = await socket.recv(decode=False)
         if msgspec.json.decode(raw, type=_SocketMessage).method:

@@ -1,6 +1,6 @@
-"""Parse a fetched transaction into one shape, from getTransaction (encoding json) or a raw webhook.
+"""Parse a fetched transaction into one shape, from getTransaction (encoding json) or a raw webhook element.
 
-`extract_events` returns the program's events, each with its position on chain.
+`extract_events` returns the events that the program emitted in it, each with its position on chain.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ __all__ = [
 ]
 
 EVENT_CPI_TAG = bytes.fromhex("e445a52e51cb9a1d")
-"""Anchor's emit_cpi!: sha256("anchor:event")[:8] reversed, then the event's payload."""
+"""The first 8 bytes of the instruction with which Anchor's emit_cpi! sends an event.
+
+They are sha256("anchor:event")[:8] in reverse order. The event's payload follows.
+"""
 
 _MAX_DATA_CHARS = 14_000  # 10 KiB, the largest instruction data of a CPI, in base58
 
@@ -43,7 +46,8 @@ _MAX_DATA_CHARS = 14_000  # 10 KiB, the largest instruction data of a CPI, in ba
 class TxInstruction(msgspec.Struct, frozen=True):
     """Hold one executed instruction.
 
-    `caller` is the program that invoked it, None for a top-level one or if the node omits it.
+    `inner` is true if a program invoked it, and `caller` is that program. `caller` is None for a top-level instruction,
+    or if the node omits the stack height.
     """
 
     program_id: Address
@@ -54,7 +58,10 @@ class TxInstruction(msgspec.Struct, frozen=True):
 
     @property
     def data(self) -> bytes:
-        """Decode the data on demand: base58 is slow and most instructions are not ours. Raises DecodeError."""
+        """Decode the instruction's data on demand, since base58 is slow and few instructions are needed.
+
+        Raises DecodeError if the text is not base58, or longer than the runtime allows.
+        """
         if len(self.data_base58) > _MAX_DATA_CHARS:
             raise DecodeError("An instruction carries more data than the runtime allows.")
         try:
@@ -64,11 +71,12 @@ class TxInstruction(msgspec.Struct, frozen=True):
 
 
 class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a transaction. `instructions` are all, inner ones included, in execution order.
+    """Hold a transaction that the chain executed.
 
-    `logs` is None if the node did not keep them, and `has_inner` false if it kept no inner instructions. `version` is
-    None if the source omits it. `block_time` is the node's; Surfpool's is 1000 times too small, so use an event's own
-    time.
+    `instructions` lists all of them in execution order, inner ones included. `logs` is None if the node did not keep
+    them, and `has_inner` is false if it kept no inner instructions. `err` is None if the transaction succeeded.
+    `index_in_block` and `version` are None if the source omits them. `block_time` is the node's; Surfpool's is a
+    thousandth of the real time, so use the time of an event instead.
     """
 
     signature: Signature
@@ -83,16 +91,17 @@ class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def truncated(self) -> bool:
-        """Return whether the log is missing or truncated."""
+        """Return whether the log is missing, or was truncated by the runtime."""
         return self.logs is None or "Log truncated" in self.logs
 
 
 class Extracted(msgspec.Struct, frozen=True):
-    """Hold the events of a transaction, and what could not be read.
+    """Hold the program's events in a transaction, and what could not be read.
 
-    `unknown` counts payloads of the program that could not be decoded; each still has an ordinal, and `undecodable`
-    holds its bytes. `needs_account_fallback`: the log is truncated or has gaps. `lost`: the program's instructions
-    whose event is missing, in execution order; their ordinals follow those of the payloads.
+    `unknown` counts the program's payloads that could not be decoded. Each of them has an ordinal too: `undecodable`
+    holds the ordinals with the bytes (b"" if the line was not base64). `needs_account_fallback` is true if the log is
+    truncated or has gaps. `lost` holds the program's instructions whose event is missing, in execution order; their
+    ordinals follow those of the payloads.
     """
 
     events: list[ChainEvent]
@@ -104,7 +113,7 @@ class Extracted(msgspec.Struct, frozen=True):
 
 NO_EVENTS = Extracted([], 0, needs_account_fallback=False)
 _MOST_LEVELS_OF_ERROR = 16
-"""The runtime's own have three."""
+"""Maximum nesting of a transaction's error. Errors of the runtime have three levels."""
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _Uint = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _BlockIndex = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -164,8 +173,8 @@ _versioned = msgspec.json.Decoder(_VersionOnly)
 def parse_transaction(raw: bytes) -> ChainTransaction:
     """Parse a getTransaction result (encoding json) or a raw webhook element.
 
-    Raises DecodeError; UnsupportedVersion for a version newer than this release reads, whatever its message looks
-    like.
+    Raises UnsupportedVersion for a version that is newer than this release reads, whatever shape its message has.
+    Raises DecodeError for anything else that is not such a transaction.
     """
     try:
         fetched = _fetched.decode(raw)
@@ -223,7 +232,11 @@ def _resolve(
 
 
 def may_hide_calls(program: Program, tx: ChainTransaction) -> bool:
-    """Return whether calls of the program may be among inner instructions that the node did not keep, by the log."""
+    """Return whether the node may have omitted inner instructions that called the program.
+
+    That is so if it kept no inner instructions of a successful transaction, and the log shows a call of the program or
+    is incomplete.
+    """
     if tx.has_inner or tx.err is not None:
         return False
     log = walk(tx.logs or (), program.address)
@@ -231,10 +244,11 @@ def may_hide_calls(program: Program, tx: ChainTransaction) -> bool:
 
 
 def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
-    """Return the program's events in `tx`, none if it failed. Never raises, whatever a transaction contains.
+    """Return the program's events in `tx`; none if the transaction failed.
 
-    The ordinal counts the program's payloads: first those sent by emit_cpi!, which are always complete, then those
-    logged, of which a truncated log holds a prefix. So the ordinal does not depend on the source.
+    Never raises, whatever a transaction contains. An event's ordinal counts the program's payloads in the transaction.
+    Payloads that emit_cpi! sent come first and are always complete. Logged payloads follow, and a truncated log holds
+    the first of them. So an event has the same ordinal from every source.
     """
     ours = [i for i in tx.instructions if i.program_id == program.address]
     if tx.err is not None or not ours:
@@ -294,7 +308,7 @@ def _event(program: Program, payload: bytes | None, emitter: TxInstruction | Non
 
 
 def _enriched(program: Program, event: AnyEvent, emitter: TxInstruction) -> AnyEvent:
-    """Add what the event omits, from the arguments of the instruction that emitted it."""
+    """Add the fields that the event omits, from the arguments of the instruction that emitted it."""
     match event:
         case MarketCreated():
             call = _call(program, "create_market", emitter)

@@ -1,6 +1,7 @@
-"""Load keypairs: a JSON array of 64 numbers (as the Solana CLI writes) or base58 of 64 bytes, in a file or a setting.
+"""Load keypairs from a file or a setting.
 
-No message of this module ever contains key material.
+A keypair is a JSON array of 64 numbers, as the Solana CLI writes it, or base58 of 64 bytes. No error message of this
+module contains key material.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _MAX_FILE_BYTES = 4_096
 
 
 def keypair_from_text(text: str, name: str) -> Keypair:
-    """Parse a keypair. Raises SettingError that names the setting `name`."""
+    """Parse a keypair. Raises SettingError, whose message names the setting `name`."""
     try:
         raw = bytes(msgspec.json.decode(text, type=list[int])) if text.lstrip()[:1] == "[" else _base58(text)
         if len(raw) != 64:
@@ -34,7 +35,10 @@ def keypair_from_text(text: str, name: str) -> Keypair:
 
 
 def keypair_from_file(path: Path, name: str) -> Keypair:
-    """Read a keypair from a file. Raises SettingError that names the setting `name`."""
+    """Read a keypair from a file of at most 4,096 bytes.
+
+    Raises SettingError, whose message names the setting `name`, if the file cannot be read or holds no keypair.
+    """
     try:
         text = read_at_most(path, _MAX_FILE_BYTES).decode("ascii")
     except OSError as error:
@@ -47,7 +51,10 @@ def keypair_from_file(path: Path, name: str) -> Keypair:
 
 
 def backend_keypair(settings: Settings) -> Keypair:
-    """Load the backend authority's key, from BACKEND_KEYPAIR_PATH or BACKEND_AUTHORITY_PRIVATE_KEY."""
+    """Load the backend authority's key from BACKEND_KEYPAIR_PATH, else from BACKEND_AUTHORITY_PRIVATE_KEY.
+
+    Raises SettingError if neither is set, or if the value is not a keypair.
+    """
     if settings.backend_keypair_path:
         return keypair_from_file(settings.backend_keypair_path, "BACKEND_KEYPAIR_PATH")
     secret = settings.backend_authority_private_key.get_secret_value()
@@ -60,7 +67,7 @@ def backend_keypair(settings: Settings) -> Keypair:
 
 
 def admin_keypair(settings: Settings) -> Keypair | None:
-    """Load the admin's key if ADMIN_KEYPAIR_PATH is set, else return None."""
+    """Load the admin's key if ADMIN_KEYPAIR_PATH is set, else return None. Raises SettingError."""
     if not settings.admin_keypair_path:
         return None
     return keypair_from_file(settings.admin_keypair_path, "ADMIN_KEYPAIR_PATH")

@@ -1,7 +1,8 @@
-"""Read from an RPC what a wallet held or had traded before a vote opened; what the RPC does not show stays unknown.
+"""Read from an RPC how much a wallet held, or had traded, before a vote opened.
 
-Before means: in a block whose time is less than the opening's, in chain seconds. A block's time is the time that
-programs see in it, so it equals an event's own timestamp.
+A fact that the RPC does not show stays unknown. "Before" means: in a block whose time in chain seconds is less than
+that of the opening. A block's time is the time that programs see in it, so it equals the timestamp of an event in that
+block.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from zmart.market.types import Address, Lamports, Signature, Wallet
 
 _PAGE = 1_000
 _MOST_PAGES = 20
-"""Pages of a wallet's later history that are read; beyond that the search starts at the opening's own signature."""
+"""Maximum number of pages that are read of a wallet's history since the opening.
+
+If there are more, the search for the balance starts again at the signature of the transaction that opened the vote.
+"""
 _MOST_TRADES = 2_000
 _USER_OFFSET = 8 + 32  # after the discriminator and the market
 
@@ -49,9 +53,10 @@ class _Balances(msgspec.Struct):
 
 
 async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
-    """Return the wallet's lamports when the vote opened. Raises ChainError if the RPC fails.
+    """Return the lamports that a wallet held when the vote opened.
 
-    That is the balance after its newest transaction before the opening, or before its first one since.
+    This is the balance after the wallet's newest transaction before the opening. Without one it is the balance before
+    the wallet's first transaction since. Raises ChainError if the RPC fails.
     """
     first_since: SignatureInfo | None = None
     async for entry in _newest_first(rpc, Address(wallet)):
@@ -76,10 +81,11 @@ async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFa
 async def traded_before(
     rpc: Rpc, program: Program, wallet: Wallet, opening: VoteOpening, enough: Lamports
 ) -> VoterFacts:
-    """Return what the wallet paid for purchases and received from sales before the vote opened; stops at `enough`.
+    """Return how many lamports a wallet had traded before the vote opened.
 
-    Read from the transactions of its position accounts: every trade names one of them and nothing else does, so a
-    wallet's other activity costs nothing. Raises ChainError if the RPC fails.
+    The sum covers payments for purchases and proceeds of sales. It is read from the transactions of the wallet's
+    position accounts: every trade names one of them, and other activity of the wallet does not, so it costs no calls.
+    Reading stops once the sum reaches `enough`. Raises ChainError if the RPC fails.
     """
     traded, bought, read_count = 0, 0, 0
     positions = await _positions(rpc, program, wallet)
@@ -115,7 +121,7 @@ async def _positions(rpc: Rpc, program: Program, wallet: Wallet) -> dict[Address
 
 
 def _trades(program: Program, raw: bytes, wallet: Wallet) -> list[SharesBought | SharesSold] | None:
-    """Return the wallet's trades in a transaction, in any market; None if a truncated log may hide one."""
+    """Return the wallet's trades in one transaction, in any market; None if a truncated log may hide one."""
     extracted = extract_events(program, parse_transaction(raw))
     if extracted.lost or extracted.unknown:
         return None
@@ -127,7 +133,7 @@ def _trades(program: Program, raw: bytes, wallet: Wallet) -> list[SharesBought |
 
 
 async def _newest_first(rpc: Rpc, address: Address) -> AsyncIterator[SignatureInfo | None]:
-    """Yield the account's transactions; yield None last if there are more than the page limit."""
+    """Yield an account's transactions, newest first; yield None last if there are more than _MOST_PAGES pages."""
     before: Signature | None = None
     for _ in range(_MOST_PAGES):
         page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
@@ -140,8 +146,10 @@ async def _newest_first(rpc: Rpc, address: Address) -> AsyncIterator[SignatureIn
 
 
 async def _held_before_many(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
-    """Return the balance of a wallet with very many transactions since the opening, found from the opening's own
-    signature."""
+    """Return the balance of a wallet that has more transactions since the opening than are read.
+
+    The search starts at the signature of the transaction that opened the vote.
+    """
     for entry in await rpc.get_signatures_for_address(Address(wallet), before=opening.signature, limit=_PAGE):
         if entry.block_time is not None and entry.block_time < opening.at:
             return await _balance(rpc, wallet, entry.signature, after=True)
@@ -149,7 +157,10 @@ async def _held_before_many(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> V
 
 
 async def _history_reaches(rpc: Rpc, opening: VoteOpening) -> bool:
-    """Return whether the node keeps every block since the opening. Raises ChainError if it does not report that."""
+    """Return whether the node keeps every block since the opening.
+
+    Raises ChainError if the node does not report its first block.
+    """
     first = await rpc.call("getFirstAvailableBlock")
     if not isinstance(first, int):
         raise ChainError("The RPC's answer to getFirstAvailableBlock is not a slot.")

@@ -1,4 +1,7 @@
-"""Authenticate posts to the webhook: Helius echoes the Authorization header that the registration gave it."""
+"""Authenticate webhook deliveries.
+
+Helius sends the authHeader of the registration as the Authorization header of each delivery.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from zmart.bearer import credentials
 
 
 def authorization_matches(header: str | None, secret: str) -> bool:
-    """Compare the header in constant time; the scheme Bearer of either is left out. An empty secret matches nothing."""
+    """Return whether the Authorization header holds the secret, compared in constant time.
+
+    The scheme Bearer is ignored in both. An empty secret matches nothing.
+    """
     given, expected = credentials(header or ""), credentials(secret)
     if not expected:
         return False
@@ -17,7 +23,10 @@ def authorization_matches(header: str | None, secret: str) -> bool:
 
 
 def hmac_matches(signature_header: str | None, secret: str, body: bytes) -> bool:
-    """Check `x-helius-signature`: hex HMAC-SHA256 of the raw body, optionally prefixed with `sha256=`."""
+    """Return whether `x-helius-signature` is the HMAC-SHA256 of the raw body, in hex.
+
+    The prefix `sha256=` is optional. An empty header or secret matches nothing.
+    """
     if not signature_header or not secret:
         return False
     given = signature_header.removeprefix("sha256=").lower()

@@ -1,1 +1,1 @@
-"""Hold the program's IDL and its compiled bytes."""
+"""Hold the on-chain program's IDL and its compiled bytes as package data."""
