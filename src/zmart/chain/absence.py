@@ -1,8 +1,8 @@
 """Prove that a transaction or an account does not exist.
 
-A node that reports absence may only lag. So absence is concluded from valid answers of nodes that have reached a
-given slot, of every configured endpoint, asked twice. A failing node proves nothing: chain/json_rpc.py raises for its
-answers, and so does everything here.
+A node that reports absence may only lag. So absence is concluded only if every configured endpoint reports it from a
+node that has reached a given slot, and only from valid answers. A failing node proves nothing: chain/json_rpc.py raises
+ChainError for it, and so do these functions.
 """
 
 from __future__ import annotations
@@ -17,23 +17,29 @@ from zmart.chain.rpc import Rpc
 from zmart.market.types import Address, Signature, Slot
 
 LONG_FINAL_SLOTS = 150
-"""A blockhash's life: a transaction of a slot has landed before the chain is final this many slots after it."""
+"""The life of a blockhash in slots.
+
+A transaction that was seen in a slot has become final, or never will, once the chain is final this many slots after it.
+"""
 FAR_SLOTS = 1_000
-"""A claimed slot this far ahead of the node is ignored."""
+"""A slot that a source claims is ignored if it is more than this many slots ahead of the node's."""
 
 
 class UnknownTransaction(msgspec.Struct, frozen=True):
-    """State that no endpoint has the transaction: each was past slot `reached`, and slot `final` was final."""
+    """State that no endpoint has the transaction.
+
+    Every endpoint had reached slot `reached` when it answered, and slot `final` was final.
+    """
 
     reached: Slot
     final: Slot
 
 
 async def unknown(rpcs: Sequence[Rpc], signature: Signature) -> UnknownTransaction | None:
-    """Ask every endpoint for the transaction by its status and by itself; return None if one has it.
+    """Ask every endpoint for the transaction's status and for the transaction.
 
-    A caller that acts on absence must ask on two occasions. Raises ChainError if an endpoint cannot be asked, lags,
-    or cannot return the transaction for another reason than its absence.
+    Returns None if one endpoint has it. A caller that acts on absence must ask on two occasions. Raises ChainError if
+    an endpoint cannot be asked or lags, or if it fails to return the transaction for another reason than absence.
     """
     answers = [await _unknown_to(rpc, signature) for rpc in rpcs]
     absent = [answer for answer in answers if answer is not None]
@@ -60,7 +66,8 @@ async def _unknown_to(rpc: Rpc, signature: Signature) -> UnknownTransaction | No
 def required_slot(claimed: Slot | None, unknown_since: Slot) -> Slot:
     """Return the slot that must be past and final before a transaction counts as absent.
 
-    The transaction was reported as of slot `claimed`; a node at slot `unknown_since` did not have it.
+    `claimed` is the transaction's slot according to its source, None if it names none. `unknown_since` is the slot of a
+    node that did not have the transaction. The later of the two counts; a claim far ahead of the node is ignored.
     """
     if claimed is None or claimed > unknown_since + FAR_SLOTS:
         return unknown_since
@@ -68,10 +75,10 @@ def required_slot(claimed: Slot | None, unknown_since: Slot) -> Slot:
 
 
 async def account(rpcs: Sequence[Rpc], address: Address, since: Slot | None = None) -> AccountInfo | None:
-    """Return the account at `address`, or None if every endpoint reports twice that it does not exist.
+    """Return the account at `address`, or None if every endpoint reports that it does not exist.
 
-    The reports are at least as new as slot `since`, or else as the newest confirmed slot of any endpoint. Raises
-    ChainError if an endpoint cannot be asked.
+    The first endpoint must report it twice. The reports that decide are at least as new as slot `since`, or without it
+    as the newest confirmed slot of any endpoint. Raises ChainError if an endpoint cannot be asked.
     """
     return (await accounts(rpcs, [address], since))[0]
 
@@ -79,7 +86,7 @@ async def account(rpcs: Sequence[Rpc], address: Address, since: Slot | None = No
 async def accounts(
     rpcs: Sequence[Rpc], addresses: Sequence[Address], since: Slot | None = None
 ) -> list[AccountInfo | None]:
-    """Return several accounts as `account` does, in the order of `addresses`."""
+    """Return several accounts in the order of `addresses`, each as `account` returns it."""
     infos = await rpcs[0].get_multiple_accounts(addresses, since=since)
     if None not in infos:
         return infos

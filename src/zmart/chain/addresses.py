@@ -1,4 +1,7 @@
-"""Derive program addresses. The seeds are pinned by the vectors in tests/vectors."""
+"""Derive the addresses of the program's accounts.
+
+The vectors in tests/vectors pin the seeds.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def to_pubkey(text: str) -> Pubkey:
 
 
 class Addresses:
-    """Derive the accounts of one program id."""
+    """Derive the addresses of one program's accounts from its id."""
 
     def __init__(self, program_id: Pubkey) -> None:
         self._program_id = program_id
@@ -31,19 +34,25 @@ class Addresses:
         return _derive(self._program_id, b"global-config")
 
     def event_authority(self) -> Address:
-        """Return the signer of Anchor's emit_cpi! events."""
+        """Return the address that signs the instructions of Anchor's emit_cpi!."""
         return _derive(self._program_id, b"__event_authority")
 
     def market(self, market_id: MarketId) -> Address:
-        """Return the address of a market. Raises DecodeError for an invalid id."""
+        """Return the address of a market's account.
+
+        Raises DecodeError if the id is not 64 hex characters.
+        """
         return _derive(self._program_id, b"market", _id_bytes(market_id))
 
     def position(self, market: Address, user: Wallet) -> Address:
-        """Return the address of a user's position in a market."""
+        """Return the address of a user's position in a market.
+
+        `market` is the address of the market's account.
+        """
         return _derive(self._program_id, b"position", bytes(to_pubkey(market)), bytes(to_pubkey(user)))
 
     def vote_record(self, market: Address, user: Wallet, kind: VoteKind) -> Address:
-        """Return the address of a user's vote of that kind in a market."""
+        """Return the address of the record of a user's vote of that kind in a market."""
         return _derive(
             self._program_id, b"vote", bytes(to_pubkey(market)), bytes(to_pubkey(user)), _VOTE_TYPES[kind]
         )

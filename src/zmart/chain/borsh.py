@@ -1,8 +1,8 @@
-"""Encode and decode Borsh, compiled once per type of the IDL: consecutive fields of fixed size become one
-struct.Struct.
+"""Encode and decode Borsh with codecs that are compiled once for each type of the IDL.
 
-In Python, a pubkey is base58 text, `[u8; 32]` lower-case hex, other byte arrays the text that they spell (see
-`text_of`), an option None or the value, an enum the member of the domain's Enum.
+Consecutive fields of fixed size become one struct.Struct. In Python, a pubkey is base58 text, `[u8; 32]` is lower-case
+hex, and any other byte array is text (see `text_of`). An option is None or the value, an enum is a member of the
+domain's Enum.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from zmart.errors import ConfigError, DecodeError, Invalid
 from zmart.market.types import MarketState, VoteKind
 
 ENUMS: Mapping[str, Sequence[Enum]] = {"MarketState": tuple(MarketState), "VoteType": tuple(VoteKind)}
+"""The domain's enum members for each enum of the IDL, in the order of its variants."""
 _INTEGERS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i64": "q"}
 _BAD_INPUT = (struct.error, IndexError, ValueError, TypeError, KeyError)
 
 
 class Codec(Protocol):
-    """Read one field's type at an offset, or write it."""
+    """Decode a value of one type at an offset, or encode it."""
 
     def read(self, data: bytes, at: int) -> tuple[object, int]:
         """Return the value and the offset after it."""
@@ -35,7 +36,10 @@ class Codec(Protocol):
 
 
 class Scalar:
-    """Encode a type of fixed size by a struct format and conversions between raw and Python values."""
+    """Encode a type of fixed size with a struct format.
+
+    `decode` and `encode` convert between the format's value and the Python value; without `decode` the two are equal.
+    """
 
     def __init__(
         self,
@@ -59,13 +63,16 @@ class Scalar:
 
 
 class Option:
-    """Encode None as a byte 0, anything else as a byte 1 and the value."""
+    """Encode None as a byte 0, and any other value as a byte 1 and the value."""
 
     def __init__(self, inner: Codec) -> None:
         self._inner = inner
 
     def read(self, data: bytes, at: int) -> tuple[object, int]:
-        """Return the value or None, and the offset after it. Raises ValueError for a first byte above 1."""
+        """Return the value or None, and the offset after it.
+
+        Raises ValueError for a first byte above 1.
+        """
         if data[at] == 0:
             return None, at + 1
         if data[at] != 1:
@@ -73,12 +80,12 @@ class Option:
         return self._inner.read(data, at + 1)
 
     def write(self, value: object) -> bytes:
-        """Return the bytes of the value or of None."""
+        """Return the bytes of the value, or of None."""
         return b"\0" if value is None else b"\1" + self._inner.write(value)
 
 
 class StructCodec:
-    """Encode a record of named fields. `read` returns them as a dict, in the IDL's order."""
+    """Encode and decode a record of named fields. `read` returns them as a dict, in the IDL's order."""
 
     def __init__(self, name: str, fields: Sequence[tuple[str, Codec]]) -> None:
         self.name = name
@@ -87,7 +94,7 @@ class StructCodec:
         self._runs = _runs([codec for _, codec in fields])
 
     def read(self, data: bytes, at: int = 0) -> tuple[dict[str, object], int]:
-        """Return the fields and the offset after them. Raises DecodeError."""
+        """Decode the fields at the offset `at`; return them and the offset after them. Raises DecodeError."""
         values: list[object] = []
         try:
             for run in self._runs:
@@ -97,7 +104,7 @@ class StructCodec:
         return dict(zip(self._names, values, strict=True)), at
 
     def write(self, values: Mapping[str, object]) -> bytes:
-        """Return the bytes. Raises Invalid with the name of a field that does not fit its type."""
+        """Return the fields' bytes. Raises Invalid, which names a field that does not fit its type."""
         return b"".join(_write_field(name, codec, values[name]) for name, codec in self._fields)
 
 
@@ -148,7 +155,10 @@ def _single(codec: Codec) -> _Run:
 
 
 def compile_struct(idl: Idl, name: str, fields: Sequence[Field]) -> StructCodec:
-    """Compile the codec of a struct or of an instruction's arguments. Raises ConfigError for an unsupported type."""
+    """Compile the codec of a struct, or of an instruction's arguments.
+
+    Raises ConfigError if a type is not supported.
+    """
     return StructCodec(name, [(field.name, _compile(idl, field.type)) for field in fields])
 
 
@@ -203,9 +213,9 @@ def _address(raw: bytes) -> str:
 
 
 def text_of(raw: bytes) -> str:
-    """Return a byte array as text: its printable ASCII, "" if it is all zeros, else 0x and hex.
+    """Return a byte array as text: printable ASCII as such, an empty text for zeros only, else 0x and hex.
 
-    Any user can put any bytes on chain, and a NUL or half a character must not reach a database.
+    Any user can put any bytes on chain. A NUL, or a part of a UTF-8 character, must not reach the database.
     """
     if not raw.strip(b"\0"):
         return ""
@@ -214,7 +224,10 @@ def text_of(raw: bytes) -> str:
 
 
 def bytes_of(text: str, length: int) -> bytes:
-    """Invert `text_of` for an array of `length` bytes. Raises ValueError if the text does not fit exactly."""
+    """Return the `length` bytes that `text_of` writes as this text.
+
+    Raises ValueError if the text does not fit exactly.
+    """
     if not text:
         return bytes(length)
     raw = text.encode("ascii")

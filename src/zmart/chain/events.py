@@ -1,4 +1,4 @@
-"""Decode the program's 18 events: bytes, as Anchor's emit! logs them, to the structs of zmart.market.events."""
+"""Decode the program's 18 events from the bytes that Anchor's emit! logs to the structs of zmart.market.events."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ EVENT_TYPES: Mapping[str, type[msgspec.Struct]] = {cls.__name__: cls for cls in 
 
 
 class UnknownEvent(DecodeError):
-    """Report a discriminator that is none of the known events."""
+    """Report a discriminator that belongs to none of the program's events."""
 
 
 class EventCodec:
-    """Encode and decode events: 8 bytes of discriminator, then Borsh. Raises ConfigError if the IDL diverges."""
+    """Encode and decode events: an 8-byte discriminator, then Borsh.
+
+    The constructor raises ConfigError if the IDL lacks an event or describes it with other fields.
+    """
 
     def __init__(self, idl: Idl) -> None:
         if missing := EVENT_TYPES.keys() - idl.events.keys():
@@ -29,7 +32,11 @@ class EventCodec:
         self._read = {disc: mirror.read for disc, mirror in self._by_name.values()}
 
     def decode(self, payload: bytes) -> AnyEvent:
-        """Decode a payload. Raises UnknownEvent, or DecodeError if it is too short, too long or out of range."""
+        """Decode an event's payload.
+
+        Raises UnknownEvent for another discriminator, and DecodeError if the payload is too short, too long or out of
+        range.
+        """
         read = self._read.get(payload[:8])
         if read is None:
             raise UnknownEvent(f"The discriminator {payload[:8].hex()} is not an event of the program's IDL.")
@@ -39,6 +46,6 @@ class EventCodec:
         return cast("AnyEvent", event)
 
     def encode(self, event: AnyEvent) -> bytes:
-        """Return the payload that the program would log; fields that are not in the log are omitted."""
+        """Return the payload that the program logs for an event, without fields that the log does not have."""
         disc, mirror = self._by_name[type(event).__name__]
         return disc + mirror.write(event)

@@ -1,8 +1,8 @@
-"""Build the program's instructions, one builder per instruction. Account order and flags come from the IDL, PDAs are
-derived.
+"""Build the program's instructions, with one builder for each instruction.
 
-Addresses are base58 text, a CID is exactly the 46 characters of a CIDv0. Invalid names an argument that does not fit;
-ConfigError means that the IDL in use names other accounts or arguments than this backend sends.
+The order and the flags of accounts come from the IDL; program addresses are derived. Addresses are base58 text. A CID
+is exactly the 46 characters of a CIDv0. The builders raise Invalid, which names an argument that does not fit. They
+raise ConfigError if the IDL in use names other accounts or arguments than this backend sends.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _CID_V0 = re.compile(CID_V0_FORM)
 
 
 class DecodedInstruction(msgspec.Struct, frozen=True):
-    """Hold the name and arguments of an instruction."""
+    """Hold the name and the arguments of an instruction."""
 
     name: str
     args: dict[str, object]
 
 
 class Instructions:
-    """Build and decode the instructions of one program id."""
+    """Build and decode the instructions of one program. Raises ConfigError for an unsupported type in the IDL."""
 
     def __init__(self, program_id: Pubkey, idl: Idl, addresses: Addresses) -> None:
         self._program_id = program_id
@@ -45,7 +45,7 @@ class Instructions:
     def initialize_global_config(
         self, admin: Wallet, backend_authority: Wallet, protocol_fee_wallet: Wallet
     ) -> Instruction:
-        """Create GlobalConfig."""
+        """Build the instruction that creates GlobalConfig."""
         return self._build(
             "initialize_global_config",
             {"admin": admin, "protocol_fee_wallet": protocol_fee_wallet, **self._config()},
@@ -64,7 +64,10 @@ class Instructions:
         min_resolution_delay: int | None = None,
         dispute_period: int | None = None,
     ) -> Instruction:
-        """Change GlobalConfig. The five bps are always overwritten; None keeps a time (seconds)."""
+        """Build the instruction that changes GlobalConfig.
+
+        The five values in basis points are always overwritten. A time, in seconds, that is None keeps its value.
+        """
         return self._build(
             "update_global_config",
             {"admin": admin, **self._config()},
@@ -80,7 +83,7 @@ class Instructions:
         )
 
     def emergency_pause(self, admin: Wallet) -> Instruction:
-        """Toggle the pause: two calls cancel each other."""
+        """Build the instruction that toggles the pause: a second one ends it."""
         return self._build("emergency_pause", {"admin": admin, **self._config()}, {})
 
     def create_market(
@@ -92,7 +95,7 @@ class Instructions:
         initial_liquidity: Lamports,
         ipfs_question_hash: str,
     ) -> Instruction:
-        """Create a market in state Proposed."""
+        """Build the instruction that creates a market in state Proposed."""
         return self._build(
             "create_market",
             {"creator": creator, **self._market(market_id), **self._config()},
@@ -105,17 +108,20 @@ class Instructions:
         )
 
     def submit_proposal_vote(self, user: Wallet, market_id: MarketId, vote: bool) -> Instruction:
-        """Vote on a proposal on chain. `vote` true: like."""
+        """Build the instruction that votes on a proposal on chain. `vote` true means like."""
         return self._vote("submit_proposal_vote", user, market_id, vote, VoteKind.PROPOSAL)
 
     def submit_dispute_vote(self, user: Wallet, market_id: MarketId, vote: bool) -> Instruction:
-        """Vote on a dispute on chain. `vote` true: the proposed outcome is wrong."""
+        """Build the instruction that votes on a dispute on chain.
+
+        `vote` true means that the proposed outcome is wrong.
+        """
         return self._vote("submit_dispute_vote", user, market_id, vote, VoteKind.DISPUTE)
 
     def aggregate_proposal_votes(
         self, backend_authority: Wallet, market_id: MarketId, likes: int, dislikes: int
     ) -> Instruction:
-        """Record the counts of a proposal vote."""
+        """Build the instruction that records the counts of a proposal's vote."""
         return self._build(
             "aggregate_proposal_votes",
             {"backend_authority": backend_authority, **self._market(market_id), **self._config()},
@@ -125,9 +131,10 @@ class Instructions:
     def aggregate_dispute_votes(
         self, backend_authority: Wallet, market_id: MarketId, agrees: int, disagrees: int
     ) -> Instruction:
-        """Record the counts of a dispute vote. Do not use it on v0.69, which loses the outcome.
+        """Build the instruction that records the counts of a dispute's vote.
 
-        finalize_market settles a dispute instead.
+        Do not send it: both programs lose the outcome. A dispute that succeeds returns to Resolving with the rejected
+        outcome, and one that fails is finalized without an outcome. finalize_market counts a dispute correctly.
         """
         return self._build(
             "aggregate_dispute_votes",
@@ -136,19 +143,19 @@ class Instructions:
         )
 
     def approve_proposal(self, admin: Wallet, market_id: MarketId) -> Instruction:
-        """Approve a proposal."""
+        """Build the instruction that approves a proposal."""
         return self._build(
             "approve_proposal", {"admin": admin, **self._market(market_id), **self._config()}, {}
         )
 
     def activate_market(self, authority: Wallet, market_id: MarketId) -> Instruction:
-        """Start trading. `authority` is the admin or the creator."""
+        """Build the instruction that starts trading. `authority` is the admin or the creator."""
         return self._build(
             "activate_market", {"authority": authority, **self._market(market_id), **self._config()}, {}
         )
 
     def cancel_market(self, admin: Wallet, market_id: MarketId) -> Instruction:
-        """Cancel a market that is not active yet."""
+        """Build the instruction that cancels a market that is not active yet."""
         return self._build("cancel_market", {"admin": admin, **self._market(market_id), **self._config()}, {})
 
     def buy_shares(
@@ -161,11 +168,11 @@ class Instructions:
         target_cost: Lamports,
         min_shares: Shares | None = None,
     ) -> Instruction:
-        """Buy shares. `target_cost` is the most that is paid, fees included; `min_shares` the fewest shares that are
-        accepted.
+        """Build the instruction that buys shares.
 
-        The interface has no argument for `min_shares`: it follows the arguments as eight bytes, which the program of
-        this repository checks and v0.69 ignores.
+        `target_cost` is the most that the buyer pays, fees included; `min_shares` is the fewest shares that the buyer
+        accepts. The interface has no argument for `min_shares`: it follows the arguments as eight bytes, which the
+        program of this repository checks and v0.69 ignores.
         """
         bought = self._build(
             "buy_shares",
@@ -186,7 +193,10 @@ class Instructions:
         shares_to_sell: Shares,
         min_proceeds: Lamports,
     ) -> Instruction:
-        """Sell shares. `min_proceeds` is the least that is received, after fees."""
+        """Build the instruction that sells shares.
+
+        `min_proceeds` is the least that the seller accepts, after fees.
+        """
         return self._build(
             "sell_shares",
             {"protocol_fee_wallet": protocol_fee_wallet, **self._trader(user, market_id), **self._config()},
@@ -196,7 +206,7 @@ class Instructions:
     def resolve_market(
         self, resolver: Wallet, market_id: MarketId, *, proposed_outcome: bool, ipfs_evidence_hash: str
     ) -> Instruction:
-        """Propose an outcome with the CID of its evidence."""
+        """Build the instruction that proposes an outcome, with the CID of its evidence."""
         return self._build(
             "resolve_market",
             {"resolver": resolver, **self._market(market_id), **self._config()},
@@ -207,7 +217,7 @@ class Instructions:
         )
 
     def initiate_dispute(self, initiator: Wallet, market_id: MarketId) -> Instruction:
-        """Dispute the proposed outcome."""
+        """Build the instruction that disputes the proposed outcome."""
         return self._build(
             "initiate_dispute", {"initiator": initiator, **self._market(market_id), **self._config()}, {}
         )
@@ -215,7 +225,10 @@ class Instructions:
     def finalize_market(
         self, backend_authority: Wallet, market_id: MarketId, dispute: tuple[int, int] | None = None
     ) -> Instruction:
-        """Finalize a market. `dispute` = (agree, disagree) from Disputed, None from Resolving."""
+        """Build the instruction that finalizes a market.
+
+        `dispute` is (agree, disagree) for a market in state Disputed, and None for one in state Resolving.
+        """
         agree, disagree = dispute if dispute else (None, None)
         return self._build(
             "finalize_market",
@@ -226,9 +239,10 @@ class Instructions:
     def claim_winnings(
         self, user: Wallet, market_id: MarketId, resolver: Wallet, creditors: Sequence[Wallet] = ()
     ) -> Instruction:
-        """Claim a payout. `resolver` must be the one that the market's account names.
+        """Build the instruction that claims a payout.
 
-        `creditors` follow the interface's accounts: the program pays what it owes them, v0.69 ignores them.
+        `resolver` must be the one that the market's account names. `creditors` are passed after the interface's
+        accounts: the program of this repository pays them what the market owes them, v0.69 ignores them.
         """
         claim = self._build(
             "claim_winnings",
@@ -240,17 +254,19 @@ class Instructions:
     def withdraw_liquidity(
         self, creator: Wallet, market_id: MarketId, creditors: Sequence[Wallet] = ()
     ) -> Instruction:
-        """Withdraw free liquidity. `creator` may be a wallet to which the market owes a debt.
+        """Build the instruction that withdraws free liquidity.
 
-        `creditors` as in claim_winnings.
+        `creator` is the market's creator, or a wallet to which the market owes a debt. `creditors` are passed after the
+        interface's accounts: the program of this repository pays them what the market owes them, v0.69 ignores them.
         """
         withdrawal = self._build("withdraw_liquidity", {"creator": creator, **self._market(market_id)}, {})
         return _with_accounts(withdrawal, creditors)
 
     def decode(self, data: bytes) -> DecodedInstruction:
-        """Return name and arguments of instruction data. Raises DecodeError.
+        """Return the name and the arguments of instruction data.
 
-        Trailing bytes are accepted, as the program accepts them.
+        Bytes after the arguments are accepted, as the program accepts them. Raises DecodeError for another
+        discriminator or malformed arguments.
         """
         name = self._by_discriminator.get(data[:8])
         if name is None:
@@ -261,7 +277,10 @@ class Instructions:
         return DecodedInstruction(name, args)
 
     def account_of(self, name: str, account: str, accounts: Sequence[Address]) -> Address | None:
-        """Return the address at the position of `account` in a fetched instruction, or None if it is missing."""
+        """Return the address that a fetched instruction passes as `account`, or None if it passes too few.
+
+        `name` is the instruction's name and `accounts` are its addresses in order.
+        """
         for item, address in zip(self._by_name[name][0].accounts, accounts, strict=False):
             if item.name == account:
                 return address

@@ -1,10 +1,9 @@
 """Call JSON-RPC over HTTP: keep-alive, timeouts, retries with backoff, and failover to the next URL.
 
-rpc_answer.py validates bodies; an invalid response is a TransientRpcError and never means "no result".
-
-Written on httpx and msgspec instead of solana-py's client, because a transaction's own JSON is stored untouched,
-every call shares one failover, and solders' response parser can raise pyo3's PanicException (a BaseException) on
-errors that it doesn't expect. No response passes through it here.
+rpc_answer.py validates responses. An invalid response is a TransientRpcError and never means "no result". This client
+uses httpx and msgspec instead of solana-py's client: a transaction's own JSON is stored unchanged, all calls share one
+failover, and solders' response parser can raise pyo3's PanicException (a BaseException) on errors that it does not
+expect.
 """
 
 from __future__ import annotations
@@ -37,13 +36,15 @@ from zmart.market.json_input import JSON_ERRORS
 
 Answer = TypeVar("Answer")
 ReadReport = Callable[[Answer], ChainReport | ChainClock]
+"""A function that returns which slot and time of the chain an answer reports."""
 
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
-"""Of a list of all positions; who asks for no lists says less."""
+"""Maximum size of an answer in bytes, enough for a list of all positions. A client that reads no lists sets a lower
+one."""
 _MAX_REFUSAL_BYTES = 4_096
 _PAUSE_S, _SHORT_PAUSE_S = 15.0, 1.0
 _SLOWEST_ANSWER = 3
-"""How many times `timeout_s` one answer may take: httpx limits only each read."""
+"""The whole answer may take this many times `timeout_s`: httpx limits only each read."""
 _ADVICE = {
     401: ", it requires a valid API key",
     402: ", the plan's quota is used up",
@@ -54,7 +55,7 @@ _ADVICE = {
 
 
 class RpcError(ChainError):
-    """Report an error that answers the call; `data` is its detail, e.g. the logs of a failed preflight."""
+    """Report an error that answers the call. `data` is its detail, e.g. the logs of a failed preflight."""
 
     def __init__(
         self, method: str, code: int, message: str, data: object = None, node: str = "The RPC"
@@ -65,9 +66,9 @@ class RpcError(ChainError):
 
 
 class TransientRpcError(ChainError):
-    """Report that one endpoint gave no usable response; a retry or another endpoint may help.
+    """Report that an endpoint gave no usable response; a retry or another endpoint may help.
 
-    It implies nothing about what was requested. `code` is that of a JSON-RPC error, None otherwise.
+    Nothing may be concluded about what was requested. `code` is that of a JSON-RPC error, else None.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:
@@ -85,14 +86,17 @@ class _Endpoint:
         self.guarded = GuardedEndpoint(url, self.name)
 
     def failed(self, method: str, reason: str) -> TransientRpcError:
-        """Return the error to raise; other endpoints are preferred for some seconds."""
+        """Pause the endpoint, so that others are preferred for 15 s, and return the error to raise."""
         self._pause(_PAUSE_S)
         return TransientRpcError(
             f"{self.name} did not answer {method}: {safe_message(reason, self.secrets)}."
         )
 
     def refused(self, method: str, refusal: JsonRpcError) -> ChainError:
-        """Return the error to raise: RpcError if it answers the call, else TransientRpcError."""
+        """Return the error to raise: RpcError if it answers the call, else TransientRpcError.
+
+        An endpoint that did not answer the call is paused.
+        """
         message = safe_message(refusal.message, self.secrets)
         if refusal.is_answer:
             return RpcError(method, refusal.code, message, refusal.data, self.name)
@@ -107,7 +111,10 @@ class _Endpoint:
 
 
 class JsonRpc:
-    """Call one logical node behind one or more URLs, the preferred first. Close it, or use `async with`."""
+    """Call one logical node behind one or more URLs, the preferred one first.
+
+    Close the client, or use it with `async with`. The constructor raises SettingError if there is no URL.
+    """
 
     def __init__(
         self,
@@ -141,25 +148,31 @@ class JsonRpc:
         await self._http.aclose()
 
     def guard_with(self, guard: EndpointGuard) -> None:
-        """Refuse answers of endpoints that belong to another chain, or report what this one cannot have reached."""
+        """Refuse answers of endpoints of another chain, and answers that the index's chain cannot give."""
         for endpoint in self._endpoints:
             endpoint.guard = guard
 
     def refusals(self) -> Mapping[str, str]:
-        """Return the endpoints whose answers are refused, with the reason."""
+        """Return the reason for each endpoint whose answers are refused."""
         guard = self._endpoints[0].guard
         return {} if guard is None else guard.refusals()
 
     async def check_chain(self, *, now: bool = True) -> None:
-        """Ask every endpoint which chain it belongs to, at once, or (not `now`) if that was some time ago. Raises
-        TransientRpcError for one of another chain."""
+        """Check that every endpoint belongs to the index's chain.
+
+        With `now` each endpoint is asked at once, else only if its last check was some time ago. Raises
+        TransientRpcError for an endpoint of another chain.
+        """
         for endpoint in self._endpoints:
             await self._admit(endpoint, "getGenesisHash", now=now)
 
     async def request(
         self, method: str, params: Sequence[object] = (), report: ReadReport[bytes] | None = None
     ) -> bytes:
-        """Return the raw JSON of `result`. Raises RpcError, or TransientRpcError after the last attempt."""
+        """Return the raw JSON of `result`.
+
+        Raises RpcError for an error that answers the call, and TransientRpcError after the last attempt.
+        """
         return await self.read(bytes, method, params, report)
 
     async def typed(
@@ -169,7 +182,10 @@ class JsonRpc:
         params: Sequence[object] = (),
         report: ReadReport[Answer] | None = None,
     ) -> Answer:
-        """Return `result` as `kind`; a result of another shape counts as a failed attempt."""
+        """Return `result` decoded as `kind`.
+
+        A result of another shape counts as a failed attempt. Raises as `request` does.
+        """
         return await self.read(partial(_decoded, kind), method, params, report)
 
     async def read(
@@ -179,8 +195,11 @@ class JsonRpc:
         params: Sequence[object] = (),
         report: ReadReport[Answer] | None = None,
     ) -> Answer:
-        """Return `result` as `read` does; where it raises BadAnswer, the attempt failed. `report` returns what the
-        answer says of the chain, for the guard."""
+        """Return `result` as the function `read` decodes it.
+
+        If `read` raises BadAnswer, the attempt failed. `report` returns the slots and times in the answer, which the
+        guard checks. Raises as `request` does.
+        """
         request_id = next(self._ids)
         async for attempt in stamina.retry_context(
             on=TransientRpcError,
@@ -232,8 +251,10 @@ class JsonRpc:
         return answer
 
     async def _post(self, url: str, body: bytes) -> bytes:
-        """Return the body of a response with status 200 and JSON's content type. Raises BadAnswer with the node's
-        message."""
+        """Return the body of a response with status 200 and a JSON content type.
+
+        Raises BadAnswer, with the node's message, for any other response.
+        """
         async with self._http.stream("POST", url, content=body) as response:
             content_type = response.headers.get("content-type", "")
             is_usable = response.status_code == httpx.codes.OK and is_json(content_type)
@@ -250,7 +271,10 @@ class JsonRpc:
         return bytes(read)
 
     def _pick(self) -> _Endpoint:
-        """Return the first endpoint that is not paused after a failure; else the one whose pause ends first."""
+        """Return the first endpoint that is not paused after a failure.
+
+        If all are paused, return the one whose pause ends first.
+        """
         now = time.monotonic()
         usable = (endpoint for endpoint in self._endpoints if endpoint.paused_until <= now)
         return next(usable, None) or min(self._endpoints, key=lambda endpoint: endpoint.paused_until)
@@ -279,7 +303,10 @@ def _unusable(status: int, content_type: str, body: bytes) -> str:
 
 
 def _name(url: str) -> str:
-    """Return host and port for messages: an RPC URL often carries an API key in its query or path."""
+    """Return an endpoint's name for messages, with host and port only.
+
+    An RPC URL often has an API key in its query or path.
+    """
     try:
         parts = httpx.URL(url)
         host = parts.host if parts.port is None else f"{parts.host}:{parts.port}"

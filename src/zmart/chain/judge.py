@@ -1,4 +1,4 @@
-"""Judge a signed transaction: it was executed, it may still land, or it never can."""
+"""Judge whether a signed transaction was executed, may still land, or never can."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from zmart.market.types import Signature, Slot
 class PendingTransaction(msgspec.Struct, frozen=True):
     """Hold a signed transaction as it is stored before it is first sent.
 
-    `nonce_seen_at`: a slot in which its durable nonce was current. Without one the transaction is judged as if it
-    might also depend on a blockhash.
+    `nonce_seen_at` is a slot in which the transaction's durable nonce was current. If it is None, the transaction is
+    judged as if it might also depend on a blockhash.
     """
 
     signature: Signature
@@ -27,23 +27,23 @@ class PendingTransaction(msgspec.Struct, frozen=True):
 
     @property
     def transaction(self) -> VersionedTransaction:
-        """Decode the transaction."""
+        """Decode `raw_tx`."""
         return VersionedTransaction.from_bytes(self.raw_tx)
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """State that the cluster executed it and a majority confirmed that. `err` is None if it succeeded."""
+    """State that the cluster executed the transaction and confirmed it. `err` is None if the transaction succeeded."""
 
     slot: Slot
     err: object
 
 
 class Live(msgspec.Struct, frozen=True):
-    """State that it may still land."""
+    """State that the transaction may still land, or was processed but is not confirmed yet."""
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """State that it did not land and never can: every endpoint agrees, as of `slot`."""
+    """State that the transaction did not land and never can: every endpoint agrees, as of `slot`."""
 
     slot: Slot
 
@@ -52,7 +52,10 @@ Verdict = Seen | Live | Dead
 
 
 async def judge(rpcs: Sequence[Rpc], attempt: PendingTransaction) -> Verdict:
-    """Judge an attempt. Raises ChainError if an endpoint that must agree cannot be asked."""
+    """Judge a pending transaction; Dead needs the agreement of all `rpcs`.
+
+    Raises ChainError if an endpoint that must agree cannot be asked.
+    """
     status = (await rpcs[0].get_signature_statuses([attempt.signature])).values[0]
     if status is not None:
         return _seen(status)
@@ -66,10 +69,11 @@ async def judge(rpcs: Sequence[Rpc], attempt: PendingTransaction) -> Verdict:
 
 
 async def _expired(rpc: Rpc, attempt: PendingTransaction) -> Verdict:
-    """Judge an attempt by one endpoint.
+    """Judge a pending transaction by one endpoint.
 
-    Dead requires an expired lifetime and an absent status, looked up in history. An endpoint may be many nodes that
-    lag differently, so the status must come from one that has reached the slot in which the lifetime expired.
+    Dead requires that the transaction's lifetime is over and that the endpoint, searching its history, has no status of
+    it. An endpoint may be many nodes with different lags, so the status must come from a node that has reached the slot
+    in which the lifetime was over.
     """
     over_at = await _lifetime_over(rpc, attempt)
     if over_at is None:
@@ -83,11 +87,11 @@ async def _expired(rpc: Rpc, attempt: PendingTransaction) -> Verdict:
 
 
 async def _lifetime_over(rpc: Rpc, attempt: PendingTransaction) -> Slot | None:
-    """Return a slot from which on no bank accepts the transaction; None while one may.
+    """Return a slot from which on no bank accepts the transaction, or None while a bank may.
 
-    A durable nonce is over once it was current and a finalized bank holds another: the values never repeat. A
-    blockhash is over past its last valid height. Its validity is requested as well, because a height alone can be
-    wrong after a local chain's clock was moved.
+    A durable nonce is used up if it was current once and a finalized bank holds another value: the values never repeat.
+    A blockhash expires after its last valid block height. Its validity is requested as well, because a height alone can
+    be wrong after the clock of a local chain was moved.
     """
     transaction, seen_at = attempt.transaction, attempt.nonce_seen_at
     over_at = Slot(0)

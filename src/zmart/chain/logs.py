@@ -1,8 +1,8 @@
-"""Attribute log lines to programs by walking a transaction's log with the stack of invocations.
+"""Attribute log lines to programs, by walking a transaction's log with a stack of invocations.
 
-Any user can make another program log any bytes; a `Program data:` line counts only while the running program is ours.
-The walk stops at `Log truncated`: the runtime may still log short lines after it, but the invocations between them
-are lost.
+Any user can make another program log any bytes. So a `Program data:` line counts only while our program is running. The
+walk stops at `Log truncated`: the runtime may still log short lines after it, but the invocations between them are
+lost.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _TRUNCATED = "Log truncated"
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Hold what the program logged as data.
+    """Hold the data of one `Program data:` line of the program.
 
-    `invocation` counts the program's own invocations in the transaction, from 0, in execution order; `data` is None
-    if the line is not one piece of base64.
+    `invocation` is the number of the program's invocation in the transaction, from 0, in execution order. `data` is
+    None if the line is not one piece of base64.
     """
 
     invocation: int
@@ -37,9 +37,10 @@ class Payload(msgspec.Struct, frozen=True):
 class LogWalk(msgspec.Struct, frozen=True):
     """Hold the result of `walk`.
 
-    `invocations`: how often the program was invoked in the lines that were read. `truncated`: the log ends with its
-    own mark, so its beginning was read. `broken`: lines are missing without a mark (a depth or an end that does not
-    follow, an invocation that never ends), so which ones are present is unknown.
+    `payloads` are those of the program, in order. `invocations` counts the program's invocations in the lines that were
+    read. `truncated`: the log has the line `Log truncated`, and only the lines before it were read. `broken`: lines are
+    missing without that line, so it is unknown which are present. It is seen from a depth or an end that does not
+    follow, or an invocation that never ends.
     """
 
     payloads: tuple[Payload, ...]
@@ -49,7 +50,10 @@ class LogWalk(msgspec.Struct, frozen=True):
 
 
 def walk(lines: Sequence[str], program_id: str) -> LogWalk:
-    """Return every payload that `program_id` itself logged, in order. Never raises, whatever the lines contain."""
+    """Walk a log and return the payloads that `program_id` itself logged.
+
+    Never raises, whatever the lines contain.
+    """
     payloads: list[Payload] = []
     stack: list[tuple[str, int]] = []
     invocations, broken = 0, False
@@ -72,11 +76,11 @@ def walk(lines: Sequence[str], program_id: str) -> LogWalk:
 
 
 def _invoked(line: str) -> tuple[str, int] | None:
-    """Return the program that a line says is invoked, and at which depth."""
+    """Return the program that a line reports as invoked, and its depth; None for any other line."""
     return _match_invoke(line) if len(line) <= _LONGEST_CACHED else None
 
 
-# A few programs write nearly all of these lines, so they are matched once. Longer lines are not kept.
+# A few programs write nearly all of these lines, so their matches are cached. Those of longer lines are not.
 @lru_cache(maxsize=4096)
 def _match_invoke(line: str) -> tuple[str, int] | None:
     match = _INVOKE.fullmatch(line)
@@ -84,7 +88,7 @@ def _match_invoke(line: str) -> tuple[str, int] | None:
 
 
 def _returned(line: str) -> str | None:
-    """Return the program that a line says has ended."""
+    """Return the program that a line reports as ended; None for any other line."""
     return _match_return(line) if len(line) <= _LONGEST_CACHED else _match_return.__wrapped__(line)
 
 
@@ -95,8 +99,10 @@ def _match_return(line: str) -> str | None:
 
 
 def _enter(stack: list[tuple[str, int]], program: str, depth: int, invocation: int) -> bool:
-    """Push an invocation. A depth that does not follow from the stack means lost lines: nothing below the gap
-    counts."""
+    """Push an invocation; return whether its depth follows from the stack.
+
+    Another depth means that lines are lost: the stack is cut back to that depth, or cleared if the depth leaves a gap.
+    """
     if depth == len(stack) + 1:
         stack.append((program, invocation))
         return True

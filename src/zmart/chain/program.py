@@ -1,4 +1,4 @@
-"""Bundle what services need to know of the on-chain program: its address, IDL, derived addresses, codecs and errors."""
+"""Bundle the on-chain program's address, IDL, derived addresses, codecs and errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from zmart.settings import Settings
 
 
 class Program:
-    """Bundle one program. Raises SettingError if this backend cannot serve its IDL."""
+    """Bundle one on-chain program.
+
+    The constructor raises ConfigError if this backend cannot serve its IDL.
+    """
 
     def __init__(self, program_id: Pubkey, idl: Idl) -> None:
         self.id = program_id
@@ -31,7 +34,10 @@ class Program:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Program:
-        """Build the configured program. Raises SettingError."""
+        """Build the program of SOLANA_PROGRAM_ID_CORE and SOLANA_IDL_PATH.
+
+        Raises SettingError for an invalid setting, and ConfigError if this backend cannot serve the IDL.
+        """
         try:
             program_id = Pubkey.from_string(settings.solana_program_id_core)
         except ValueError as error:
@@ -41,9 +47,12 @@ class Program:
         return cls(program_id, load_idl(settings.solana_idl_path))
 
     def error(self, code: int) -> ProgramError:
-        """Return the error that the program means by a custom code."""
+        """Return the program's error for a custom error code."""
         return program_errors.named(self.idl, code)
 
     def transaction_error(self, err: object, logs: Sequence[str] = ()) -> ProgramError:
-        """Return the error of a failed transaction or simulation; the code is -1 for an error of the runtime."""
+        """Return the error of a failed transaction or simulation.
+
+        An error of the runtime has the code -1. The logs tell which program failed first.
+        """
         return program_errors.from_transaction(self.idl, err, logs)

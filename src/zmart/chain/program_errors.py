@@ -1,4 +1,4 @@
-"""Map error codes to names: the program's own from its IDL, Anchor's framework codes and the System program's."""
+"""Name error codes: the program's own from its IDL, those of Anchor's framework and those of the System program."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ SYSTEM = {
 
 
 def named(idl: Idl, code: int, system: bool = False) -> ProgramError:
-    """Return the error of a `Custom(code)`; `system` if the System program, called by ours, returned it."""
+    """Return the error for a `Custom(code)` of a transaction.
+
+    With `system` the System program returned the code, in a call by our program. A code that no table has is named
+    `Custom` and the number.
+    """
     if not system and (own := idl.errors.get(code)):
         return ProgramError(code, own.name, own.msg or "the program refused")
     table = SYSTEM if system or code in SYSTEM else ANCHOR
@@ -67,10 +71,10 @@ def named(idl: Idl, code: int, system: bool = False) -> ProgramError:
 
 
 def from_transaction(idl: Idl, err: object, logs: Sequence[str] = ()) -> ProgramError:
-    """Return the error of a failed transaction, from meta.err or a simulation's err.
+    """Return the error of a failed transaction, from its meta.err or a simulation's err.
 
-    Errors of the runtime have no code of the program: they get -1 and the runtime's own name (BlockhashNotFound,
-    InsufficientFundsForFee, ...).
+    Errors of the runtime have no code of the program. They get the code -1 and the runtime's own name, e.g.
+    BlockhashNotFound or InsufficientFundsForFee.
     """
     match err:
         case {"InstructionError": [int(index), {"Custom": int(code)}]}:

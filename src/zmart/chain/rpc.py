@@ -1,6 +1,7 @@
-"""Call the RPC methods that services use, with plain typed values. Failures are ChainError, with a sentence.
+"""Call the RPC methods that services use; they return plain typed values.
 
-Shapes: https://solana.com/docs/rpc. Commitment is "confirmed" unless a method says otherwise.
+A failure raises ChainError, whose message is a sentence. Shapes: https://solana.com/docs/rpc. Commitment is "confirmed"
+unless a method says otherwise.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _NO_SUCH_BLOCK = (-32001, -32007, -32009)
 
 
 class RefusedVersion(RpcError, UnsupportedVersion):
-    """Report that a node withholds a transaction because this release cannot read its version."""
+    """Report that a node withholds a transaction because it is newer than the version that the request allows."""
 
     def __init__(self, refusal: RpcError) -> None:
         UnsupportedVersion.__init__(self, str(refusal))
@@ -73,7 +74,7 @@ class _PrioritizationFee(msgspec.Struct, rename="camel"):
 
 
 class Rpc:
-    """Call one cluster behind one or more URLs; see JsonRpc for retries and failover."""
+    """Call one cluster at one or more URLs. See JsonRpc for retries and failover."""
 
     def __init__(
         self,
@@ -86,12 +87,12 @@ class Rpc:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Rpc:
-        """Build a client of the configured URLs."""
+        """Build a client of all configured RPC URLs."""
         return cls(settings.rpc_urls, settings.rpc_timeout_s)
 
     @classmethod
     def of_each_url(cls, settings: Settings) -> list[Rpc]:
-        """Build one client per endpoint, for conclusions on which all must agree (chain/absence.py)."""
+        """Build one client for each configured URL, for conclusions on which all must agree (chain/absence.py)."""
         return [cls([url], settings.rpc_timeout_s) for url in settings.rpc_urls]
 
     async def __aenter__(self) -> Rpc:
@@ -105,32 +106,35 @@ class Rpc:
         await self._rpc.aclose()
 
     def guard_with(self, guard: EndpointGuard) -> None:
-        """Refuse answers of endpoints that belong to another chain, or report what this one cannot have reached."""
+        """Refuse answers of endpoints of another chain, and answers that the index's chain cannot give."""
         self._rpc.guard_with(guard)
 
     def refusals(self) -> Mapping[str, str]:
-        """Return the endpoints whose answers are refused, with the reason."""
+        """Return the reason for each endpoint whose answers are refused."""
         return self._rpc.refusals()
 
     async def check_chain(self, *, now: bool = True) -> None:
-        """Ask every endpoint which chain it belongs to, at once, or (not `now`) if that was some time ago. Raises
-        ChainError for one of another chain, or unavailable. Without a guard it does nothing."""
+        """Check that every endpoint belongs to the index's chain.
+
+        With `now` each endpoint is asked at once, else only if its last check was some time ago. Raises ChainError if
+        an endpoint belongs to another chain or is unavailable. Does nothing without a guard.
+        """
         await self._rpc.check_chain(now=now)
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
-        """Call any method, also a local chain's own; returns the result as plain JSON values."""
+        """Call any method, also one that only a local chain has. Returns the result as plain JSON values."""
         return await self._rpc.typed(object, method, params)
 
     async def get_slot(self, commitment: Commitment = "confirmed") -> Slot:
-        """Return the newest slot."""
+        """Return the newest slot at that commitment."""
         return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}], report_slot))
 
     async def get_block_height(self, commitment: Commitment = "confirmed") -> int:
-        """Return the current block height."""
+        """Return the newest block height at that commitment."""
         return await self._rpc.typed(int, "getBlockHeight", [{"commitment": commitment}])
 
     async def get_latest_blockhash(self, commitment: Commitment = "confirmed") -> Blockhash:
-        """Return the newest blockhash."""
+        """Return the newest blockhash and the last block height at which it is valid."""
         answer = await self._in_context(
             InContext[Blockhash], "getLatestBlockhash", [{"commitment": commitment}]
         )
@@ -147,9 +151,10 @@ class Rpc:
     async def get_account(
         self, address: Address, commitment: Commitment = "confirmed", *, since: Slot | None = None
     ) -> AccountInfo | None:
-        """Return the account as a node shows it that has reached slot `since`, or None if it does not exist.
+        """Return the account, or None if it does not exist.
 
-        Raises ChainError if no node reaches `since` in time.
+        The answer comes from a node that has reached slot `since`, if given. Raises ChainError if no node reaches it in
+        time.
         """
         options = _reading(commitment, since)
         answer = await self._in_context(_OneAccount, "getAccountInfo", [address, options])
@@ -159,7 +164,7 @@ class Rpc:
     async def get_account_with_slot(
         self, address: Address, commitment: Commitment = "confirmed"
     ) -> tuple[Slot, AccountInfo | None]:
-        """Return the slot of the bank that the node read, and the account."""
+        """Return the slot of the bank that the node read, and the account, None if it does not exist."""
         params = [address, _reading(commitment, None)]
         answer = await self._in_context(_OneAccount, "getAccountInfo", params)
         return answer.context.slot, info_of(address, answer.value)
@@ -171,9 +176,9 @@ class Rpc:
         *,
         since: Slot | None = None,
     ) -> list[AccountInfo | None]:
-        """Return accounts in the order of the request; `since` as in `get_account`.
+        """Return accounts in the order of the request, None for one that does not exist.
 
-        More than 100 are requested in several calls, whose slots may differ.
+        More than 100 are requested in several calls, whose slots may differ. `since` works as in `get_account`.
         """
         infos: list[AccountInfo | None] = []
         options = _reading(commitment, since)
@@ -195,9 +200,9 @@ class Rpc:
         commitment: Commitment = "confirmed",
         since: Slot | None = None,
     ) -> list[AccountInfo]:
-        """Return the program's accounts that have that size and those bytes at those offsets.
+        """Return the program's accounts with that data size in bytes and those bytes at those offsets.
 
-        A caller that concludes that an account does not exist must pass `since`, as in `get_account`.
+        A caller that concludes that an account does not exist must pass `since`, which works as in `get_account`.
         """
         filters: list[object] = [{"dataSize": data_size}] if data_size is not None else []
         for offset, raw in memcmp:
@@ -220,9 +225,10 @@ class Rpc:
         commitment: Commitment = "confirmed",
         since: Slot | None = None,
     ) -> list[SignatureInfo]:
-        """List transactions of an address, newest first, failed ones included; `before` and `until` are exclusive.
+        """List transactions of an address, newest first, failed ones included.
 
-        A node that has not reached slot `since` refuses: unlike others, this response does not report its slot.
+        `before` and `until` are exclusive. A node that has not reached slot `since` refuses the call; this response
+        does not report its own slot.
         """
         options: dict[str, object] = {"limit": limit, "commitment": commitment}
         options |= {} if since is None else {"minContextSlot": since}
@@ -234,9 +240,10 @@ class Rpc:
     async def get_transaction_json(
         self, signature: Signature, commitment: Commitment = "confirmed"
     ) -> bytes | None:
-        """Return the node's own bytes, for `transactions.parse_transaction`; None if it has no such transaction.
+        """Return the transaction as the node's own JSON, or None if the node does not have it.
 
-        Raises UnsupportedVersion for a transaction that this release cannot read.
+        `transactions.parse_transaction` reads it. Raises UnsupportedVersion for a version that this release cannot
+        read.
         """
         options = {
             "encoding": "json",
@@ -254,7 +261,8 @@ class Rpc:
     ) -> list[Signature] | None:
         """Return all signatures of a block in block order, or None.
 
-        None proves nothing: the slot has no block, has none yet, or this node no longer keeps it.
+        None proves nothing: the slot has no block, has none yet, or the node no longer keeps it. Raises
+        UnsupportedVersion if the node withholds the block because of a transaction's version.
         """
         options = {
             "transactionDetails": "signatures",
@@ -288,7 +296,10 @@ class Rpc:
     async def get_signature_statuses(
         self, signatures: Sequence[Signature], *, search_history: bool = False
     ) -> Statuses:
-        """Return the statuses of at most 256 signatures."""
+        """Return the statuses of at most 256 signatures.
+
+        With `search_history` the node also searches its ledger, not only its recent statuses.
+        """
         params = [list(signatures), {"searchTransactionHistory": search_history}]
         answer = await self._rpc.typed(_StatusList, "getSignatureStatuses", params, report_statuses)
         if len(answer.value) != len(signatures):
@@ -298,7 +309,10 @@ class Rpc:
     async def send_raw_transaction(
         self, raw: bytes, *, skip_preflight: bool = False, max_retries: int | None = None
     ) -> Signature:
-        """Send the bytes to the node. Sending the same bytes again is harmless."""
+        """Send a signed transaction to the node; return its signature.
+
+        To send the same bytes again is harmless.
+        """
         options: dict[str, object] = {
             "encoding": "base64",
             "skipPreflight": skip_preflight,
@@ -312,7 +326,10 @@ class Rpc:
     async def simulate(
         self, raw: bytes, *, accounts: Sequence[Address] = (), verify_signatures: bool = False
     ) -> SimulationResult:
-        """Run the transaction against the confirmed bank; returns `accounts` as they would be afterwards."""
+        """Run a transaction against the confirmed bank.
+
+        The result holds `accounts` as they would be afterwards. Signatures are checked only with `verify_signatures`.
+        """
         options: dict[str, object] = {
             "encoding": "base64",
             "commitment": "confirmed",
@@ -339,26 +356,32 @@ class Rpc:
         return (await self._in_context(InContext[Lamports], "getBalance", params)).value
 
     async def request_airdrop(self, address: Address, lamports: Lamports) -> Signature:
-        """Request lamports from a local or test cluster."""
+        """Request lamports for an address from a local or test cluster; return the transaction's signature."""
         return Signature(await self._rpc.typed(str, "requestAirdrop", [address, lamports]))
 
     async def get_minimum_balance_for_rent_exemption(self, data_len: int) -> Lamports:
-        """Return the lamports that an account of `data_len` bytes must hold."""
+        """Return the lamports that an account with `data_len` bytes of data must hold."""
         return Lamports(await self._rpc.typed(int, "getMinimumBalanceForRentExemption", [data_len]))
 
     async def get_genesis_hash(self) -> str:
-        """Return the hash that identifies the cluster."""
+        """Return the genesis hash, which identifies the cluster."""
         return await self._rpc.typed(str, "getGenesisHash")
 
     async def get_recent_prioritization_fees(self, addresses: Sequence[Address] = ()) -> list[int]:
-        """Return micro-lamports per compute unit of recent slots, for transactions that write these accounts."""
+        """Return a price for each recent slot, for transactions that write these accounts.
+
+        Prices are in micro-lamports per compute unit.
+        """
         fees = await self._rpc.typed(
             list[_PrioritizationFee], "getRecentPrioritizationFees", [list(addresses)]
         )
         return [fee.prioritization_fee for fee in fees]
 
     async def get_clock(self, commitment: Commitment = "confirmed", *, recent: bool = False) -> ChainClock:
-        """Return the slot and the time that programs see. `recent`: an old one is a failure of the endpoint."""
+        """Return the slot and the time that programs see.
+
+        With `recent`, a Clock that lags too far counts as a failure of the endpoint.
+        """
         report = _as_recent if recent else _as_reported
         return await self._rpc.read(read_clock, "getAccountInfo", clock_params(commitment), report)
 

@@ -38,6 +38,8 @@ class KeyedAccount(msgspec.Struct):
 
 
 def info_of(address: Address, account: RpcAccount | None) -> AccountInfo | None:
-    """Return the account as AccountInfo, or None if it does not exist. Raises DecodeError for data that is not
-    base64."""
+    """Return the account as AccountInfo, or None if it does not exist.
+
+    Raises DecodeError if its data is not base64.
+    """
     return account.info(address) if account else None

@@ -1,4 +1,4 @@
-"""Read at which slot a node gave an answer, and what else of the chain the answer shows."""
+"""Read the slot as of which a node answered, and other slots and times that its answer shows."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Value = TypeVar("Value")
 
 
 class SlotContext(msgspec.Struct):
-    """Hold the slot of the bank that a node read."""
+    """Hold the slot of the bank that a node read for its answer."""
 
     slot: Slot
 
 
 class InContext(msgspec.Struct, Generic[Value]):
-    """Hold an answer and the slot of the bank that it is from."""
+    """Hold an answer and the slot of the bank that it was read from."""
 
     context: SlotContext
     value: Value
 
 
 class TransactionHead(msgspec.Struct, rename="camel"):
-    """Hold the fields of a transaction that tell whether it can be read, and when it landed."""
+    """Hold the fields of a transaction that show its version, and when it landed."""
 
     slot: Slot = Slot(0)
     block_time: ChainTime | None = None
@@ -37,9 +37,9 @@ class TransactionHead(msgspec.Struct, rename="camel"):
 
 
 def require_slot(method: str, answer: InContext[Value], since: Slot | None) -> None:
-    """Check the slot of an answer: not every node honours minContextSlot, but each reports its slot.
+    """Raise TransientRpcError if an answer is from a slot before `since`.
 
-    Raises TransientRpcError if it is before `since`.
+    Not every node honours minContextSlot, but each reports the slot of its answer.
     """
     if since is not None and answer.context.slot < since:
         raise TransientRpcError(
@@ -48,28 +48,28 @@ def require_slot(method: str, answer: InContext[Value], since: Slot | None) -> N
 
 
 def report_slot(slot: int) -> ChainReport:
-    """Report the answer of getSlot."""
+    """Report the slot that getSlot returned."""
     return ChainReport(Slot(slot))
 
 
 def report_context(answer: InContext[Value]) -> ChainReport:
-    """Report the slot of an answer in its context."""
+    """Report the slot in the context of an answer."""
     return ChainReport(answer.context.slot)
 
 
 def report_statuses(answer: InContext[list[SignatureStatus | None]]) -> ChainReport:
-    """Report the newest slot in the answer of getSignatureStatuses."""
+    """Report the newest slot in an answer of getSignatureStatuses."""
     return ChainReport(max([answer.context.slot, *(status.slot for status in answer.value if status)]))
 
 
 def report_list(lines: Sequence[SignatureInfo]) -> ChainReport:
-    """Report the newest slot and time in the answer of getSignaturesForAddress."""
+    """Report the newest slot and time in an answer of getSignaturesForAddress; slot 0 if it lists nothing."""
     times = (line.block_time for line in lines if line.block_time is not None)
     return ChainReport(max((line.slot for line in lines), default=Slot(0)), max(times, default=None))
 
 
 def report_transaction(raw: bytes) -> ChainReport:
-    """Report the slot and time of a transaction; nothing if the node has none."""
+    """Report the slot and time of a transaction in an answer of getTransaction; slot 0 if there is none."""
     if raw == b"null":
         return ChainReport(Slot(0))
     head = decode_answer(TransactionHead, "getTransaction", raw)

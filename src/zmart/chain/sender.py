@@ -1,8 +1,8 @@
 """Execute an effect on chain exactly once.
 
-already done? -> build, simulate, sign -> store the signature -> send -> send the same bytes again -> judge. Only a
-transaction that is judged Dead is signed again. A process that is killed at any line resumes from what the journal
-stored: the stored signature is judged before anything else is done.
+The steps: check that the effect is not there yet; build, simulate and sign; store the signature; send; send the same
+bytes again until the transaction is judged. Only a transaction that is judged Dead is signed again. A process that is
+killed at any line resumes from what the journal stored: it judges the stored signature before it does anything else.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from zmart.errors import ChainError, ProgramError
 from zmart.market.types import Address, Lamports, Signature, Slot
 
 PAYER_RENT_LAMPORTS = Lamports(890_880)
-"""getMinimumBalanceForRentExemption(0)."""
+"""The rent exemption of an account without data, getMinimumBalanceForRentExemption(0)."""
 
 _UNITS_MARGIN_PERCENT = 10
 
 
 @dataclass(frozen=True)
 class Intent:
-    """Describe one effect that is to happen.
+    """Describe one effect that is to happen on chain.
 
-    `instructions` builds it again for every signing; `already_done` reads the account on chain from a node that has
-    reached at least the given slot. `pending` is the stored transaction of an intent that is resumed; `was_uncertain`:
-    it could not be judged before.
+    `instructions` builds the instructions again for every signing. `already_done` returns whether the account on chain
+    shows the effect; it reads from a node that has reached at least the given slot. `pending` is the stored transaction
+    of an intent that is resumed. `was_uncertain`: that transaction could not be judged in an earlier run.
     """
 
     id: str
@@ -49,12 +49,12 @@ class Intent:
 
 
 class IntentJournal(Protocol):
-    """Store the progress of intents. Each method returns only when it is durable."""
+    """Store the progress of intents. Each method returns only when its record is durable."""
 
     async def save_signed(
         self, intent_id: str, signature: Signature, raw_tx: bytes, last_valid_block_height: int
     ) -> None:
-        """Store a signed transaction before it is sent."""
+        """Store a signed transaction before it is sent for the first time."""
 
     async def mark_sent(self, intent_id: str, signature: Signature) -> None:
         """Record that the transaction was sent at least once."""
@@ -66,18 +66,21 @@ class IntentJournal(Protocol):
         """Record that the transaction can never land."""
 
     async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None:
-        """Record that the program or the runtime refused the intent."""
+        """Record that the program or the runtime refused the intent; `code` is -1 for the runtime."""
 
     async def mark_uncertain(self, intent_id: str, reason: str) -> None:
-        """Record that the transaction may have landed and cannot be judged."""
+        """Record that the transaction may have landed but cannot be judged."""
 
 
 class AlreadyDone(msgspec.Struct, frozen=True, tag=True):
-    """Result: the account on chain shows the effect. Nothing was sent, or another sender had sent it before."""
+    """Report that the account on chain shows the effect.
+
+    Either nothing was sent, or another transaction had the same effect before.
+    """
 
 
 class Landed(msgspec.Struct, frozen=True, tag=True):
-    """Result: the transaction was confirmed. `fee_lamports` is what the payer paid."""
+    """Report that the transaction was confirmed. `fee_lamports` is the fee that the payer paid."""
 
     signature: Signature
     slot: Slot
@@ -85,8 +88,10 @@ class Landed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """Result: the program or (code -1) the runtime refused. `signature` is None if the simulation failed and nothing
-    was sent."""
+    """Report that the program refused, or the runtime (code -1).
+
+    `signature` is None if the simulation failed and nothing was sent.
+    """
 
     code: int
     name: str
@@ -95,13 +100,19 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
-    """Result: every signed transaction expired without landing. None is in flight; the intent may be executed again."""
+    """Report that every signed transaction expired without landing.
+
+    None is in flight, so the intent may be executed again. `signings` is the number of transactions that were signed.
+    """
 
     signings: int
 
 
 class Uncertain(msgspec.Struct, frozen=True, tag=True):
-    """State that the transaction may have landed and cannot be judged: it needs a person, or a later resume."""
+    """Report that the transaction may have landed but cannot be judged.
+
+    A person must decide, or a later run must judge it again.
+    """
 
     signature: Signature
     reason: str
@@ -111,13 +122,18 @@ Outcome = AlreadyDone | Landed | Failed | Expired | Uncertain
 
 
 class InsufficientFunds(ChainError):
-    """Report that the fee payer cannot pay for the action and stay rent exempt. Nothing was signed."""
+    """Report that the fee payer cannot pay for the transaction and stay rent exempt. It was not sent."""
 
 
 class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold limits and intervals. `uncertain_after_s` must exceed a blockhash's life (60 to 90 s on a real
-    cluster). An uncertain transaction is judged again for `recheck_for_s`: meanwhile its intent is locked, and no
-    person can resolve it."""
+    """Hold the limits and intervals of a Sender.
+
+    `max_signings`: transactions that are signed for one intent. `rebroadcast_s` and `poll_s`: seconds between two sends
+    of the same bytes, and between two judgements. `uncertain_after_s`: seconds until a transaction that cannot be
+    judged counts as uncertain; they must exceed the life of a blockhash (60 to 90 s on a real cluster).
+    `recheck_for_s`: seconds for which an uncertain transaction is judged again. Meanwhile its intent is locked, and no
+    person can resolve it. `max_priority_fee_lamports`: limit of the priority fee of one transaction.
+    """
 
     max_signings: int = 3
     rebroadcast_s: float = 2.0
@@ -128,7 +144,10 @@ class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """Execute intents with one paying key. `second_rpc` must agree before anything is judged Dead."""
+    """Execute intents, with one key that pays the fees.
+
+    `second_rpc`, if given, must agree before a transaction is judged Dead.
+    """
 
     def __init__(
         self,
@@ -151,8 +170,8 @@ class Sender:
     async def execute(self, intent: Intent) -> Outcome:
         """Execute an intent and return its outcome.
 
-        Raises ChainError (InsufficientFunds among them) if no RPC could be asked or the payer cannot pay. Nothing was
-        signed again then, and the call may be repeated.
+        Raises ChainError if the RPC fails, and InsufficientFunds if the payer cannot pay. In both cases no signed
+        transaction is left unjudged, and the call may be repeated.
         """
         attempt = intent.pending
         if attempt and (outcome := await self._follow(intent, attempt, judge_first=True)):
@@ -172,7 +191,10 @@ class Sender:
         return AlreadyDone() if done else Expired(self._policy.max_signings)
 
     async def _prepare(self, intent: Intent, signing: int) -> PendingTransaction | ProgramError:
-        """Simulate, then sign with a tenth more compute units than the simulation used."""
+        """Simulate the transaction, then sign it with 10 % more compute units than the simulation used.
+
+        Returns the program's error if the simulation failed. Raises InsufficientFunds.
+        """
         instructions = await intent.instructions()
         balance = await self._rpc.get_balance(Address(str(self._payer.pubkey())))
         self._can_pay(balance, Lamports(compute_budget.SIGNATURE_LAMPORTS * (1 + len(intent.signers))))
@@ -198,9 +220,9 @@ class Sender:
         return PendingTransaction(Signature(str(tx.signatures[0])), bytes(tx), latest.last_valid_block_height)
 
     def _can_pay(self, balance: Lamports, fee: Lamports) -> None:
-        """Check the payer's balance. Raises InsufficientFunds.
+        """Check that the payer can pay `fee`. Raises InsufficientFunds.
 
-        A payer must keep what an account without data needs for rent exemption, or the runtime refuses.
+        The payer must keep the rent exemption of an account without data, or the runtime refuses the transaction.
         """
         needed = fee + PAYER_RENT_LAMPORTS
         if balance < needed:
@@ -227,7 +249,11 @@ class Sender:
     async def _follow(
         self, intent: Intent, attempt: PendingTransaction, *, judge_first: bool
     ) -> Outcome | None:
-        """Send the same bytes until they are judged; returns None if they are dead."""
+        """Send the same bytes until they are judged.
+
+        Returns None if the transaction is Dead, else the intent's outcome. With `judge_first` the first send waits for
+        `rebroadcast_s`.
+        """
         started = time.monotonic()
         send_at = started + (self._policy.rebroadcast_s if judge_first else 0.0)
         was_uncertain = judge_first and intent.was_uncertain
@@ -259,7 +285,7 @@ class Sender:
                     assert_never(verdict)
 
     async def _broadcast(self, attempt: PendingTransaction) -> str:
-        """Send to every endpoint; returns the last refusal, or "".
+        """Send the transaction to every endpoint; return the last refusal, or an empty text.
 
         A refusal decides nothing: the bytes may already be in flight, so only `judge` decides.
         """
@@ -279,10 +305,10 @@ class Sender:
         return Landed(attempt.signature, slot, compute_budget.fee_lamports(attempt.transaction))
 
     async def _failed(self, intent: Intent, error: ProgramError, signature: Signature | None) -> Outcome:
-        """Report a failure, unless the effect exists.
+        """Report a failure, unless the account on chain shows the effect.
 
-        The program refuses what has already been done, so the account is read first, from a node that knows the bank
-        that refused.
+        The program also refuses an effect that already exists. So the account is read first, from a node that has
+        reached the slot of the refusal.
         """
         if await intent.already_done(self._reached):
             return AlreadyDone()

@@ -1,15 +1,14 @@
 """Bound the slots and times that a node may report by what the chain can have reached.
 
-A slot or a time that is stored stays: the index never goes back. So one absurd answer would make everything up to it
-count as complete. The rules are wide enough for every honest chain:
+The index stores the highest slot and time and never lowers them. So one absurd answer would make everything up to it
+count as complete. Two rules hold for the public clusters; they are wide enough for every honest node:
 
-- no cluster produces more than SLOTS_PER_S slots in a second of real time, counted from the newest Clock that was
-  accepted, which a restarted service takes from the index;
-- no cluster's Clock is more than AHEAD_S ahead of this machine's clock.
+- No cluster produces more than SLOTS_PER_S slots in a second of real time. They are counted from the newest Clock that
+  was accepted. A restarted service takes that Clock from the index.
+- No cluster's Clock is more than AHEAD_S seconds ahead of this machine's clock.
 
-They hold for the public clusters. On any other chain, such as the local one, a user may advance the clock by days or
-years, and its slots advance with it: there a Clock is accepted when its slots account for its time, and every other
-slot when the node's own Clock is near it.
+On any other chain, such as the local one, a user may advance the clock by days or years, and its slots advance with it.
+There a Clock is accepted if its slots account for its time, and any other slot if it is near that of the node's Clock.
 """
 
 from __future__ import annotations
@@ -23,41 +22,45 @@ from zmart.chain.rpc_answer import BadAnswer
 from zmart.market.types import ChainTime, Slot
 
 SLOTS_PER_S = 10
-"""Four times what a cluster produces today."""
+"""The most slots a second of a public cluster: four times what a cluster produces today."""
 MARGIN_SLOTS = 150
+"""Slots that are allowed on top of the computed maximum."""
 AHEAD_S = 600
-"""Maximum lead of a cluster's Clock over this machine's."""
+"""Maximum lead, in seconds, of a cluster's Clock over this machine's clock."""
 PUBLIC_CLUSTERS = {
     "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d": "mainnet-beta",
     "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG": "devnet",
     "4uhcVJyU9pJkvQyS88uRDiswHScSCkY3zQcPDbvUbTzY": "testnet",
 }
-"""Genesis hashes; the clock of these cannot be advanced."""
+"""Genesis hashes of the public clusters, whose clock no user can advance, and the clusters' names."""
 LAG_S = 600
-"""Maximum lag of a cluster's Clock where an old one would do harm."""
+"""Maximum lag, in seconds, of a public cluster's Clock for a reader that needs a recent one."""
 _OTHER_SLOTS_PER_S = 1_000
 _OTHER_SECONDS_PER_SLOT = 20
-"""Twice the longest LOCAL_CHAIN_SLOT_MS."""
+"""The most seconds a slot of another chain: twice the longest LOCAL_CHAIN_SLOT_MS."""
 _FIRST_CLUSTER = 1_584_316_800
-"""2020-03-16: no slot of any cluster is older."""
+"""2020-03-16 in unix seconds: every cluster began later."""
 _REFRESH_S = 60.0
 
 
 class _AcceptedClock(msgspec.Struct, frozen=True):
     clock: ChainClock
     at: float
-    """`time.monotonic()` when it was accepted."""
+    """The value of `time.monotonic()` when the Clock was accepted."""
 
 
 class SlotBounds:
-    """Accept Clocks with `learn`; no slot above `ceiling()` can exist yet."""
+    """Bound the slots of one chain. `learn` accepts Clocks; no slot above `ceiling()` can exist yet."""
 
     def __init__(self) -> None:
         self.is_public = False
         self._newest: _AcceptedClock | None = None
 
     def belong_to(self, genesis_hash: str) -> None:
-        """Say which chain it is; what was accepted before is judged again by its rules."""
+        """Set the chain by its genesis hash.
+
+        A Clock that was accepted before is kept only if it is possible by the rules of that chain.
+        """
         before, self._newest = self._newest, None
         self.is_public = genesis_hash in PUBLIC_CLUSTERS
         if before is not None and not self._why_impossible(before.clock):
@@ -65,11 +68,11 @@ class SlotBounds:
 
     @property
     def is_due(self) -> bool:
-        """Whether the newest Clock is so old that the ceiling has become imprecise."""
+        """Return whether the newest Clock is missing or older than a minute, so that the ceiling is imprecise."""
         return self._newest is None or time.monotonic() - self._newest.at > _REFRESH_S
 
     def ceiling(self) -> Slot | None:
-        """Return the highest slot that can exist now; None before the first Clock."""
+        """Return the highest slot that can exist now, or None before the first Clock."""
         if self._newest is None:
             return None
         clock = self._newest.clock
@@ -80,26 +83,29 @@ class SlotBounds:
         return Slot(clock.slot + MARGIN_SLOTS + int(rate * age_s))
 
     def learn(self, clock: ChainClock) -> None:
-        """Accept what a node's Clock says. Raises BadAnswer when the chain cannot have reached it."""
+        """Accept a Clock that a node reports. Raises BadAnswer if the chain cannot have reached it."""
         if reason := self._why_impossible(clock):
             raise BadAnswer(reason)
         if not self.is_public or self._newest is None or clock.slot >= self._newest.clock.slot:
             self._newest = _AcceptedClock(clock, time.monotonic())
 
     def check_slot(self, slot: Slot) -> None:
-        """Raise BadAnswer for a slot above the ceiling."""
+        """Raise BadAnswer if a slot is above the ceiling."""
         ceiling = self.ceiling()
         if ceiling is not None and slot > ceiling:
             raise BadAnswer(f"it reports slot {slot}, and the chain can have reached slot {ceiling} at most")
 
     def check_recent(self, clock: ChainClock) -> None:
-        """Raise BadAnswer for an accepted Clock of a node that lags far behind, or of a cluster that stands still."""
+        """Raise BadAnswer if a public cluster's Clock is more than LAG_S seconds behind this machine's clock.
+
+        The node lags, or the cluster has stopped.
+        """
         lag_s = int(time.time()) - clock.unix_timestamp
         if self.is_public and lag_s > LAG_S:
             raise BadAnswer(f"its Clock is {lag_s} s behind this machine's")
 
     def check_time(self, at: ChainTime) -> None:
-        """Raise BadAnswer for a time that is still to come."""
+        """Raise BadAnswer if a public cluster reports a time more than AHEAD_S seconds in the future."""
         if self.is_public and at > time.time() + AHEAD_S:
             raise BadAnswer(_ahead(at))
 
@@ -115,7 +121,10 @@ class SlotBounds:
         return ""
 
     def _is_jump(self, clock: ChainClock) -> bool:
-        """Return whether the clock was advanced with its slots, which no public cluster can."""
+        """Return whether the chain's clock may have been advanced together with its slots.
+
+        No public cluster's clock can be.
+        """
         if self.is_public or self._newest is None:
             return not self.is_public
         before = self._newest.clock

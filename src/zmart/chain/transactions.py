@@ -185,7 +185,7 @@ def parse_transaction(raw: bytes) -> ChainTransaction:
                 "This is not a transaction in the encoding 'json': its error is nested too deeply."
             )
     except (*JSON_ERRORS, IndexError) as error:
-        check_readable(_version_of(raw))  # a newer one may have another shape
+        check_readable(_version_of(raw))  # a newer version may have another shape
         raise DecodeError(f"This is not a transaction in the encoding 'json': {error}") from error
     meta, time = fetched.meta, fetched.block_time
     return ChainTransaction(

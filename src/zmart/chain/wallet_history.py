@@ -71,8 +71,8 @@ async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFa
         return VoterFacts(why_unknown="the RPC keeps no transactions that are as old as the vote.")
     if first_since is not None:
         return await _balance(rpc, wallet, first_since.signature, after=False)
-    # Lamports came by some transaction. If the node lists none, it is older than what the node keeps, or too new to be
-    # listed: trusting the balance would let a wallet vote that was funded a moment ago.
+    # Lamports arrive in some transaction. If the node lists none, it is older than the node's history, or too new to be
+    # listed: a rule that trusted the balance would admit a wallet that was funded a moment ago.
     if await rpc.get_balance(Address(wallet)) > 0:
         return VoterFacts(why_unknown="the RPC shows no transaction that brought the wallet its lamports.")
     return VoterFacts(held=Lamports(0))

@@ -1,8 +1,8 @@
-"""Parse what Helius posts: raw transactions, or enhanced ones, of which only the signature is used.
+"""Parse Helius' webhook deliveries: raw transactions, or enhanced ones, of which only the signature is used.
 
 A raw element has the shape of getTransaction's result plus `indexWithinBlock`. An enhanced element is Helius' own
-reading of a transaction without logs; it is fetched again by its signature, and so is a raw one without a usable
-meta. An element with an invalid signature or slot is refused, without affecting the others.
+reading of a transaction, without logs. It must be fetched by its signature, and so must a raw one without a usable
+meta. An element with an invalid signature or slot is refused; the other elements are still read.
 """
 
 from __future__ import annotations
@@ -18,21 +18,30 @@ from zmart.market.json_input import JSON_ERRORS, described
 from zmart.market.types import Signature, Slot
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Maximum size of one delivery in bytes."""
 MAX_ITEMS = 1_000
+"""Maximum number of elements in one delivery."""
 MAX_REASONS = 5
+"""Maximum number of refusals whose reasons are kept."""
 _MAX_SLOT = 2**63 - 1
 _SMALL_BYTES = 256 * 1024
-"""A body up to this size cannot hold so many elements that they need much memory."""
+"""A body of up to this many bytes cannot hold so many elements that they need much memory."""
 _MAX_BRACKETS = 250_000
-"""Three times as many as a body of 5 MiB full of transactions has; they are counted one by one."""
+"""Maximum number of opening brackets in a body that is split by brackets, which reads each of them.
+
+This is three times as many as a body of 5 MiB full of transactions has.
+"""
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _TO_COMMA_OR_BRACKET = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb")*+([\[\]{},])", re.DOTALL)
 _TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
 
 
 class WebhookItem(msgspec.Struct, frozen=True):
-    """Hold one element. `raw` is its own JSON for `transactions.parse_transaction`; None means that it must be
-    fetched."""
+    """Hold one element of a delivery.
+
+    `raw` is its JSON for `transactions.parse_transaction`; None means that the transaction must be fetched. `slot` is
+    None if an enhanced element names none. `failed`: the transaction failed on chain, as far as the element shows it.
+    """
 
     signature: Signature
     slot: Slot | None
@@ -41,7 +50,7 @@ class WebhookItem(msgspec.Struct, frozen=True):
 
 
 class WebhookDelivery(msgspec.Struct, frozen=True):
-    """Hold the elements that name a transaction, the number of those refused, and the first reasons."""
+    """Hold the elements that name a transaction, the number of refused ones, and the first reasons."""
 
     items: Sequence[WebhookItem]
     refused: int = 0
@@ -71,7 +80,10 @@ _meta = msgspec.json.Decoder(_WebhookMeta)
 
 
 def parse_webhook(body: bytes) -> Sequence[WebhookItem]:
-    """Return the transactions of one delivery. Raises DecodeError as `read_delivery`, and if no element is valid."""
+    """Return the elements of one delivery that name a transaction.
+
+    Raises DecodeError as `read_delivery` does, and also if elements were refused and no other is left.
+    """
     delivery = read_delivery(body)
     if delivery.refused and not delivery.items:
         raise DecodeError(delivery.reasons[0])
@@ -79,9 +91,9 @@ def parse_webhook(body: bytes) -> Sequence[WebhookItem]:
 
 
 def read_delivery(body: bytes) -> WebhookDelivery:
-    """Parse one delivery, an array or a single object.
+    """Parse one delivery: an array of elements, or a single element.
 
-    Raises DecodeError for anything else, and for more than MAX_BODY_BYTES or MAX_ITEMS.
+    Raises DecodeError for anything else, for more than MAX_BODY_BYTES bytes, and for more than MAX_ITEMS elements.
     """
     if len(body) > MAX_BODY_BYTES:
         raise DecodeError(f"The webhook body has {len(body)} bytes; {MAX_BODY_BYTES} are accepted.")
@@ -96,9 +108,9 @@ def read_delivery(body: bytes) -> WebhookDelivery:
 
 
 def _split(body: bytes) -> Sequence[bytes]:
-    """Split the body into its elements without parsing them.
+    """Split a body into its elements without parsing them.
 
-    What the decoder cannot skip (nested too deep, or invalid JSON) is split by its brackets. So is a large body,
+    A body that the decoder cannot skip (nested too deep, or invalid JSON) is split by its brackets. So is a large body,
     because that bounds the number of elements before memory is allocated.
     """
     start = body.lstrip()[:1]
@@ -117,7 +129,10 @@ def _split(body: bytes) -> Sequence[bytes]:
 
 
 def _split_by_brackets(body: bytes) -> Sequence[bytes]:
-    """Split in linear time: strings are skipped whole, the inside of an element from bracket to bracket."""
+    """Split a body in linear time: skip each string as a whole, and each element from bracket to bracket.
+
+    Raises DecodeError for too many brackets or elements, and for a body that is not one array.
+    """
     if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
         raise DecodeError("The webhook is not an array of transactions: it has too many brackets.")
     elements: list[bytes] = []
@@ -169,7 +184,7 @@ def _item(raw: bytes) -> WebhookItem:
 
 
 def _slot(claimed: object) -> Slot | None:
-    """Return the slot, or None if the element has none. Raises DecodeError for an invalid one."""
+    """Return the slot, or None if the element names none. Raises DecodeError for an invalid one."""
     if claimed is None:
         return None
     if isinstance(claimed, bool) or not isinstance(claimed, int) or not 0 <= claimed <= _MAX_SLOT:

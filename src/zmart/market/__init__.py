@@ -1,2 +1,4 @@
-"""The domain: lifecycle, pricing, fees, tallies and the fold of events. Pure code that imports nothing else of
-zmart."""
+"""The domain: lifecycle, pricing, fees, tallies, votes and the fold of events.
+
+This code is pure: of zmart it imports only zmart.errors.
+"""

@@ -1,5 +1,7 @@
-"""Compute when a vote or a waiting time is over, in seconds of chain time, from our policy and the program's
-config."""
+"""Compute when a vote or a waiting time of a market ends, in seconds of chain time.
+
+The times follow from this backend's settings and the program's GlobalConfig.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,10 @@ _DAY_S = 24 * _HOUR_S
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """Hold the waiting times of a market, in seconds of chain time.
 
-    `resolution_s`: how long a proposed resolution may be disputed. `dispute_s`: how long votes on a dispute count.
-    `proposal_s`: how long a proposal may wait for approval. `safety_s`: how much later than the deadline the backend
-    acts, so that nothing that arrived in time is missed.
+    `resolution_s`: how long the backend leaves a proposed resolution open before it finalizes the market; the program
+    itself accepts disputes only during GlobalConfig's dispute period. `dispute_s`: how long votes on a dispute count.
+    `proposal_s`: how long a proposal may wait for approval. `safety_s`: how long after a deadline the backend acts, so
+    that it misses nothing that arrived in time.
     """
 
     resolution_s: int
@@ -34,8 +37,10 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         proposal_ttl_days: int,
         safety_s: int,
     ) -> Deadlines:
-        """Build the deadlines from settings; the dispute window is never shorter than GlobalConfig's
-        `dispute_period_s`."""
+        """Build the waiting times from settings and GlobalConfig's `dispute_period_s`.
+
+        A resolution stays open for `dispute_window_hours`, but never shorter than `dispute_period_s`.
+        """
         return cls(
             resolution_s=max(dispute_window_hours * _HOUR_S, dispute_period_s),
             dispute_s=dispute_voting_hours * _HOUR_S,
@@ -44,11 +49,11 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def window_closes_at(self, resolution_proposed_at: ChainTime) -> ChainTime:
-        """Return the last moment at which a proposed resolution can be disputed."""
+        """Return the last moment at which a proposed resolution waits for disputes."""
         return ChainTime(resolution_proposed_at + self.resolution_s)
 
     def dispute_closes_at(self, dispute_initiated_at: ChainTime) -> ChainTime:
-        """Return the last moment at which votes on a dispute count."""
+        """Return the last moment at which a vote on a dispute counts."""
         return ChainTime(dispute_initiated_at + self.dispute_s)
 
     def proposal_closes_at(self, created_at: ChainTime) -> ChainTime:
@@ -56,5 +61,5 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         return ChainTime(created_at + self.proposal_s)
 
     def due_at(self, closes_at: ChainTime) -> ChainTime:
-        """Return when the backend acts on a deadline: `safety_s` after it."""
+        """Return the moment at which the backend acts on a deadline: `safety_s` seconds after it."""
         return ChainTime(closes_at + self.safety_s)

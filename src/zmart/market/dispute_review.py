@@ -1,5 +1,7 @@
-"""Decide which dispute results a person should review before money moves: close ones, and those that young wallets
-decide."""
+"""Decide which results of dispute votes a person should review before money moves.
+
+These are close results, and results that the votes of young wallets decide.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from zmart.market.types import Bps
 def review_reasons(
     tally: Tally, young: Tally, threshold_bps: Bps, min_votes: int, margin_bps: Bps
 ) -> list[str]:
-    """Return the reasons to review this result, as sentences; an empty list for a clear result.
+    """Return the reasons to review a dispute's result, as sentences; an empty list for a clear result.
 
-    `young`: the counted votes of wallets that the index first saw after the market was created. `margin_bps`: a
-    result within this many basis points of the threshold, on either side, counts as close.
+    `young` counts the votes of wallets that the index first saw after the market was created. `margin_bps`: a result
+    within this many basis points of the threshold, on either side, is close.
     """
     reasons = []
     if abs(tally.bps - threshold_bps) <= margin_bps:

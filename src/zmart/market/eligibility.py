@@ -1,7 +1,8 @@
-"""Decide who may vote: the rules, the facts about a wallet, and the judgement. docs/votes.md compares the rules.
+"""Decide who may vote, from a rule and facts about a wallet.
 
-Key pairs are free, so a rule asks what a wallet had done or held before the vote opened. These facts are public:
-every RPC shows them. A fact that could not be read is unknown, which is neither a yes nor a no.
+Key pairs are free, so a rule looks at what a wallet had done or held before the vote opened. These facts are public:
+every RPC shows them. A fact that could not be read is unknown, which counts neither for nor against the wallet.
+docs/votes.md compares the rules.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from zmart.market.identifiers import CID_V0_FORM
 from zmart.market.types import ChainTime, Lamports, Signature, Slot
 
 DEFAULT_LAMPORTS = Lamports(50_000_000)
-"""0.05 SOL: what `funded` and `staked` require if a setting names no amount."""
+"""0.05 SOL: the amount that `funded` and `staked` require if a setting names none."""
 
 LAMPORTS_PER_SOL = 1_000_000_000
 _MOST_LAMPORTS = 2**63 - 1
@@ -26,22 +27,22 @@ _AMOUNT = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 class RuleKind(Enum):
-    """Name what a rule asks about."""
+    """Name the condition that a wallet must meet to vote."""
 
     OPEN = "open"
-    """Nothing: every key pair may vote."""
+    """No condition: every wallet may vote."""
     FUNDED = "funded"
-    """Held at least that many lamports before the vote opened."""
+    """The wallet held at least an amount of lamports before the vote opened."""
     STAKED = "staked"
-    """Traded at least that many lamports in this program's markets before the vote opened."""
+    """The wallet had traded at least an amount of lamports in this program's markets before the vote opened."""
     LISTED = "listed"
-    """Is in a signed list of wallets."""
+    """The wallet is in a signed list of wallets."""
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Define who may vote. Make one with `parse` or `of_setting`.
+    """Define who may vote. Build a rule with `parse` or `of_setting`.
 
-    `lamports` is used by `funded` and `staked`, `cid` by `listed`.
+    `lamports` is the amount of `funded` and `staked`. `cid` is the IPFS address of the list of `listed`.
     """
 
     kind: RuleKind
@@ -50,7 +51,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Return the canonical form, as the memo on chain holds it: no colon, no space."""
+        """Return the rule in its canonical form, as the memo on chain holds it: without colons and spaces."""
         match self.kind:
             case RuleKind.OPEN:
                 return "open"
@@ -79,7 +80,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Rule:
-        """Parse the canonical form; only the exact text is accepted. Raises Invalid("rule")."""
+        """Parse a rule in its canonical form; no other text is accepted. Raises Invalid("rule")."""
         word, separator, argument = text.partition(";")
         rule = _with_argument(word, argument) if separator else _plain(word)
         if rule is None or rule.text != text:
@@ -90,7 +91,10 @@ class Rule(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_setting(cls, text: str) -> Rule:
-        """Parse a setting: a colon precedes the argument, and amounts may be omitted. Raises Invalid("rule")."""
+        """Parse a rule as a setting writes it: with a colon before the argument.
+
+        `funded` and `staked` without an amount mean DEFAULT_LAMPORTS. Raises Invalid("rule").
+        """
         word, separator, argument = text.strip().partition(":")
         if not separator:
             plain = word not in (RuleKind.FUNDED.value, RuleKind.STAKED.value)
@@ -99,12 +103,14 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 OPEN = Rule(RuleKind.OPEN)
+"""The rule by which every wallet may vote."""
 
 
 class VoterFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the facts about a wallet before a vote opened. None means unknown; `why_unknown` gives the reason.
+    """Hold the facts about a wallet from before a vote opened.
 
-    `traded`: lamports paid for purchases, fees included, plus lamports received from sales.
+    None means unknown; `why_unknown` gives the reason. `held`: the wallet's lamports. `traded`: lamports paid for
+    purchases, fees included, plus lamports received from sales. `listed`: whether the wallet is in the list.
     """
 
     held: Lamports | None = None
@@ -114,7 +120,7 @@ class VoterFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Eligibility(Enum):
-    """State whether a wallet may vote, including that this is unknown."""
+    """State whether a wallet may vote, or that this is unknown."""
 
     ELIGIBLE = "eligible"
     NOT_ELIGIBLE = "not eligible"
@@ -122,8 +128,11 @@ class Eligibility(Enum):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """Hold the result of `judge`. `reason`: the facts found; `remedy`: what would make the wallet eligible, "" if it
-    is."""
+    """Hold the result of `judge`.
+
+    `reason` states the facts that were found. `remedy` states what would make the wallet eligible; it is empty if the
+    wallet is eligible or if that is unknown.
+    """
 
     eligibility: Eligibility
     reason: str
@@ -145,7 +154,7 @@ def judge(rule: Rule, facts: VoterFacts) -> Judgement:
 
 
 def sol(lamports: int) -> str:
-    """Format an amount for people, exactly: 50000000 is "0.05 SOL"."""
+    """Format lamports as SOL for people, exactly: 50000000 becomes "0.05 SOL"."""
     whole, rest = divmod(lamports, LAMPORTS_PER_SOL)
     fraction = f".{rest:09d}".rstrip("0") if rest else ""
     return f"{whole}{fraction} SOL"
@@ -154,8 +163,8 @@ def sol(lamports: int) -> str:
 class VoteOpening(msgspec.Struct, frozen=True):
     """Identify when and where a vote opened.
 
-    Facts older than `at` (chain time) count. `slot` and `signature` are those of the transaction that opened the
-    vote.
+    Only facts from before `at`, in chain time, count. `slot` and `signature` are those of the transaction that opened
+    the vote.
     """
 
     at: ChainTime

@@ -1,4 +1,4 @@
-"""Read bytes that clients write as text: base58, as Solana's tools do, or base64 or hex, as other libraries do."""
+"""Decode bytes that clients write as text: base58, as Solana's tools do, or base64 or hex, as other libraries do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zmart.market.types import Signature
 
 SIGNATURE_BYTES = 64
 _MAX_CHARS = 400
-"""Longer text is not decoded: base58 takes quadratic time."""
+"""Maximum length of text whose encoding is guessed: decoding base58 takes quadratic time."""
 _DIRECT_CHARS = 256
 _BASE58 = re.compile(f"{BASE58}+")
 _HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2})+)")
@@ -24,7 +24,11 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
 def read_signature(text: str) -> Signature:
-    """Return a signature in base58. Raises Unauthenticated, which names the encoding that `text` seems to have."""
+    """Return a signature of 64 bytes in base58, from text in base58, base64 or hex.
+
+    White space around the text is ignored. Raises Unauthenticated for any other text, and names the encoding that it
+    seems to have.
+    """
     for _, raw in _decoded(text.strip()):
         if len(raw) == SIGNATURE_BYTES:
             return Signature(base58.b58encode(raw).decode())
@@ -34,8 +38,11 @@ def read_signature(text: str) -> Signature:
 
 
 def decode_base58(text: str) -> bytes:
-    """Return the bytes of a long text in base58. Halves of it are read on their own, so that 10 KiB take 6 ms; the
-    library takes 100, as its time is quadratic. Raises ValueError."""
+    """Return the bytes of text in base58, also of long text. Raises ValueError.
+
+    Long text is halved and its halves are decoded separately: 10 KiB take 6 ms, where the library alone takes 100 ms,
+    as its time is quadratic.
+    """
     if len(text) <= _DIRECT_CHARS:
         return base58.b58decode(text)
     if not _BASE58.fullmatch(text):
@@ -54,8 +61,10 @@ def _base58_number(digits: str) -> int:
 
 
 def describe(text: str) -> str:
-    """Name the encoding and the number of bytes of a text, of several the most likely one, and white space around it:
-    "base64 of 64 bytes"."""
+    """Name the encoding and the number of bytes of a text, e.g. "base64 of 64 bytes".
+
+    If several encodings are possible, the most likely one is named. White space around the text is mentioned.
+    """
     bare = text.strip()
     around = ", with white space around it" if bare and bare != text else ""
     return f"{_description(bare)}{around}"
@@ -73,12 +82,12 @@ def _description(text: str) -> str:
 
 
 def _distance(size: int) -> int:
-    """Return how far a number of bytes is from that of a signature or an address."""
+    """Return how far a number of bytes is from that of a signature (64) or an address (32), the nearer of the two."""
     return min(abs(size - SIGNATURE_BYTES), abs(size - 32))
 
 
 def _decoded(text: str) -> Iterator[tuple[str, bytes]]:
-    """Yield every encoding in which the text can be read."""
+    """Yield the name and the bytes of every encoding in which a text can be decoded."""
     if len(text) > _MAX_CHARS:
         return
     if _BASE58.fullmatch(text):

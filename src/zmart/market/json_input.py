@@ -1,8 +1,7 @@
-"""Name every exception of msgspec's JSON decoder, for each place that decodes what others send; describe and bound
-values of any shape that it returned.
+"""Name the exceptions of msgspec's JSON decoder, and describe and bound decoded values of any shape.
 
-Its decoder takes values that are nested almost as deeply as Python's stack allows: what walks through one of them by
-recursion, as `str`, `repr` and an encoder do, may overflow the stack a little deeper.
+The decoder accepts values that are nested almost as deeply as Python's stack allows. Code that walks through such a
+value by recursion, as `str`, `repr` and an encoder do, may overflow the stack.
 """
 
 from __future__ import annotations
@@ -13,18 +12,21 @@ from typing import Final
 import msgspec
 
 JSON_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Malformed JSON or another shape, text that is not UTF-8, arrays and objects that are nested too deeply."""
+"""Every exception of the decoder: malformed JSON or another shape, text that is not UTF-8, too deep nesting."""
 
 
 def described(value: object, longest: int = 100) -> str:
-    """Return a decoded value for a message: text of at most `longest` characters, of arrays and objects their kind."""
+    """Return a decoded value for a message: at most `longest` characters of its text.
+
+    An array or an object is only named by its kind.
+    """
     if isinstance(value, Mapping):
         return "an object"
     return "an array" if isinstance(value, list | tuple) else str(value)[:longest]
 
 
 def is_shallow(value: object, levels: int) -> bool:
-    """Return whether arrays and objects are nested at most `levels` deep."""
+    """Return whether arrays and objects in a value are nested at most `levels` deep; a number or a text has depth 0."""
     inside = [value]
     for _ in range(levels + 1):
         inside = [item for each in inside for item in _items(each)]

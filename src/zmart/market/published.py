@@ -1,4 +1,4 @@
-"""Copy from a row what a published shape has under the same name."""
+"""Copy the fields that a row and a published shape have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from zmart.market.times import iso
 
 
 class _SharedFields(msgspec.Struct, frozen=True):
-    """`times` are those of `names` that a row holds as datetimes."""
+    """Hold the names that a row and a shape share, and a getter of their values.
+
+    `times` are those of the names that the row holds as datetimes.
+    """
 
     names: tuple[str, ...]
     values: Callable[[msgspec.Struct], tuple[Any, ...]]
@@ -23,9 +26,10 @@ class _SharedFields(msgspec.Struct, frozen=True):
 
 
 def same_named(row: msgspec.Struct, shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the fields of `shape` that `row` has too, at least two, with times as text.
+    """Return the fields of `shape` that `row` has too, with times as ISO text.
 
-    A shape lists what clients see, so a column that is added to a table is not published before its shape names it.
+    The two must share at least two fields. Only the shape's fields are copied, so a new column of a table is not
+    published until a shape names it.
     """
     shared = _shared(type(row), shape)
     fields = dict(zip(shared.names, shared.values(row), strict=False))

@@ -1,7 +1,8 @@
-"""Accept text that people wrote elsewhere, by one rule for requests and for documents of IPFS.
+"""Accept text that users write, by one rule for requests and for documents on IPFS.
 
-Accepted text is in Unicode's form NFC, with line feeds as its only line ends. Control characters, and characters that
-reorder or hide what stands beside them, are refused; characters that nobody sees do not count as characters.
+Accepted text is in Unicode's form NFC, and its only line ends are line feeds. Control characters are refused, and so
+are characters that reorder or hide the text beside them. Invisible characters do not count towards the least number of
+characters.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from zmart.errors import Invalid
 
 _CONTROL = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
 _REORDERING = r"\u202a-\u202e\u2066-\u2069"
-"""Embeddings, overrides and isolates of unicode.org/reports/tr9: text shows in another order than it has."""
+"""Embeddings, overrides and isolates of unicode.org/reports/tr9, which show text in another order than it has."""
 _ANNOTATION = r"\ufff9-\ufffb"
 _NONCHARACTER = r"\ufdd0-\ufdef\ufffe\uffff"
 _NONCHARACTER_BEYOND_FFFF = "".join(
     chr((plane << 16) + end) for plane in range(1, 17) for end in (0xFFFE, 0xFFFF)
 )
-"""For a program's own use: fonts show nothing of them."""
+"""Noncharacters above U+FFFF, which Unicode reserves for a program's internal use."""
 _REFUSED = _CONTROL + _REORDERING + _ANNOTATION + _NONCHARACTER
 _SPACE = r"\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = (
@@ -27,12 +28,15 @@ _INVISIBLE = (
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
 )
 _MARKS = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-"""Accents of any letter: without one they are no text."""
+"""Combining marks for any letter. Alone they are not visible text."""
 _INVISIBLE_BEYOND_FFFF = (
     "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, the letters and signs that are blank, and the
-controls of Egyptian signs."""
+"""Invisible characters above U+FFFF; _INVISIBLE has those up to U+FFFF.
+
+They are Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, letters and signs that are blank, and the
+controls of Egyptian hieroglyphs.
+"""
 
 _refused = re.compile(rf"[{_REFUSED}{_NONCHARACTER_BEYOND_FFFF}\ud800-\udfff]")
 _unpaired = re.compile(r"[\ud800-\udfff]")
@@ -46,8 +50,11 @@ _breaks = re.compile(r"[\t\n\u2028\u2029]+")
 
 
 def accept_text(field: str, text: str, chars: tuple[int, int], *, one_line: bool = False) -> str:
-    """Return the accepted form of `text`, without the white space around it; with `one_line`, tabs and line ends become
-    spaces. `chars`: the least number of characters that are seen, and the most of all. Raises Invalid."""
+    """Return the accepted form of a user's text, without the white space around it.
+
+    `chars` is the least number of visible characters, and the most of all characters. With `one_line`, tabs and line
+    ends become spaces. Raises Invalid with the name `field`.
+    """
     if (refused := _refused.search(text)) is not None:
         raise Invalid(field, f"{field} holds {_described(refused)}: leave it out.")
     accepted = nfc(_line_ends.sub("\n", text))
@@ -66,24 +73,33 @@ def accept_text(field: str, text: str, chars: tuple[int, int], *, one_line: bool
 
 
 def search_text(text: str) -> str:
-    """Return what a search looks for in accepted text; what such text cannot hold is left out."""
+    """Return the form in which a search looks for a user's text.
+
+    Characters that accepted text cannot hold become spaces.
+    """
     return nfc(_refused.sub(" ", text)).strip()
 
 
 def one_line(text: str, longest: int) -> str:
-    """Return what another program said, for our own messages and tables: one line of printable characters."""
+    """Return text of another program as one line of printable characters, for our own messages and tables.
+
+    Text of more than `longest` characters is cut there and ends in an ellipsis.
+    """
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= longest else line[:longest] + "…"
 
 
 def nfc(text: str) -> str:
-    """Return the form NFC, in which text that looks the same is the same."""
+    """Return the text in Unicode's form NFC, in which canonically equivalent texts are equal."""
     return unicodedata.normalize("NFC", text)
 
 
 def pattern_of(shortest: int) -> str:
-    """Return the rule of `accept_text` as a pattern that Python and ECMAScript read alike, also without its flag u: the
-    characters beyond U+FFFF are not in it."""
+    """Return the rule of `accept_text` as a regular expression, for at least `shortest` visible characters.
+
+    Python and ECMAScript read it alike, the latter also without its flag u. So it does not name the characters above
+    U+FFFF. It bounds no length from above.
+    """
     any_text = f"[^{_REFUSED}]*"
     seen = rf"[{_SPACE}{_UNSEEN}]*[^{_SPACE}{_UNSEEN}{_REFUSED}]"
     return rf"^({seen}){{{shortest}}}{any_text}$" if shortest else rf"^([{_SPACE}]*|{seen}{any_text})$"
