@@ -1,9 +1,9 @@
 """Declare the columns of the tables that the fold fills: `markets`, `positions`, `trades`, `onchain_votes`.
 
-Each is declared once, as a struct. Its type parameters are what differs between the forms of a row: the fold holds
-enums, booleans and chain time; readers of the store hold texts, booleans and datetimes; the change feed's JSON holds
-texts, words and datetimes. Statements are generated from these structs (store/tables.py), and a test holds them equal
-to the catalog of the database.
+Each table's columns are declared once, as a struct. Its type parameters stand for the types that differ between the
+forms of a row. The fold holds enums, booleans and chain time. Readers of the store hold texts, booleans and datetimes.
+The change feed's JSON holds texts, words and datetimes. Statements are generated from these structs (store/tables.py),
+and a test compares them with the catalog of the database.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import msgspec
 from zmart.market.types import Address, Lamports, MarketId, PriceE9, Shares, Signature, Slot, VoteKind, Wallet
 
 StateT = TypeVar("StateT")
-"""A market's state: an enum or its name."""
+"""The type of a market's state: an enum, or its name as text."""
 
 SideT = TypeVar("SideT")
-"""The direction of a trade: an enum or its value."""
+"""The type of a trade's direction: an enum, or its value as text."""
 
 OutcomeT = TypeVar("OutcomeT")
-"""An outcome: a boolean, True is YES, or its word."""
+"""The type of an outcome: a boolean, where True is YES, or a word."""
 
 TimeT = TypeVar("TimeT")
-"""A time: seconds of the chain, or a datetime."""
+"""The type of a time: chain seconds, or a datetime."""
 
 
 class MarketColumns(msgspec.Struct, Generic[StateT, OutcomeT, TimeT], frozen=True, kw_only=True):
     """Hold a row of `markets`.
 
-    `initial_liquidity` is 0 until an event states it. Times are None for what has not happened; `resolved_at` is set by
-    a failed aggregation of dispute votes alone.
+    `initial_liquidity` is 0 until an event states it. A time is None if its event has not happened. `resolved_at` is
+    set only when aggregate_dispute_votes records a dispute that failed.
     """
 
     market_id: MarketId
@@ -77,9 +77,10 @@ class MarketColumns(msgspec.Struct, Generic[StateT, OutcomeT, TimeT], frozen=Tru
 
 
 class PositionColumns(msgspec.Struct, Generic[TimeT], frozen=True, kw_only=True):
-    """Hold a row of `positions`: what a wallet has in a market.
+    """Hold a row of `positions`: what a wallet has in one market.
 
-    Cost bases are lamports paid, fees included, for the shares still held; the claim realizes both sides.
+    Cost bases are the lamports paid, fees included, for shares that were not sold. A claim sets both to 0 and realizes
+    the profit of both sides.
     """
 
     market_id: MarketId
@@ -99,7 +100,10 @@ class PositionColumns(msgspec.Struct, Generic[TimeT], frozen=True, kw_only=True)
 
 
 class TradeColumns(msgspec.Struct, Generic[SideT, OutcomeT, TimeT], frozen=True, kw_only=True):
-    """Hold a row of `trades`. `cost_lamports`: paid, fees included (buy), or received, fees deducted (sell)."""
+    """Hold a row of `trades`.
+
+    `cost_lamports` is what a buyer paid, fees included, or what a seller received, fees deducted.
+    """
 
     signature: Signature
     ordinal: int

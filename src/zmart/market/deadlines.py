@@ -49,7 +49,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def window_closes_at(self, resolution_proposed_at: ChainTime) -> ChainTime:
-        """Return the last moment at which a proposed resolution waits for disputes."""
+        """Return the last moment at which the backend waits for a dispute of a proposed resolution."""
         return ChainTime(resolution_proposed_at + self.resolution_s)
 
     def dispute_closes_at(self, dispute_initiated_at: ChainTime) -> ChainTime:

@@ -1,4 +1,4 @@
-"""Format durations for people, and parse what they write: 50h, 2d, 1d12h, 30m."""
+"""Format durations for people, and parse those that people write: 50h, 2d, 1d12h, 30m."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ _WRITTEN = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?
 
 
 def parse_duration(text: str) -> int | None:
-    """Parse days, hours, minutes and seconds, largest first, to seconds; None for anything else and for nothing."""
+    """Parse days, hours, minutes and seconds, largest unit first, to seconds.
+
+    Returns None for any other text, also for an empty one.
+    """
     match = _WRITTEN.fullmatch(text)
     if match is None or not any(match.groups()):
         return None
@@ -19,7 +22,7 @@ def parse_duration(text: str) -> int | None:
 
 
 def readable_duration(seconds: int) -> str:
-    """Format a duration with its two largest units, as "2 d 2 h"; its sign is omitted."""
+    """Format a duration in seconds with its two largest units, e.g. "2 d 2 h"; its sign is omitted."""
     parts = []
     rest = abs(seconds)
     for (_, unit_s), name in zip(_UNIT_S.items(), ("d", "h", "min", "s"), strict=True):

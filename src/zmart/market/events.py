@@ -1,7 +1,8 @@
-"""Define the 18 events of the program, field for field as in its IDL (chain/ decodes bytes into these).
+"""Define the 18 events of the program, field for field as in its IDL.
 
-Addresses are base58 text, 32-byte ids lower-case hex, `[u8; 46]` hashes the ASCII text of a CIDv0; `timestamp` is
-chain time in seconds; shares and prices are in 1e-9 units, money in lamports.
+chain/ decodes bytes into these structs. Addresses are base58 text, 32-byte ids lower-case hex, and `[u8; 46]` hashes
+the ASCII text of a CIDv0. `timestamp` is chain time in seconds. Shares and prices are in units of 1e-9, money is in
+lamports.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from zmart.market.types import (
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Serve as the base of all events; an event encodes with its on-chain name under the key `event`."""
+    """Serve as the base of all events. An event is encoded with its on-chain name under the key `event`."""
 
 
 class GlobalConfigInitialized(Event, frozen=True, kw_only=True, tag=True):
-    """Record that the admin created GlobalConfig. The other rates start at their defaults."""
+    """Record that the admin created GlobalConfig.
+
+    Fee rates, thresholds and times that are not listed start at their defaults.
+    """
 
     admin: Wallet
     backend_authority: Wallet
@@ -40,8 +44,8 @@ class GlobalConfigInitialized(Event, frozen=True, kw_only=True, tag=True):
 class MarketCreated(Event, frozen=True, kw_only=True, tag=True):
     """Record a new market in state Proposed.
 
-    `initial_liquidity` and `ipfs_question_hash` are not in the log. They come from the arguments of create_market,
-    and are None if the instruction could not be read.
+    `initial_liquidity` and `ipfs_question_hash` are not in the log. They come from the arguments of create_market, and
+    are None if the instruction could not be read.
     """
 
     market_id: MarketId
@@ -63,7 +67,10 @@ class ProposalVoteSubmitted(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ProposalAggregated(Event, frozen=True, kw_only=True, tag=True):
-    """Record the counts of a proposal vote. `approval_percentage` is rounded down."""
+    """Record the counts of a proposal's vote.
+
+    `approval_percentage` is rounded down. `approved`: the likes reach GlobalConfig's threshold.
+    """
 
     market_id: MarketId
     likes: int
@@ -82,7 +89,7 @@ class ProposalApproved(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MarketActivated(Event, frozen=True, kw_only=True, tag=True):
-    """Record that trading started. `initial_liquidity` is the creator's deposit."""
+    """Record that trading started. `initial_liquidity` is the creator's deposit in lamports."""
 
     market_id: MarketId
     creator: Wallet
@@ -91,7 +98,10 @@ class MarketActivated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class SharesBought(Event, frozen=True, kw_only=True, tag=True):
-    """Record a purchase. `cost` is the total paid, fees included."""
+    """Record a purchase.
+
+    `outcome` True is YES. `cost` is the total in lamports that the buyer paid, fees included.
+    """
 
     market_id: MarketId
     user: Wallet
@@ -103,7 +113,10 @@ class SharesBought(Event, frozen=True, kw_only=True, tag=True):
 
 
 class SharesSold(Event, frozen=True, kw_only=True, tag=True):
-    """Record a sale. `proceeds` is what the seller received, after fees."""
+    """Record a sale.
+
+    `outcome` True is YES. `proceeds` are the lamports that the seller received, after fees.
+    """
 
     market_id: MarketId
     user: Wallet
@@ -115,7 +128,7 @@ class SharesSold(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MarketResolved(Event, frozen=True, kw_only=True, tag=True):
-    """Record a proposed outcome and the CID of its evidence."""
+    """Record that a resolver proposed an outcome, with the CID of its evidence."""
 
     market_id: MarketId
     resolver: Wallet
@@ -143,9 +156,10 @@ class DisputeVoteSubmitted(Event, frozen=True, kw_only=True, tag=True):
 
 
 class DisputeAggregated(Event, frozen=True, kw_only=True, tag=True):
-    """Record the counts of a dispute vote by aggregate_dispute_votes.
+    """Record the counts of a dispute's vote by aggregate_dispute_votes.
 
-    It changes the state itself: to Resolving if the dispute succeeded, else to Finalized without an outcome.
+    The instruction changes the market's state: to Resolving if the dispute succeeded, else to Finalized without an
+    outcome.
     """
 
     market_id: MarketId
@@ -157,10 +171,10 @@ class DisputeAggregated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MarketFinalized(Event, frozen=True, kw_only=True, tag=True):
-    """Record the final outcome; None if the market has none.
+    """Record the final outcome of a market; None means that it has none.
 
-    `dispute_agree` and `dispute_disagree` come from the arguments of finalize_market, and are None if it had none or
-    could not be read.
+    `dispute_agree` and `dispute_disagree` come from the arguments of finalize_market. They are None if the arguments
+    are missing or could not be read.
     """
 
     market_id: MarketId
@@ -172,7 +186,10 @@ class MarketFinalized(Event, frozen=True, kw_only=True, tag=True):
 
 
 class WinningsClaimed(Event, frozen=True, kw_only=True, tag=True):
-    """Record a payout. This is the only event that names the market by its account; the log has no `market_id`."""
+    """Record a payout in lamports.
+
+    This is the only event that names the market by the address of its account: the log has no `market_id`.
+    """
 
     market: Address
     user: Wallet
@@ -182,7 +199,10 @@ class WinningsClaimed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class LiquidityWithdrawn(Event, frozen=True, kw_only=True, tag=True):
-    """Record a withdrawal of liquidity. `creator` is the wallet that received `amount`."""
+    """Record a withdrawal of liquidity.
+
+    `creator` is the wallet that received `amount`: the market's creator, or a wallet to which the market owed a debt.
+    """
 
     market_id: MarketId
     creator: Wallet
@@ -191,7 +211,10 @@ class LiquidityWithdrawn(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ConfigUpdated(Event, frozen=True, kw_only=True, tag=True):
-    """Record the new values of GlobalConfig. Times are in seconds."""
+    """Record all values of GlobalConfig after a change.
+
+    Fees and thresholds are in basis points, the two times in seconds.
+    """
 
     protocol_fee_bps: Bps
     resolver_reward_bps: Bps
@@ -246,14 +269,14 @@ OLD_NAMES = {
     "ConfigInitialized": "GlobalConfigInitialized",
     "EmergencyPauseToggled": "ProtocolPauseStatusChanged",
 }
-"""The deployment plan's names for four of them, kept as aliases for clients."""
+"""The deployment plan's names for four of the events, which clients may still use as aliases."""
 
 
 class Unlogged(Event, frozen=True, kw_only=True, tag=True):
-    """Record an instruction that ran but whose event is missing in the node's log.
+    """Record an instruction that ran, but whose event is missing in the node's log.
 
-    Its arguments and the state of the market before it determine the event; the fold computes it
-    (`unlogged.complete`). `user` signed the instruction; `market_id` is None for instructions on the config.
+    The fold computes the event from the instruction's arguments and the market before it (`unlogged.complete`). `user`
+    signed the instruction. `market_id` is None for an instruction on GlobalConfig.
     """
 
     instruction: UnloggedInstruction
@@ -272,6 +295,7 @@ UnloggedInstruction = Literal[
     "update_global_config",
     "emergency_pause",
 ]
+"""The instructions whose event the fold can compute."""
 
 _EVENT_OF: dict[UnloggedInstruction, type[Event]] = {
     "aggregate_proposal_votes": ProposalAggregated,
@@ -287,14 +311,15 @@ StoredEvent = AnyEvent | Unlogged
 
 
 def kind_of(event: Event) -> type[Event]:
-    """Return the type of the event that the program emitted, also if the log lost it."""
+    """Return the type of the event that the program emitted, even if the log lost the event."""
     return _EVENT_OF[event.instruction] if isinstance(event, Unlogged) else type(event)
 
 
 class ChainEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Hold one event and its position on chain.
 
-    (slot, index_in_block, ordinal) is chain order; (signature, ordinal) identifies the event.
+    (slot, index_in_block, ordinal) is chain order; `index_in_block` is None if the source omits it. (signature,
+    ordinal) identifies the event.
     """
 
     signature: Signature

@@ -1,7 +1,7 @@
 """Fold a market's events into the state of its accounts.
 
-Pure: from a market, a position, one event and the rules follow the next market and position. The result equals the
-accounts on chain field for field (`zmart indexer audit` compares).
+The fold is pure: a market, a position, one event and the rules determine the next market and position. The result
+equals the accounts on chain field for field; `zmart indexer audit` compares them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class ImpossibleEvent(FoldError):
 
 
 class Folded(msgspec.Struct):
-    """Hold a market, the positions that its events touch, and the rows that they added."""
+    """Hold the result of a fold: a market, the positions that its events change, and the rows that they add.
+
+    `market` is None before its first event. `positions` has the position of each wallet.
+    """
 
     market: MarketFold | None = None
     positions: dict[Wallet, PositionFold] = msgspec.field(default_factory=dict)
@@ -42,9 +45,9 @@ class Folded(msgspec.Struct):
 
 
 def fold(state: Folded, events: Iterable[e.ChainEvent], rules: FoldRules) -> None:
-    """Apply one market's events, in chain order, to `state`.
+    """Apply events of one market, in chain order, to `state`, which is changed in place.
 
-    Raises ImpossibleEvent; `state` then reflects the events before the impossible one.
+    Raises ImpossibleEvent; `state` then holds the result of the events before that one.
     """
     for event in events:
         user = getattr(event.event, "user", None)
@@ -64,7 +67,11 @@ def fold(state: Folded, events: Iterable[e.ChainEvent], rules: FoldRules) -> Non
 def apply(
     market: MarketFold | None, position: PositionFold | None, event: e.ChainEvent, rules: FoldRules
 ) -> FoldStep:
-    """Apply one event; `position` is that of the event's user. Raises FoldError or PricingError."""
+    """Return the market, the position and the row after one event.
+
+    `market` is None before its first event. `position` is that of the event's user, None if the user has none. Raises
+    FoldError or PricingError if the event is impossible.
+    """
     body = event.event
     if isinstance(body, e.MarketCreated):
         if market is not None:

@@ -1,7 +1,7 @@
 """Define how money moves in a market's accounts, for each of the two programs.
 
-`reference`: programs/zmart_core (trading.c, settlement.c). `v069`: the deployed program, whose pool receives only
-fees and whose shares start at b / 1000 per side.
+`reference` is programs/zmart_core (trading.c, settlement.c). `v069` is the deployed program: its pool receives only
+fees, and a market starts with b / 1000 shares on each side.
 """
 
 from __future__ import annotations
@@ -19,34 +19,37 @@ from zmart.market.valuation import FinalMarket
 
 
 class Books(Protocol):
-    """Compute the amounts of a market after an event. Methods raise FoldError if the amounts are impossible."""
+    """Compute the amounts of a market after an event.
+
+    Each method returns the changed market. It raises FoldError if the amounts are impossible.
+    """
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
-        """Return the shares per side of a new market."""
+        """Return the shares that each side of a new market has."""
 
     def buy(self, market: MarketFold, cost: Lamports, fees: TradeFees) -> MarketFold:
-        """Return the market after a purchase for `cost` lamports plus `fees`."""
+        """Return the market after a purchase that cost `cost` lamports plus `fees`."""
 
     def sell(self, market: MarketFold, gross: Lamports, fees: TradeFees) -> MarketFold:
-        """Return the market after a sale for `gross` lamports, of which `fees` are deducted."""
+        """Return the market after a sale with the gross proceeds `gross`; the seller gets them less `fees`."""
 
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
-        """Return the market after a claim of `amount` lamports."""
+        """Return the market after a claim that paid `amount` lamports for `position`."""
 
     def free(self, market: MarketFold) -> Lamports:
-        """Return the lamports that a withdrawal would take now, as far as the events show."""
+        """Return the lamports that the creator could withdraw now, as far as the events show it."""
         ...
 
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
-        """Return the market after its creator withdrew `amount` lamports."""
+        """Return the market after its creator has withdrawn `amount` lamports."""
 
     def withdraw_owed(self, market: MarketFold) -> MarketFold:
-        """Return the market after another wallet than the creator withdrew what the market owed it."""
+        """Return the market after a wallet other than the creator has withdrawn what the market owed it."""
         ...
 
 
 def books(name: PricingModelName) -> Books:
-    """Return the accounting rules of the program that uses this pricing model."""
+    """Return the accounting rules of the program that the pricing model mirrors."""
     match name:
         case "v069":
             return DeployedBooks()
@@ -57,10 +60,10 @@ def books(name: PricingModelName) -> Books:
 
 
 class ReferenceBooks:
-    """Account as the program of this repository: the pool holds costs, fees are accumulated separately.
+    """Account as the program of this repository: the pool holds costs, and fees are accumulated separately.
 
-    A debt that could not be paid left these amounts when it fell due, paid or not. No event shows which, so it is
-    recorded in the account only (`chain.accounts.MarketNotes`).
+    Protocol fees and the resolver's reward leave these amounts when they fall due, even if they could not be paid. No
+    event shows such a debt, so only the market's account records it (`chain.accounts.MarketNotes`).
     """
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
@@ -77,7 +80,10 @@ class ReferenceBooks:
         )
 
     def sell(self, market: MarketFold, gross: Lamports, fees: TradeFees) -> MarketFold:
-        """Pay the gross proceeds from the pool; the fees are taken from them."""
+        """Take the gross proceeds from the pool and add each fee to its accumulator.
+
+        Raises FoldError if the pool holds less.
+        """
         return replace(
             market,
             current_liquidity=_minus(market.current_liquidity, gross, "the pool"),
@@ -86,7 +92,10 @@ class ReferenceBooks:
         )
 
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
-        """Pay one lamport per winning share unit, or half of that per unit if there is no outcome."""
+        """Take one lamport per winning unit from the pool, or half a lamport per unit without an outcome.
+
+        Raises FoldError if `amount` is another. With an outcome the claim also takes the resolver's accumulated fees.
+        """
         if market.final_outcome is None:
             closed, reward_left = position.shares_yes + position.shares_no, market.accumulated_resolver_fees
         else:
@@ -102,12 +111,15 @@ class ReferenceBooks:
         )
 
     def free(self, market: MarketFold) -> Lamports:
-        """Return what exceeds open claims, the LP fees, and a resolver's reward that no claim can pay."""
+        """Return what the pool holds above open claims, plus LP fees, plus a reward that no claim can pay.
+
+        Raises FoldError if the pool holds less than the open claims.
+        """
         above = _minus(market.current_liquidity, _open_claims(market), "the pool")
         return Lamports(above + market.accumulated_lp_fees + _lost_reward(market))
 
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
-        """Leave the open claims in the pool. Raises FoldError if `amount` is not exactly the free amount."""
+        """Leave only the open claims in the pool. Raises FoldError if `amount` is not the free amount."""
         if amount != (free := self.free(market)):
             raise FoldError(f"{amount} lamports were withdrawn where {free} were free")
         return replace(
@@ -118,16 +130,18 @@ class ReferenceBooks:
         )
 
     def withdraw_owed(self, market: MarketFold) -> MarketFold:
-        """Return the market unchanged: the debt left the pool when it fell due."""
+        """Return the market unchanged: the debt left its amounts when it fell due."""
         return market
 
 
 class DeployedBooks:
-    """Account as v0.69: costs never enter the pool, protocol fees are not accumulated, a withdrawal takes
-    everything."""
+    """Account as v0.69: costs never enter the pool, and protocol fees are not accumulated.
+
+    A withdrawal takes the whole pool.
+    """
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
-        """Return a thousandth of b per side."""
+        """Return a thousandth of b for each side."""
         return Shares(b_parameter // 1000)
 
     def buy(self, market: MarketFold, cost: Lamports, fees: TradeFees) -> MarketFold:
@@ -140,7 +154,7 @@ class DeployedBooks:
         )
 
     def sell(self, market: MarketFold, gross: Lamports, fees: TradeFees) -> MarketFold:
-        """Pay from the pool what remains after the resolver and LP fees."""
+        """Take the proceeds after resolver and LP fees from the pool. Raises FoldError if it holds less."""
         paid_out = gross - fees.resolver - fees.lp
         return replace(
             market,
@@ -150,7 +164,11 @@ class DeployedBooks:
         )
 
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
-        """Pay a winner's share of the pool, or what a position invested if there is no outcome."""
+        """Check that a claim paid a winner's part of the pool, or without an outcome what the wallet invested.
+
+        The pool stays as it is. With an outcome the resolver's accumulated fees become 0. Raises FoldError for another
+        amount.
+        """
         final = FinalMarket(
             market.final_outcome, market.current_liquidity, market.shares_yes, market.shares_no
         )
@@ -168,13 +186,16 @@ class DeployedBooks:
         return Lamports(0)
 
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
-        """Empty the pool. Raises FoldError for a cancelled market, from which v0.69 pays nothing."""
+        """Empty the pool and the LP fees.
+
+        Raises FoldError for a cancelled market, from which v0.69 pays nothing.
+        """
         if market.state is MarketState.CANCELLED:
             raise FoldError("LiquidityWithdrawn cannot happen to a market that is CANCELLED")
         return replace(market, current_liquidity=0, accumulated_lp_fees=0)
 
     def withdraw_owed(self, market: MarketFold) -> MarketFold:
-        """Raise FoldError: in v0.69 only the creator withdraws."""
+        """Raise FoldError: in v0.69 only the creator can withdraw."""
         raise FoldError("only the creator withdraws from a market of v0.69")
 
 
@@ -205,6 +226,6 @@ def _open_claims(market: MarketFold) -> int:
 
 
 def _lost_reward(market: MarketFold) -> int:
-    """Return the resolver's fees if no claim can pay them out, else 0."""
+    """Return the resolver's accumulated fees if no claim can pay them out, else 0."""
     is_unclaimable = market.final_outcome is None or _winning_shares(market) == 0
     return market.accumulated_resolver_fees if is_unclaimable else 0

@@ -1,4 +1,4 @@
-"""Fold GlobalConfig from its three events, and look up the config in force at any position on chain."""
+"""Fold GlobalConfig from its three events, and look up the config that is in force at a position on chain."""
 
 from __future__ import annotations
 
@@ -23,18 +23,23 @@ from zmart.market.pricing.fees import FeeSchedule
 from zmart.market.types import Bps, Slot, Wallet
 
 CONFIG_EVENTS = (GlobalConfigInitialized, ConfigUpdated, ProtocolPauseStatusChanged)
+"""The events that create or change GlobalConfig."""
 
 ChainKey = tuple[int, int, int]
-"""(slot, index in block, ordinal): chain order."""
+"""A position in chain order: slot, index in the block, ordinal."""
 
 
 def chain_key(event: ChainEvent) -> ChainKey:
-    """Return the event's position in chain order. An event alone in its slot needs no index."""
+    """Return an event's position in chain order. An unknown index in the block counts as 0."""
     return (event.slot, event.index_in_block or 0, event.ordinal)
 
 
 class ConfigFold(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold GlobalConfig. The defaults are those that initialize_global_config sets and its event omits."""
+    """Hold GlobalConfig; fees and thresholds are in basis points, the two times in seconds.
+
+    The defaults are the values that initialize_global_config sets and its event omits. `updated_slot` is the slot of
+    the newest event.
+    """
 
     admin: Wallet
     backend_authority: Wallet
@@ -63,7 +68,7 @@ UPDATED_FIELDS = (
     "min_resolution_delay",
     "dispute_period",
 )
-"""What update_global_config may change, as its arguments, its event and GlobalConfig name it."""
+"""The values that update_global_config may change, as its arguments, its event and GlobalConfig name them."""
 
 
 def is_config(event: ChainEvent) -> bool:
@@ -72,7 +77,11 @@ def is_config(event: ChainEvent) -> bool:
 
 
 def apply_config(before: ConfigFold | None, event: StoredEvent, slot: Slot) -> ConfigFold:
-    """Return the config after one of its events. Raises FoldError if the first event is not the initialization."""
+    """Return the config after one of its events; `before` is None for the first one.
+
+    Raises FoldError if the first event is not the initialization, or if the instruction of a lost event does not change
+    the config.
+    """
     if isinstance(event, GlobalConfigInitialized):
         return ConfigFold(
             admin=event.admin,
@@ -92,7 +101,7 @@ def apply_config(before: ConfigFold | None, event: StoredEvent, slot: Slot) -> C
 
 
 def _complete(lost: Unlogged, before: ConfigFold) -> AnyEvent:
-    """Return the event that the program emitted for an instruction whose event the log lost."""
+    """Return the event that the program emitted for an instruction whose event is missing in the log."""
     if lost.instruction == "emergency_pause":
         return ProtocolPauseStatusChanged(
             is_paused=not before.is_paused, paused_by=lost.user, timestamp=lost.timestamp
@@ -108,7 +117,10 @@ def _updated(argument: int | None, before: int) -> Any:  # noqa: ANN401  # bps o
 
 
 class ConfigHistory:
-    """Hold every version of the config, to fold trades with the fees that they paid."""
+    """Hold every version of GlobalConfig, so that each trade is folded with the fees that were in force for it.
+
+    Events before the first GlobalConfigInitialized are skipped.
+    """
 
     def __init__(self, events: Iterable[ChainEvent]) -> None:
         self._keys: list[ChainKey] = []
@@ -117,7 +129,7 @@ class ConfigHistory:
         latest: ConfigFold | None = None
         for event in sorted(events, key=chain_key):
             if latest is None and not isinstance(event.event, GlobalConfigInitialized):
-                continue  # GlobalConfigInitialized was not delivered yet; the whole history is read again when it is
+                continue  # GlobalConfigInitialized has not arrived yet; then the whole history is read again
             latest = apply_config(latest, event.event, event.slot)
             self._keys.append(chain_key(event))
             self._configs.append(latest)
@@ -125,15 +137,15 @@ class ConfigHistory:
 
     @property
     def latest(self) -> ConfigFold | None:
-        """Return the newest config, or None before the first one."""
+        """Return the newest config, or None if there is none yet."""
         return self._configs[-1] if self._configs else None
 
     def at(self, key: ChainKey) -> ConfigFold:
-        """Return the config in force for the transaction at `key`. Raises FoldError before the first one."""
+        """Return the config in force just before the position `key`. Raises FoldError if there was none yet."""
         return self._configs[self._index_before(key)]
 
     def fees_at(self, key: ChainKey) -> FeeSchedule:
-        """Return the fee rates of the config in force at `key`. Raises FoldError before the first one."""
+        """Return the fee rates in force just before `key`. Raises FoldError if there was no config yet."""
         return self._fees[self._index_before(key)]
 
     def _index_before(self, key: ChainKey) -> int:

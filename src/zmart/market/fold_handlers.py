@@ -1,4 +1,7 @@
-"""Apply each kind of event to its market: one handler per kind. `fold.apply` has checked the state before."""
+"""Apply events to their market, with one handler for each kind of event.
+
+`fold.apply` has checked before that the market's state allows the event.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ BIGINT_MAX = 2**63 - 1
 
 
 class FoldRules(msgspec.Struct, frozen=True):
-    """Hold what the program's code and config add to an event."""
+    """Hold what a fold needs besides events: the program's pricing, its accounting, its configs and its addresses."""
 
     model: PricingModel
     books: Books
@@ -42,15 +45,16 @@ class FoldRules(msgspec.Struct, frozen=True):
     def of(
         cls, name: PricingModelName, configs: ConfigHistory, address_of: Callable[[MarketId], Address]
     ) -> FoldRules:
-        """Build the rules of the program that uses this pricing model."""
+        """Build the rules of the program that the pricing model mirrors."""
         return cls(pricing_model(name), books(name), configs, address_of)
 
 
 Handler = Callable[[MarketFold, PositionFold | None, e.ChainEvent, FoldRules], FoldStep]
+"""A function that takes the market with its next state, the user's position, the event and the rules."""
 
 
 def created(body: e.MarketCreated, event: e.ChainEvent, rules: FoldRules) -> MarketFold:
-    """Return the market that create_market made."""
+    """Return the new market of a MarketCreated event. A deposit that is unknown counts as 0."""
     opening = rules.books.opening_shares(body.b_parameter)
     return MarketFold(
         market_id=body.market_id,
@@ -71,7 +75,7 @@ def created(body: e.MarketCreated, event: e.ChainEvent, rules: FoldRules) -> Mar
 
 
 def _simply(change: Callable[[Any], dict[str, object]]) -> Handler:
-    """Make a handler for events that only set fields of the market."""
+    """Return a handler for an event that only sets fields of the market."""
 
     def handle(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: FoldRules) -> FoldStep:
         return FoldStep(replace(market, **change(event.event)))
@@ -240,7 +244,7 @@ def _withdrawn(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, 
     assert isinstance(body, e.LiquidityWithdrawn)
     if body.creator != market.creator:
         return FoldStep(rules.books.withdraw_owed(market))
-    # Cancelled before an event stated the deposit: all of it is returned.
+    # No event stated the deposit before the market was cancelled. All of it is withdrawn.
     if market.initial_liquidity == 0:
         market = replace(market, initial_liquidity=body.amount, current_liquidity=body.amount)
     return FoldStep(rules.books.withdraw(market, body.amount))

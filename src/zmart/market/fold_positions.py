@@ -1,5 +1,7 @@
-"""Fold positions with average-cost profit and loss, in integers: a sale takes its share of the cost basis, rounded
-down."""
+"""Fold positions, with profit and loss by average cost in integers.
+
+A sale takes its part of the cost basis, rounded down.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def after_buy(position: PositionFold | None, event: SharesBought, slot: Slot) ->
 
 
 def after_sell(position: PositionFold | None, event: SharesSold, slot: Slot) -> PositionFold:
-    """Return the position after a sale. Raises FoldError if more is sold than held."""
+    """Return the position after a sale. Raises FoldError if the wallet holds fewer shares."""
     held = position.shares(event.outcome) if position else 0
     if position is None or event.shares > held:
         raise FoldError(f"{event.user} sells {event.shares} shares and holds {held}")
@@ -61,7 +63,7 @@ def after_sell(position: PositionFold | None, event: SharesSold, slot: Slot) -> 
 
 
 def after_claim(position: PositionFold | None, event: WinningsClaimed, slot: Slot) -> PositionFold:
-    """Return the position after a claim. Raises FoldError if there is nothing to claim or it was claimed before."""
+    """Return the position after a claim. Raises FoldError if the wallet has no position or has claimed before."""
     if position is None or position.has_claimed:
         raise FoldError(f"{event.user} claims {'twice' if position else 'without a position'}")
     basis = position.cost_basis_yes + position.cost_basis_no

@@ -1,5 +1,7 @@
-"""Define the state that the fold of a market's events computes: the market, its positions, and rows of single
-events."""
+"""Define the state that a fold of a market's events computes.
+
+It is the market, its positions, and the rows that single events add.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ class PositionFold(PositionColumns[ChainTime], frozen=True, kw_only=True):
     """Hold a wallet's position in one market after some of its events."""
 
     def shares(self, outcome: bool) -> Shares:
-        """Return the shares of one outcome; True is YES."""
+        """Return the position's shares of one outcome; True is YES."""
         return self.shares_yes if outcome else self.shares_no
 
 
@@ -30,7 +32,10 @@ class FoldedVote(VoteColumns[ChainTime], frozen=True, kw_only=True):
 
 
 class FoldStep(msgspec.Struct, frozen=True):
-    """Hold what one event changes: the market, at most one position, and at most one new row."""
+    """Hold what one event changes: the market, at most one position, and at most one new row.
+
+    None means unchanged, or no new row.
+    """
 
     market: MarketFold
     position: PositionFold | None = None

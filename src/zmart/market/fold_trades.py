@@ -1,4 +1,4 @@
-"""Compute what a trade's event omits: its cost before fees, and how the fees were split."""
+"""Compute what the event of a trade omits: the cost before fees, and the split of the fees."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from zmart.market.types import Lamports
 def price_buy(
     model: PricingModel, market: MarketFold, schedule: FeeSchedule, event: SharesBought
 ) -> tuple[Lamports, TradeFees]:
-    """Return the cost before fees and the fees of a purchase. Raises FoldError.
+    """Return a purchase's cost before fees and its fees.
 
-    The cost follows from the total and the rates alone, and must equal what the model charges for the shares. A
-    difference means a missing trade, or another PRICING_MODEL than the program's.
+    The cost follows from the event's total and the fee rates alone, and must equal what the model charges for the
+    shares. Raises FoldError if it does not: a trade is missing, or PRICING_MODEL is not that of the program.
     """
     try:
         cost, fees = _before_fees(event.cost, schedule)
@@ -36,7 +36,10 @@ def price_buy(
 def price_sell(
     model: PricingModel, market: MarketFold, schedule: FeeSchedule, event: SharesSold
 ) -> tuple[Lamports, TradeFees]:
-    """Return the gross proceeds and the fees of a sale. Raises FoldError if the net is not the event's."""
+    """Return a sale's gross proceeds and its fees.
+
+    Raises FoldError if the net proceeds are not those of the event.
+    """
     try:
         gross = model.sell(
             market.shares_yes, market.shares_no, market.b_parameter, event.outcome, event.shares
@@ -58,8 +61,10 @@ def _potential_after(model: PricingModel, market: MarketFold, outcome: bool, sha
 
 
 def _before_fees(total_lamports: int, schedule: FeeSchedule) -> tuple[Lamports, TradeFees]:
-    """Solve total = cost + floor(cost * bps / 10000): it grows with cost, so one of two neighbours solves it, or
-    none."""
+    """Return the cost and the fees that add up to a total. Raises FoldError if no cost does.
+
+    The total cost + floor(cost * bps / 10000) grows with the cost, so only two neighbouring costs are tried.
+    """
     guess = total_lamports * BPS_ONE // (BPS_ONE + schedule.total_bps)
     for cost in (guess, guess + 1):
         fees = schedule.split(cost)

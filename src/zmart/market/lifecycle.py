@@ -1,4 +1,4 @@
-"""Define which event may happen in which state of a market, and the state that follows."""
+"""Define which events may happen in which state of a market, and the state that follows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zmart.market.types import MarketState
 
 
 class FoldError(ZmartError):
-    """Report that the program cannot have emitted this event here.
+    """Report that the program cannot have emitted an event in the state that the fold has.
 
     Either an earlier event is missing, or the rules in use are not those of the deployed program.
     """
@@ -34,6 +34,7 @@ ALLOWED_IN: Mapping[type[e.Event], frozenset[MarketState]] = {
     e.LiquidityWithdrawn: frozenset({_S.FINALIZED, _S.CANCELLED}),
     e.MarketCancelled: frozenset({_S.PROPOSED, _S.APPROVED}),
 }
+"""The states of a market in which the program emits each event."""
 
 _LEADS_TO: Mapping[type[e.Event], MarketState] = {
     e.ProposalApproved: _S.APPROVED,

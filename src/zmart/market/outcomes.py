@@ -1,4 +1,7 @@
-"""Name sides, outcomes and choices of votes as clients read them; the database's own words are in store/outcomes.py."""
+"""Name sides, outcomes and choices of votes as clients read them.
+
+store/outcomes.py has the words of the database.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,19 @@ _CHOICES: Mapping[tuple[VoteKind, bool], ChoiceName] = {
     (VoteKind.DISPUTE, False): "disagree",
 }
 VOTES: Mapping[str, tuple[VoteKind, bool]] = {choice: vote for vote, choice in _CHOICES.items()}
-"""Kind and vote of each choice."""
+"""The vote's kind and its boolean value for each choice."""
 
 
 def side_name(outcome: bool) -> SideName:
-    """Return the name of a side of a market."""
+    """Return the name of a side of a market; True is YES."""
     return "YES" if outcome else "NO"
 
 
 def final_outcome_name(outcome: bool | None) -> FinalOutcomeName:
-    """Return the name of the outcome of a market that is FINALIZED."""
+    """Return the name of a finalized market's outcome; None, for no outcome, is INVALID."""
     return "INVALID" if outcome is None else side_name(outcome)
 
 
 def choice_name(kind: VoteKind, vote: bool) -> ChoiceName:
-    """Return a vote as a word. Of a dispute, agree means: the proposed outcome is wrong."""
+    """Return a vote as a word. In a dispute, agree means that the proposed outcome is wrong."""
     return _CHOICES[kind, vote]

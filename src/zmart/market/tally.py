@@ -1,4 +1,4 @@
-"""Convert counted votes to basis points and compare them with thresholds, in the integers of the on-chain program."""
+"""Convert counted votes to basis points and compare them with thresholds, in the integers of the program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ MAX_COUNT = 2**32 - 1
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Count votes for (like; agree that the proposed outcome is wrong) and against."""
+    """Count the votes for and against.
+
+    For means like, or agree that the proposed outcome is wrong.
+    """
 
     votes_for: int
     votes_against: int
@@ -26,23 +29,30 @@ class Tally(msgspec.Struct, frozen=True):
 
     @property
     def bps(self) -> Bps:
-        """Return floor(for * 10000 / total) as the program computes it; 0 without votes."""
+        """Return the part of the votes that are for, in basis points, as the program computes it.
+
+        It is floor(for * 10000 / total), and 0 without votes.
+        """
         return Bps(self.votes_for * FULL_BPS // self.total if self.total else 0)
 
     def reaches(self, threshold_bps: Bps) -> bool:
-        """Return whether the votes meet the threshold (>=). Without votes no threshold is met, not even 0."""
+        """Return whether the votes for reach the threshold (>=).
+
+        Without votes no threshold is reached, not even 0.
+        """
         return self.total > 0 and self.bps >= threshold_bps
 
     def passes(self, threshold_bps: Bps, min_votes: int) -> bool:
-        """Return whether the votes meet the chain's threshold and the policy's minimum count."""
+        """Return whether the votes reach the threshold and are at least `min_votes`."""
         return self.total >= min_votes and self.reaches(threshold_bps)
 
 
 class TallyMemo(msgspec.Struct, frozen=True):
-    """Hold the content of a tally's memo; `log_root` is 64 hex characters.
+    """Hold the content of the memo that goes on chain with a tally's counts.
 
-    Votes on chain count up to chain time `closed_at`, the index was complete through `closed_slot`, and `rule` states
-    who may vote. These three are None in a memo of version 1.
+    `log_size` and `log_root` (64 hex characters) are those of the vote log. Votes on chain count up to chain time
+    `closed_at`. The index was complete through `closed_slot`. `rule` states who may vote. The last three are None in a
+    memo of version 1.
     """
 
     kind: VoteKind
@@ -53,7 +63,7 @@ class TallyMemo(msgspec.Struct, frozen=True):
     rule: str | None = None
 
     def text(self) -> str:
-        """Return the memo that goes on chain with the counts."""
+        """Return the memo's text: version 1 without `closed_at`, else version 2."""
         head = f"{self.kind.value}:{self.log_size}:{self.log_root}"
         if self.closed_at is None:
             return f"zmart:tally:v1:{head}"
@@ -68,7 +78,7 @@ _MEMO = re.compile(
 
 
 def parse_memo(text: str) -> TallyMemo | None:
-    """Parse the memo of a tally; None if the text is any other memo."""
+    """Parse the memo of a tally; return None if the text is any other memo."""
     match = _MEMO.fullmatch(text)
     if match is None:
         return None

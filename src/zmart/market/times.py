@@ -21,9 +21,9 @@ def iso(moment: datetime | None) -> str | None:
     """Format a time, rounded down to milliseconds. A time without a zone is read as UTC; None stays None."""
     if moment is None:
         return None
-    if moment.tzinfo is not UTC:  # the database's driver has all moments in UTC
+    if moment.tzinfo is not UTC:  # the database's driver returns all times in UTC
         moment = _in_utc(moment)
-    if not moment.microsecond:  # as all times of the chain
+    if not moment.microsecond:  # as for every time of the chain
         return f"{moment.isoformat()[:19]}.000Z"
     return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
 
@@ -80,7 +80,7 @@ def readable_seconds(unix_s: int) -> str:
     """
     try:
         return f"{_EPOCH + timedelta(seconds=unix_s):%Y-%m-%d %H:%M:%S}Z"
-    except OverflowError:  # the clock of a chain can say anything
+    except OverflowError:  # the clock of a local chain can be set to any time
         return str(unix_s)
 
 

@@ -1,6 +1,6 @@
-"""Define the types of the domain: ids, units and states. Units are in the names or here, never in comments.
+"""Define the types of the domain: ids, units and states.
 
-A title is the name of the type in published schemas.
+Units are in the names of fields or in these types. A title is the name of the type in published schemas.
 """
 
 from __future__ import annotations
@@ -14,30 +14,33 @@ MarketId = NewType("MarketId", Annotated[str, Meta(title="MarketId")])
 """The on-chain market_id, 32 bytes as 64 lower-case hex characters."""
 
 Address = NewType("Address", Annotated[str, Meta(title="Address")])
-"""An account's address: base58 of 32 bytes. A wallet is one too."""
+"""The address of an account: base58 of 32 bytes. A wallet's is one too."""
 
 Wallet = NewType("Wallet", Annotated[str, Meta(title="Wallet")])
-"""A user's address: base58 of a 32-byte ed25519 key."""
+"""The address of a user: base58 of a 32-byte ed25519 key."""
 
 Signature = NewType("Signature", Annotated[str, Meta(title="Signature")])
 """A transaction's signature: base58 of 64 bytes."""
 
 Slot = NewType("Slot", Annotated[int, Meta(title="Slot")])
+"""The number of a slot."""
 Lamports = NewType("Lamports", Annotated[int, Meta(title="Lamports")])
+"""An amount in lamports, 1e-9 SOL."""
 
 Shares = NewType("Shares", Annotated[int, Meta(title="Shares")])
-"""Outcome shares in units of 1e-9; in the reference program one winning unit pays one lamport."""
+"""Outcome shares in units of 1e-9 share. With the reference program one winning unit pays one lamport."""
 
 PriceE9 = NewType("PriceE9", int)
-"""A price from 0 to 1_000_000_000."""
+"""A price in units of 1e-9, from 0 to 1_000_000_000."""
 
 Bps = NewType("Bps", Annotated[int, Meta(title="Bps")])
 """Basis points, 0 to 10_000."""
 
 ChainTime = NewType("ChainTime", int)
-"""Unix seconds of the chain's Clock sysvar."""
+"""A time in unix seconds of the chain's Clock sysvar."""
 
 PRICE_ONE = 1_000_000_000
+"""The price 1 in units of 1e-9."""
 
 
 class MarketState(IntEnum):
@@ -67,7 +70,7 @@ class Side(Enum):
 
 
 class Finality(Enum):
-    """How far the cluster has settled a transaction."""
+    """The commitment that the cluster has reached for a transaction."""
 
     CONFIRMED = "confirmed"
     FINALIZED = "finalized"

@@ -1,5 +1,7 @@
-"""Compute events that a truncated log lost, as the program does: from the instruction's arguments, the market before
-it and the config in force."""
+"""Compute the events that are missing in a truncated log, as the program computes them.
+
+They follow from the instruction's arguments, the market before the instruction, and the config in force.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,10 @@ from zmart.market.types import Lamports, Shares
 def complete(
     lost: e.Unlogged, market: MarketFold, config: ConfigFold, model: PricingModel, books: Books
 ) -> e.AnyEvent:
-    """Return the event that the program emitted for an instruction on a market. Raises FoldError if it cannot have
-    run."""
+    """Return the event that the program emitted for an instruction on a market.
+
+    Raises FoldError if the instruction cannot have run in that state.
+    """
     match lost.instruction:
         case "buy_shares":
             return _bought(lost, market, config, model)
@@ -53,10 +57,10 @@ def complete(
 
 
 def _withdrawn(lost: e.Unlogged, market: MarketFold, books: Books) -> e.LiquidityWithdrawn:
-    """Return the withdrawal's event; the amount is 0 for another wallet than the creator.
+    """Return the event of a withdrawal; its amount is 0 if another wallet than the creator withdrew.
 
-    No event shows what the market owed that wallet, so the amount is lost with the log. The fold needs none, and the
-    stored event says that its log was truncated.
+    No other event shows what the market owed that wallet, so the amount is lost with the log. The fold does not need
+    it, and the stored event says that its log was truncated.
     """
     is_creator = lost.user == market.creator
     return e.LiquidityWithdrawn(

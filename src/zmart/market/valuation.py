@@ -1,6 +1,6 @@
-"""Value positions and compute profit and loss, in integers rounded down. Costs and proceeds include the fees.
+"""Value positions and compute profit and loss, in integers rounded down.
 
-`store/users.py` computes the same in SQL, for the results of many wallets at once.
+Costs and proceeds include the fees. `store/users.py` computes the same in SQL, for the results of many wallets at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zmart.market.types import PRICE_ONE, Lamports, MarketId
 
 
 class PositionValue(Struct, frozen=True, kw_only=True):
-    """Hold the value of a position, the cost of its shares, and the profit that sales and claims have made."""
+    """Hold the value of a position, the cost of its shares, and the profit of its sales and claims, in lamports."""
 
     current: Lamports
     basis: Lamports
@@ -22,36 +22,39 @@ class PositionValue(Struct, frozen=True, kw_only=True):
 
     @property
     def unrealized(self) -> Lamports:
-        """Return the profit if the shares are sold for `current`."""
+        """Return the profit that a sale of the shares for `current` would make, in lamports."""
         return Lamports(self.current - self.basis)
 
     @property
     def result(self) -> Lamports:
-        """Return the realized and the unrealized profit together."""
+        """Return the sum of the realized and the unrealized profit, in lamports."""
         return Lamports(self.realized + self.unrealized)
 
 
 def at_price(shares_yes: int, shares_no: int, price_yes_e9: int) -> Lamports:
-    """Return the value of shares at the market's price."""
+    """Return the value of shares at the market's price, in lamports."""
     return Lamports((shares_yes * price_yes_e9 + shares_no * (PRICE_ONE - price_yes_e9)) // PRICE_ONE)
 
 
 class ClaimRule(Enum):
-    """Name what a claim pays; it depends on the program (docs/program.md)."""
+    """Name the rule that determines what a claim pays. It depends on the program (docs/program.md)."""
 
     FIXED = "fixed"
-    """A lamport per winning unit; half a lamport per unit of both sides if the outcome is INVALID."""
+    """A winning unit pays one lamport. If the outcome is INVALID, each unit of both sides pays half a lamport."""
     POOL = "pool"
-    """The winner's part of the pool; what was invested if the outcome is INVALID. So v0.69 pays."""
+    """A winner gets a part of the pool. If the outcome is INVALID, each wallet gets what it invested. v0.69 pays so."""
 
     @classmethod
     def of_model(cls, pricing_model: str) -> ClaimRule:
-        """Return the rule of the program that a pricing model mirrors."""
+        """Return the claim rule of the program that a pricing model mirrors."""
         return cls.POOL if pricing_model == "v069" else cls.FIXED
 
 
 class FinalMarket(Struct, frozen=True):
-    """Hold what a claim reads of a market that is FINALIZED; the outcome None is INVALID."""
+    """Hold the fields of a finalized market that determine a claim.
+
+    `final_outcome` None is INVALID. The shares are all outstanding ones.
+    """
 
     final_outcome: bool | None
     pool_lamports: int
@@ -60,14 +63,14 @@ class FinalMarket(Struct, frozen=True):
 
 
 def fixed_payout(shares_yes: int, shares_no: int, final_outcome: bool | None) -> Lamports:
-    """Return what a claim pays by ClaimRule.FIXED."""
+    """Return the lamports that a claim pays by ClaimRule.FIXED."""
     if final_outcome is None:
         return Lamports((shares_yes + shares_no) // 2)
     return Lamports(shares_yes if final_outcome else shares_no)
 
 
 def pool_payout(shares_yes: int, shares_no: int, invested_lamports: int, market: FinalMarket) -> Lamports:
-    """Return what a claim pays by ClaimRule.POOL."""
+    """Return the lamports that a claim pays by ClaimRule.POOL."""
     if market.final_outcome is None:
         return Lamports(invested_lamports)
     held, winning = (shares_yes, market.shares_yes) if market.final_outcome else (shares_no, market.shares_no)
@@ -75,12 +78,12 @@ def pool_payout(shares_yes: int, shares_no: int, invested_lamports: int, market:
 
 
 def basis_of_sold(basis_lamports: int, sold: int, held: int) -> int:
-    """Return the part of a side's cost that a sale takes with it: average cost, rounded down."""
+    """Return the part of a side's cost basis that a sale takes: average cost, rounded down, in lamports."""
     return basis_lamports * sold // held if held else 0
 
 
 class _Holding:
-    """Collect one market's trades; sides are indexed by outcome."""
+    """Hold a wallet's shares and cost bases in one market. The lists are indexed by outcome: NO, YES."""
 
     def __init__(self) -> None:
         self.shares = [0, 0]
@@ -93,7 +96,10 @@ class _Holding:
 
 
 class HoldingHistory:
-    """Follow what one wallet holds in all markets, trade by trade, at the prices of those trades."""
+    """Follow a wallet's holdings in all markets, trade by trade, valued at the prices of these trades.
+
+    `realized` is the profit of all sales so far, in lamports.
+    """
 
     def __init__(self) -> None:
         self._held: defaultdict[MarketId, _Holding] = defaultdict(_Holding)
@@ -102,7 +108,7 @@ class HoldingHistory:
     def buy(
         self, market_id: MarketId, outcome: bool, shares: int, cost_lamports: int, price_yes_e9: int
     ) -> None:
-        """Add shares at their cost; `price_yes_e9` is the market's price afterwards."""
+        """Add shares with their cost; `price_yes_e9` is the market's price after the trade."""
         holding = self._held[market_id]
         holding.price_yes_e9 = price_yes_e9
         holding.shares[outcome] += shares
@@ -111,7 +117,10 @@ class HoldingHistory:
     def sell(
         self, market_id: MarketId, outcome: bool, shares: int, proceeds_lamports: int, price_yes_e9: int
     ) -> None:
-        """Remove shares, and realize the proceeds less the average cost of what was sold."""
+        """Remove shares, and realize the proceeds less the average cost of the shares that were sold.
+
+        `price_yes_e9` is the market's price after the trade.
+        """
         holding = self._held[market_id]
         holding.price_yes_e9 = price_yes_e9
         sold = basis_of_sold(holding.basis[outcome], shares, holding.shares[outcome])
@@ -121,10 +130,10 @@ class HoldingHistory:
 
     @property
     def value(self) -> Lamports:
-        """Return what is held now, each market at the price of its last trade here."""
+        """Return the value of all holdings, each market at the price of its last added trade."""
         return Lamports(sum(holding.value() for holding in self._held.values()))
 
     @property
     def invested(self) -> Lamports:
-        """Return the cost of what is held now."""
+        """Return the cost of all holdings."""
         return Lamports(sum(sum(holding.basis) for holding in self._held.values()))

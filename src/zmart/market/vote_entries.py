@@ -1,5 +1,7 @@
-"""Encode and parse entries of a market's vote log: the canonical bytes that its Merkle leaves cover. Format:
-docs/votes.md."""
+"""Encode and parse the entries of a market's vote log: the canonical bytes that its Merkle leaves cover.
+
+docs/votes.md defines the format.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +25,25 @@ _FORMS = {
     ),
 }
 MAX_ENTRY_BYTES = MAX_STATEMENT_CHARS + 200
+"""Maximum size of an entry; longer bytes are not parsed."""
 
 
 class VoteChannel(Enum):
-    """Name how a vote reached the log, which determines its proof."""
+    """Name the way by which a vote entered the log; it determines the vote's proof."""
 
     STATEMENT = "statement"
-    """Signed by the wallet as a statement: anyone can verify it."""
+    """The wallet signed the vote as a statement, so anyone can verify it."""
     SESSION = "session"
-    """Cast in a session of this backend: it has no proof."""
+    """The wallet voted while signed in to this backend. The vote has no proof."""
     ONCHAIN = "onchain"
-    """A VoteRecord account of the program; it replaces the wallet's other vote."""
+    """The program created a VoteRecord account. This vote replaces the wallet's other vote."""
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one entry of the log.
+    """Hold one entry of a vote log.
 
-    `proof`: the signature over the statement's text, the transaction of an on-chain vote, or None.
+    `proof` is the signature over the statement's text, the signature of the transaction of an on-chain vote, or None
+    for a session.
     """
 
     channel: VoteChannel
@@ -47,7 +51,7 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     proof: str | None = None
 
     def encode(self) -> bytes:
-        """Return the canonical bytes."""
+        """Return the entry's canonical bytes."""
         lines = [_HEAD, f"channel: {self.channel.value}"]
         match self.channel:
             case VoteChannel.STATEMENT:
@@ -60,7 +64,10 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_entry(raw: bytes) -> LogEntry:
-    """Parse canonical bytes; `parse_entry(raw).encode() == raw`. Raises Invalid("entry") or Invalid("statement")."""
+    """Parse an entry's canonical bytes, so that `parse_entry(raw).encode() == raw`.
+
+    Raises Invalid("entry"), or Invalid("statement") for its statement.
+    """
     try:
         text = raw.decode("ascii") if len(raw) <= MAX_ENTRY_BYTES else ""
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Format and parse a vote as the statement that a wallet signs. Format: docs/votes.md."""
+"""Format and parse the statement that a wallet signs to vote. docs/votes.md defines the format."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         return choice_name(self.kind, self.vote)
 
     def text(self) -> str:
-        """Return the text to sign: ASCII, lines separated by a line feed, none at the end."""
+        """Return the text that the wallet signs: ASCII lines, separated by line feeds, without one at the end."""
         return (
             f"ZMART vote\nprogram: {self.program}\nmarket: {self.market_id}\nkind: {self.kind.value}\n"
             f"choice: {self.choice}\nwallet: {self.wallet}\nissued: {iso_of_ms(self.issued_ms)}"
@@ -77,7 +77,10 @@ def parse_statement(text: str) -> Statement:
 
 
 def vote_of_choice(kind: VoteKind, choice: str) -> bool:
-    """Return true for like, agree, support; false for their opposites. Raises Invalid("vote_choice")."""
+    """Return the vote that a word means: true for like, agree and support, false for their opposites.
+
+    Raises Invalid("vote_choice") for a word that the kind of vote does not have.
+    """
     values = _CHOICE_VALUES[kind]
     if choice not in values:
         raise Invalid("vote_choice", f"A {kind.value} vote is one of {', '.join(values)}.")

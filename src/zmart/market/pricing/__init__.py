@@ -1,5 +1,7 @@
-"""Price trades by LMSR: one interface, two programs. `v069` is the deployed one, `reference` the one of this
-repository."""
+"""Price trades by LMSR, with one interface for two programs.
+
+The model `v069` mirrors the deployed program, `reference` the program of this repository.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ PricingModelName = Literal["v069", "reference"]
 
 
 def pricing_model(name: PricingModelName) -> PricingModel:
-    """Return the model of that name."""
+    """Return the pricing model of that name."""
     match name:
         case "v069":
             return V069Model()

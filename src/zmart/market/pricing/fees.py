@@ -1,4 +1,4 @@
-"""Compute the fees of a trade, split as the program splits them."""
+"""Compute the fees of a trade and split them as the program does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from zmart.market.types import Bps, Lamports
 
 
 class TradeFees(Struct, frozen=True):
-    """Hold the fees of one trade, paid on top of its cost (buy) or deducted from its gross proceeds (sell)."""
+    """Hold the fees of one trade in lamports.
+
+    A buyer pays them on top of the cost; a seller gets the gross proceeds less the fees.
+    """
 
     protocol: Lamports
     resolver: Lamports
@@ -20,28 +23,32 @@ class TradeFees(Struct, frozen=True):
 
     @property
     def total(self) -> Lamports:
-        """Return the sum of all three."""
+        """Return the sum of the three fees."""
         return Lamports(self.protocol + self.resolver + self.lp)
 
 
 class FeeRates(Protocol):
-    """Give the rates of GlobalConfig under its own names."""
+    """Read the fee rates of GlobalConfig, in basis points, under their names there."""
 
     @property
     def protocol_fee_bps(self) -> Bps:
-        """Return the rate of the protocol."""
+        """Return the rate of the protocol's fee."""
 
     @property
     def resolver_reward_bps(self) -> Bps:
-        """Return the rate of the resolver."""
+        """Return the rate of the resolver's reward."""
 
     @property
     def liquidity_provider_fee_bps(self) -> Bps:
-        """Return the rate of the liquidity provider."""
+        """Return the rate of the liquidity provider's fee."""
 
 
 class FeeSchedule(Struct, frozen=True):
-    """Hold the fee rates of GlobalConfig. Raises PricingError InvalidFeeStructure above 10,000 bps together."""
+    """Hold the fee rates of GlobalConfig.
+
+    The constructor raises PricingError InvalidFeeStructure if a rate is negative or their sum exceeds 10,000 basis
+    points.
+    """
 
     protocol_bps: Bps
     resolver_bps: Bps
@@ -49,7 +56,7 @@ class FeeSchedule(Struct, frozen=True):
 
     @classmethod
     def of_config(cls, config: FeeRates) -> FeeSchedule:
-        """Take the rates of GlobalConfig, read as an account, as a row or as a fold."""
+        """Build the schedule from GlobalConfig, read as an account, as a row or as a fold."""
         return cls(
             protocol_bps=config.protocol_fee_bps,
             resolver_bps=config.resolver_reward_bps,
@@ -62,13 +69,14 @@ class FeeSchedule(Struct, frozen=True):
 
     @property
     def total_bps(self) -> Bps:
-        """Return the sum of the rates."""
+        """Return the sum of the three rates."""
         return Bps(self.protocol_bps + self.resolver_bps + self.lp_bps)
 
     def split(self, amount_lamports: int) -> TradeFees:
-        """Return the fees of an amount: the total first, rounded down, then its parts; LP gets the remainder.
+        """Return the fees of an amount of lamports.
 
-        Raises PricingError OverflowError when amount * total_bps does not fit u64, as the program does.
+        The total is rounded down first, then the protocol's and the resolver's part of it; the liquidity provider gets
+        the rest. Raises PricingError OverflowError if amount * total_bps does not fit u64, as the program does.
         """
         total_bps = self.total_bps
         if total_bps == 0:

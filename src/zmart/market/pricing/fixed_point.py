@@ -1,6 +1,6 @@
-"""Compute the exp and ln of programs/zmart_core/math_fixed.c, bit for bit. Qn means a value times 2^n.
+"""Compute exp and ln as programs/zmart_core/math_fixed.c does, bit for bit.
 
-docs/pricing.md derives the error bounds that `reference` relies on.
+Qn means a value times 2^n. docs/pricing.md derives the error bounds on which the model `reference` relies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ ONE_Q63: Final = 1 << 63
 _LOG2E_Q63: Final = 0xB8AA3B295C17F0BB
 _LN2_Q64: Final = 0xB17217F7D1CF79AC
 
-# 2^(-i/16), to the nearest; the first is 1 and never read.
+# 2^(-i/16) to the nearest. The first, 1, does not fit 64 bits: it is 0 here and never read.
 _EXP2_Q64: Final = (
     0,
     0xF5257D152486CC2C, 0xEAC0C6E7DD24392F, 0xE0CCDEEC2A94E111, 0xD744FCCAD69D6AF4, 0xCE248C151F8480E4,
@@ -36,7 +36,11 @@ def ratio_q58(numerator: int, denominator: int) -> int:
 
 
 def exp_neg(x_q58: int) -> int:
-    """Return exp(-x) in Q58, at most 1.2 ulp low and 0.2 high, never growing with x; exactly 1 at 0."""
+    """Return exp(-x) in Q58 for x in Q58.
+
+    The result is at most 1.2 units of the last place (ulp) low and 0.2 high. It never grows with x, and is exactly 1
+    for x = 0.
+    """
     power_q121 = x_q58 * _LOG2E_Q63
     halvings = power_q121 >> 121
     if halvings > 58:
@@ -53,9 +57,10 @@ def exp_neg(x_q58: int) -> int:
 
 
 def ln_1p(e_q58: int) -> int:
-    """Return ln(1 + e) in Q62 for 0 <= e <= 1, at most 2 ulp low and 0.5 high, never falling as e grows.
+    """Return ln(1 + e) in Q62 for e in Q58, 0 <= e <= 1.
 
-    ln c + 2 atanh(s), where c is the sixteenth below z = 1 + e and s = (z - c) / (z + c) < 1/32.
+    The result is at most 2 units of the last place (ulp) low and 0.5 high. It never falls as e grows. It is ln c + 2
+    atanh(s), where z = 1 + e, c is the largest multiple of 1/16 up to z, and s = (z - c) / (z + c) < 1/32.
     """
     sixteenth = e_q58 >> 54
     c_q58, z_q58 = ONE_Q58 + (sixteenth << 54), ONE_Q58 + e_q58

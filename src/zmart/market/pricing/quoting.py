@@ -1,4 +1,4 @@
-"""Quote whole trades, fees included, on top of a model's own arithmetic."""
+"""Quote whole trades, fees included, with the arithmetic of a pricing model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST = f"{amount_text(MIN_TRADE_LAMPORTS)} SOL"
 
 
 class QuotingModel(ABC):
-    """Apply the checks of buy_shares and sell_shares in the program's order, for all models."""
+    """Apply the checks of buy_shares and sell_shares in the program's order, for all pricing models."""
 
     @abstractmethod
     def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9:

@@ -1,7 +1,8 @@
 """Compute correct LMSR in integers, bit-equal with the program of this repository (programs/zmart_core/math.c).
 
-C = max(q_yes, q_no) + F(|q_yes - q_no|, b), F the integer just above b ln(1 + exp(-d/b)); docs/pricing.md states the
-bounds. One more share changes C by 0 or 1 lamport, so a buyer spends the budget exactly.
+C = max(q_yes, q_no) + F(d, b) with d = |q_yes - q_no|, and F is the integer just above b ln(1 + exp(-d/b)).
+docs/pricing.md states the bounds. One more unit (1e-9 share) changes C by 0 or 1 lamport, so a buyer spends the budget
+before fees exactly.
 """
 
 from __future__ import annotations
@@ -34,21 +35,21 @@ class ReferenceModel(QuotingModel):
 
     @property
     def min_b(self) -> int:
-        """Return 0.01 SOL."""
+        """Return 10,000,000, which is 0.01 SOL."""
         return MIN_B
 
     @property
     def bounds_shares(self) -> bool:
-        """Return True: the bound follows the interface's arguments as eight bytes."""
+        """Return True: the program reads `min_shares` from eight bytes after the arguments."""
         return True
 
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
-        """As in PricingModel. Raises InvalidBParameter, OverflowError, ExponentTooLarge, in this order."""
+        """As in PricingModel. Raises InvalidBParameter, OverflowError, UnderflowError, ExponentTooLarge in turn."""
         _check(q_yes, q_no, b)
         return Lamports(_potential(q_yes, q_no, b))
 
     def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9:
-        """As in PricingModel, to the nearest 1e-9. Raises as cost does."""
+        """As in PricingModel, to the nearest 1e-9. Raises as `cost` does."""
         _check(q_yes, q_no, b)
         odds_q58 = ONE_Q58 + exp_neg(ratio_q58(abs(q_yes - q_no), b))
         dear = ((PRICE_ONE << 58) + odds_q58 // 2) // odds_q58
@@ -57,8 +58,8 @@ class ReferenceModel(QuotingModel):
     def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> PricedShares:
         """Return the most shares whose cost is at most the budget.
 
-        Raises as cost does, and ExponentTooLarge (or OverflowError) when the budget is more than all shares up to the
-        bound of the model cost.
+        Raises as `cost` does. Also raises ExponentTooLarge (or OverflowError) if the budget exceeds the cost of all
+        shares that the model can still sell.
         """
         fits_u64(budget_lamports, "budget")
         _check(q_yes, q_no, b)
@@ -74,7 +75,11 @@ class ReferenceModel(QuotingModel):
         return PricedShares(Shares(after - q_side), Lamports(cost))
 
     def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports:
-        """As in PricingModel. Raises as cost does for the market before, InsufficientShares, and for after."""
+        """As in PricingModel.
+
+        Raises as `cost` does for the market before and after the sale, and InsufficientShares for more shares than are
+        outstanding.
+        """
         fits_u64(shares, "shares")
         before = self.cost(q_yes, q_no, b)
         if shares > (outstanding := q_yes if outcome else q_no):
@@ -84,11 +89,11 @@ class ReferenceModel(QuotingModel):
         return Lamports(before - self.cost(after.q_yes, after.q_no, b))
 
     def min_deposit(self, b: int) -> Lamports:
-        """Return C(0, 0), at least b ln 2: with it the pool always covers every winning share."""
+        """Return C(0, 0), which is at least b ln 2. With it the pool always covers every winning share."""
         return self.cost(0, 0, b)
 
     def max_loss(self, b: int) -> Lamports:
-        """Return the least deposit: the pool covers every winning share, so no more than the deposit can be lost."""
+        """Return the least deposit: with it the pool covers every winning share, so no more can be lost."""
         return self.min_deposit(b)
 
     def cost_of_shares(

@@ -1,7 +1,7 @@
-"""Compute the integer LMSR of the deployed program ZMART v0.69, bit for bit, with its errors.
+"""Compute the integer LMSR of the deployed program ZMART v0.69, bit for bit and with its errors.
 
-It differs from true LMSR (docs/pricing.md says where); quotes against that program must differ in the same way. Every
-division rounds down; intermediates have 128 bits, results 64.
+The program differs from true LMSR (docs/pricing.md says where), and quotes for it must differ in the same way. Every
+division rounds down; intermediate values have 128 bits, results 64.
 """
 
 from __future__ import annotations
@@ -36,12 +36,15 @@ class V069Model(QuotingModel):
 
     @property
     def min_b(self) -> int:
-        """Return 100 SOL: the program creates smaller markets, but never trades them."""
+        """Return 100 SOL in units of 1e-9.
+
+        The program creates markets with a smaller b, but refuses all trades in them.
+        """
         return MIN_B
 
     @property
     def bounds_shares(self) -> bool:
-        """Return False: the deployed program reads the bound of the cost and ignores the bytes after it."""
+        """Return False: the deployed program bounds only the cost and ignores bytes after the arguments."""
         return False
 
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
@@ -52,15 +55,18 @@ class V069Model(QuotingModel):
         return Lamports(_mul(b, fits_u64(max(x_e9, y_e9) + ln_e9, "the potential")))
 
     def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9:
-        """As in PricingModel. Raises as cost does. The price falls again beyond |q_yes - q_no| = 3.46 b."""
+        """As in PricingModel. Raises as `cost` does.
+
+        The price falls again where |q_yes - q_no| exceeds 3.46 b.
+        """
         _check_b(b)
         e_e9 = exp(_div(abs(q_yes - q_no), b))
         return PriceE9(_div(e_e9 if q_yes >= q_no else PRICE_ONE, e_e9 + PRICE_ONE))
 
     def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> PricedShares:
-        """Run the program's bounded search: up to 1e6 units (0.001 share) fewer than the budget buys.
+        """Search the shares as the program does: it finds up to 1e6 units (0.001 share) fewer than the budget buys.
 
-        Raises as cost does, and UnderflowError where the potential falls (small purchases at balance).
+        Raises as `cost` does. Also raises UnderflowError where the potential falls, as for a small purchase at balance.
         """
         fits_u64(budget_lamports, "budget")
         market = Quantities(q_yes, q_no, b)
@@ -81,7 +87,7 @@ class V069Model(QuotingModel):
         return PricedShares(Shares(low), self._cost_after(market, outcome, low, before))
 
     def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports:
-        """As in PricingModel. Raises InsufficientShares, then as cost does, and UnderflowError."""
+        """As in PricingModel. Raises InsufficientShares, then as `cost` does, and UnderflowError."""
         fits_u64(shares, "shares")
         if shares > (outstanding := q_yes if outcome else q_no):
             sentence = f"only {amount_text(outstanding)} shares of that side are outstanding"
@@ -91,7 +97,10 @@ class V069Model(QuotingModel):
         return Lamports(fits_u64(gross, "gross proceeds"))
 
     def min_deposit(self, b: int) -> Lamports:
-        """Return 1 lamport: the program requires more than 0 and never moves it."""
+        """Return 1 lamport: the program requires a number above 0, but moves no lamports.
+
+        Raises InvalidBParameter.
+        """
         _check_b(b)
         return Lamports(1)
 
@@ -103,7 +112,10 @@ class V069Model(QuotingModel):
     def cost_of_shares(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, shares: int
     ) -> Lamports:
-        """As in PricingModel, by bisection: exact as far as the program's search grows with its budget."""
+        """As in PricingModel, found by bisection.
+
+        The result is exact as long as the shares that the program's search finds grow with the budget.
+        """
         if fits_u64(shares, "shares") == 0:
             raise PricingError("TradeTooSmall", "no shares requested")
         if shares > _SEARCH_WIDTH_IN_B * quantities.b:
@@ -151,12 +163,15 @@ class V069Model(QuotingModel):
 
 
 def b_from_max_loss(max_loss_lamports: int) -> int:
-    """Return the b that has this maximal loss, at least MIN_B."""
+    """Return the b whose maximal loss is `max_loss_lamports`, at least MIN_B."""
     return max(_div(max_loss_lamports, LN2_E9), MIN_B)
 
 
 def exp(x_e9: int) -> int:
-    """Compute the program's exp in 1e-9: a Pade (2,2) quotient, accurate below 1, falling beyond 3.46."""
+    """Compute the program's exp of a number in units of 1e-9.
+
+    It is a Pade (2,2) quotient: accurate below 1, and falling beyond 3.46. Raises ExponentTooLarge beyond 20.
+    """
     if x_e9 > MAX_EXPONENT_E9:
         raise PricingError(
             "ExponentTooLarge", "so many shares are beyond the last price: a side leads by 20 b at most"
@@ -167,7 +182,10 @@ def exp(x_e9: int) -> int:
 
 
 def ln(z_e9: int) -> int:
-    """Compute the program's ln in 1e-9 for 1 <= z: exact at 1 and 2, otherwise too low by at most 1.43e-4."""
+    """Compute the program's ln of a number in units of 1e-9, which is at least 1.
+
+    The result is exact at 1 and 2, and elsewhere too low by at most 1.43e-4.
+    """
     doublings = 0
     while z_e9 >= 2 * PRICE_ONE:
         z_e9 //= 2
