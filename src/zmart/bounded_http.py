@@ -1,5 +1,7 @@
-"""Send a request and read its whole answer within a time and a size: httpx limits each read alone, and a server that
-sends a byte now and then, or without end, would hold its caller permanently."""
+"""Send an HTTP request and read its whole response within a time and a size.
+
+httpx limits each read alone. A server that sends a byte now and then, or never ends, would hold its client permanently.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ from typing import Any
 import httpx
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""The default limit for the size of a response in bytes."""
 
 
 class HttpAnswer:
-    """The whole answer to a request."""
+    """Hold the whole response to a request."""
 
     def __init__(self, status_code: int, headers: httpx.Headers, content: bytes) -> None:
         self.status_code = status_code
@@ -21,17 +24,17 @@ class HttpAnswer:
 
     @property
     def is_success(self) -> bool:
-        """Whether the status is 2xx."""
+        """Return whether the status is 2xx."""
         return httpx.codes.is_success(self.status_code)
 
     @property
     def text(self) -> str:
-        """The body as text; bytes that are not UTF-8 are replaced."""
+        """Return the body as text; bytes that are not UTF-8 are replaced."""
         return self.content.decode(errors="replace")
 
 
 class AnswerTooLarge(httpx.HTTPError):
-    """The answer has more bytes than its caller takes."""
+    """Report that the response has more bytes than the caller accepts."""
 
 
 async def request(
@@ -43,7 +46,11 @@ async def request(
     max_bytes: int = MAX_ANSWER_BYTES,
     **options: Any,  # noqa: ANN401  # as httpx's `stream`
 ) -> HttpAnswer:
-    """Return the answer. Raises httpx.HTTPError and httpx.InvalidURL, ReadTimeout after `within_s` in all."""
+    """Send a request and return its whole response.
+
+    Raises AnswerTooLarge for a body of more than `max_bytes` bytes, ReadTimeout if the response is not complete within
+    `within_s` seconds, any other httpx.HTTPError, and httpx.InvalidURL.
+    """
     content = bytearray()
     try:
         async with asyncio.timeout(within_s), http.stream(method, url, **options) as answer:

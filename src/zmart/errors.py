@@ -1,4 +1,4 @@
-"""The tree of errors: each says what happened, why, and what to do."""
+"""Define the tree of errors. A message says what happened, why, and what to do."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from collections.abc import Sequence
 
 
 class ZmartError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Serve as the base of every error that this project raises on purpose."""
 
 
 class ConfigError(ZmartError):
-    """A setting is missing or wrong; the sentence names it and says what to set."""
+    """A setting, or what it refers to, is missing or wrong; the message names it and says what to set."""
 
 
 class SettingError(ConfigError):
-    """The value of a setting is missing or wrong, whatever else is true here: only another value helps."""
+    """The value of a setting is missing or wrong by itself: only another value helps, not a retry."""
 
 
 class ChainError(ZmartError):
-    """An RPC endpoint failed or answered something that cannot be used."""
+    """An RPC endpoint failed, or its answer cannot be used."""
 
 
 class ProgramError(ChainError):
-    """The on-chain program refused: `code` and `name` as in its IDL."""
+    """The on-chain program refused: `code` and `name` are those of its IDL.
+
+    The code -1 stands for an error of the runtime.
+    """
 
     def __init__(self, code: int, name: str, message: str) -> None:
         super().__init__(f"{name} ({code}): {message}")
@@ -35,7 +38,10 @@ class DecodeError(ChainError):
 
 
 class UnsupportedVersion(DecodeError):
-    """A transaction has a version that this release cannot read; nothing is wrong with it or with the node."""
+    """A transaction has a version that this release cannot read.
+
+    The transaction and the node are in order.
+    """
 
 
 class PricingError(ZmartError):
@@ -47,10 +53,10 @@ class PricingError(ZmartError):
 
 
 class StoreError(ZmartError):
-    """A server or disk that keeps data could not do what was asked; the same request may succeed later.
+    """A server or a disk that stores data could not execute a request; the same request may succeed later.
 
-    `server` names it ("PostgreSQL", "Redis"). `retry_after_s` is when to try again: as soon as that makes sense, or as
-    the server said. `setting` names the setting with which the server refuses us: it does not end by itself.
+    `server` names it ("PostgreSQL", "Redis"). `retry_after_s` is the number of seconds after which a retry makes sense.
+    `setting` names the setting whose value makes the server refuse this process; such a refusal does not end by itself.
     """
 
     retry_after_s: float = 2.0
@@ -71,19 +77,22 @@ class StoreError(ZmartError):
 
 
 class Unavailable(StoreError):
-    """The server cannot be reached, is starting or ending, refuses the connection, or stopped answering."""
+    """The server cannot be reached, is starting or stopping, refuses the connection, or has stopped responding."""
 
 
 class Busy(StoreError):
-    """The server works, but not on this now: a lock, a time limit, its connections or its memory stood against it."""
+    """The server works, but could not execute the request now.
+
+    The reason is a lock, a time limit, or a limit of its connections or memory.
+    """
 
 
 class RolledBack(Busy):
-    """The server undid the transaction in favor of another: a deadlock, or two that cannot be serialized."""
+    """The server rolled the transaction back: a deadlock, or a conflict of two serializable transactions."""
 
 
 class ReadOnly(StoreError):
-    """The server answers reads and refuses every write."""
+    """The server executes reads and refuses every write."""
 
     retry_after_s = 30.0
 
@@ -93,12 +102,14 @@ class NotFound(ZmartError):
 
 
 class Conflict(ZmartError):
-    """The request contradicts the present state."""
+    """The request contradicts the present state of the object."""
 
 
 class IndexIncomplete(ZmartError):
-    """The index is not complete yet for a decision; the sentence says what is missing. The decision goes
-    on by itself when the index is gap-free through `needs_slot` and chain time `needs_time`."""
+    """The index is not complete enough for a decision; the message says what is missing.
+
+    The decision continues by itself once the index is gap-free through slot `needs_slot` and chain time `needs_time`.
+    """
 
     def __init__(self, message: str, *, needs_slot: int, needs_time: int) -> None:
         super().__init__(message)
@@ -107,7 +118,7 @@ class IndexIncomplete(ZmartError):
 
 
 class Invalid(ZmartError):
-    """A value does not meet its rule; `field` names it."""
+    """A value does not meet its rule; `field` is the name of the value."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -115,7 +126,7 @@ class Invalid(ZmartError):
 
 
 class InvalidFields(Invalid):
-    """Several values do not meet their rules: `problems`, one for each."""
+    """Several values do not meet their rules; `problems` has one error for each."""
 
     def __init__(self, problems: Sequence[Invalid]) -> None:
         super().__init__(problems[0].field, " ".join(str(problem) for problem in problems))
@@ -123,7 +134,7 @@ class InvalidFields(Invalid):
 
 
 def refuse_invalid(problems: Sequence[Invalid]) -> None:
-    """Raise the problem, or InvalidFields if there are several; return if there is none."""
+    """Raise the problem, or InvalidFields if there are several; return if there are none."""
     if len(problems) > 1:
         raise InvalidFields(problems)
     for problem in problems:
@@ -131,7 +142,7 @@ def refuse_invalid(problems: Sequence[Invalid]) -> None:
 
 
 class Unauthenticated(ZmartError):
-    """The request does not prove who sent it."""
+    """The request does not prove which user sent it."""
 
 
 class Forbidden(ZmartError):
@@ -139,8 +150,11 @@ class Forbidden(ZmartError):
 
 
 class NotEligible(Forbidden):
-    """The wallet is not eligible by the rule of the vote. `rule`, `reason` and `remedy` are sentences: who may vote,
-    why this wallet may not, and what would make it eligible."""
+    """The wallet may not vote by the rule of the vote.
+
+    Three sentences say why: `rule` is who may vote, `reason` is why this wallet may not, and `remedy` is what would
+    make it eligible.
+    """
 
     def __init__(self, rule: str, reason: str, remedy: str) -> None:
         super().__init__(f"{rule} {reason} {remedy}")
@@ -150,4 +164,4 @@ class NotEligible(Forbidden):
 
 
 class EligibilityUnknown(ChainError):
-    """Whether a wallet may vote cannot be determined now: that is neither a yes nor a no."""
+    """It cannot be determined now whether a wallet may vote. This counts neither for nor against the wallet."""

@@ -1,4 +1,7 @@
-"""Hide packages that others import where they find them, although nothing here uses what they then offer."""
+"""Hide an installed package from other libraries, which import it if they find it.
+
+zmart uses nothing of what they then offer, and the import costs time.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from typing import cast
 
 @contextmanager
 def hidden(package: str) -> Iterator[None]:
-    """Let imports of `package` within the block raise ImportError, unless it is in use already."""
+    """Make imports of `package` within the block raise ImportError.
+
+    A package that is already imported stays visible.
+    """
     if package in sys.modules:
         yield
         return

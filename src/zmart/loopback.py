@@ -1,4 +1,7 @@
-"""Keep the user's environment out of talk over the loopback: proxies of HTTP, and defaults of libpq."""
+"""Keep environment variables of the user out of connections over the loopback.
+
+These are the proxies of HTTP and the defaults of libpq.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _OF_SEVERAL_HOSTS = {"target_session_attrs": "primary"}
 
 
 def is_loopback(url: str) -> bool:
-    """Whether every host of a URL is this machine's loopback; False for an invalid one."""
+    """Return whether every host of a URL is this machine's loopback; False for an invalid URL."""
     try:
         hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
         return all(_is_loopback_host(urlsplit(f"//{host}").hostname or "") for host in hosts)
@@ -25,8 +28,11 @@ def is_loopback(url: str) -> bool:
 
 
 def client_options(*urls: str) -> dict[str, Any]:
-    """Return httpx's options for a client of these URLs: only to other machines it uses the environment's proxies and
-    certificates."""
+    """Return the options of an httpx client for these URLs.
+
+    If all of them are on the loopback, the client ignores the environment's proxies and certificates. Otherwise it uses
+    them, but no proxy for loopback hosts.
+    """
     if all(is_loopback(url) for url in urls):
         return {"trust_env": False, "verify": _tls_context(trust_env=False)}
     return {"mounts": {f"all://{host}": None for host in _HOSTS}, "verify": _tls_context(trust_env=True)}
@@ -34,20 +40,26 @@ def client_options(*urls: str) -> dict[str, Any]:
 
 @cache
 def _tls_context(*, trust_env: bool) -> SSLContext:
-    """Return the TLS context of every client of this process: to load the certificates takes 20 ms."""
+    """Return the TLS context that all clients of this process share: loading the certificates takes 20 ms."""
     import httpx
 
     return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def socket_proxy(ws_url: str) -> Literal[True] | None:
-    """Return the option `proxy` of websockets' `connect`: True for the environment's."""
+    """Return the option `proxy` of websockets' `connect`: None on the loopback, else True.
+
+    True means the proxy that the environment names.
+    """
     return None if is_loopback(ws_url) else True
 
 
 def database_address(database_url: str) -> str:
-    """Return the address of a database: on the loopback PGSSLMODE and PGTARGETSESSIONATTRS say nothing about it, and of
-    several hosts the primary is meant."""
+    """Return a database's URL, completed so that libpq's variables cannot change its meaning.
+
+    On the loopback PGSSLMODE and PGTARGETSESSIONATTRS are overridden. With several hosts the connection goes to the
+    primary. Parameters that the URL already has are kept.
+    """
     parts = urlsplit(database_url)
     defaults = _LIBPQ_DEFAULTS if is_loopback(database_url) else {}
     if "," in parts.netloc.rpartition("@")[2]:

@@ -1,7 +1,7 @@
-"""Give spans to the export of traces, which `ops/traces.py` starts. While there is none, a span costs one comparison.
+"""Pass spans to the export of traces, which `ops/traces.py` starts.
 
-A transaction's trace id and the id of its root span follow from its signature, so that each process adds its spans to
-the same trace and no row, message or stream has to carry an id.
+Without an export, a span costs one comparison. The trace id of a transaction and the id of its root span follow from
+its signature. So each process adds its spans to the same trace, and no row, message or stream carries an id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Attributes = Mapping[str, str | int | bool]
 
 
 class TransactionStep(Enum):
-    """What happens to one transaction; the values are names of spans. INDEX is the root of its trace."""
+    """Name the steps of one transaction; the values are names of spans. INDEX is the root of its trace."""
 
     DELIVERY = "webhook delivery"
     INDEX = "index"
@@ -28,7 +28,7 @@ class TransactionStep(Enum):
 
 
 class ServiceWork(Enum):
-    """What a service does by itself; the values are names of spans."""
+    """Name the work that a service does by itself; the values are names of spans."""
 
     TICK = "tick"
     DECISION = "decision"
@@ -36,20 +36,23 @@ class ServiceWork(Enum):
 
 
 class TraceIdentity(NamedTuple):
-    """The trace of a transaction (16 bytes as an integer) and the root of it (8 bytes)."""
+    """Identify a transaction's trace (16 bytes as an integer) and its root span (8 bytes)."""
 
     trace_id: int
     root_span_id: int
 
 
 def identity_of(signature: str) -> TraceIdentity:
-    """Return the first 16 bytes of SHA-256 of a signature's base58 text as the trace, the next 8 as its root span."""
+    """Return a transaction's trace identity from its signature.
+
+    The first 16 bytes of SHA-256 of the base58 text are the trace's id, the next 8 are the id of its root span.
+    """
     digest = sha256(signature.encode()).digest()
     return TraceIdentity(int.from_bytes(digest[:16]), int.from_bytes(digest[16:24]))
 
 
 class SpanRecorder(Protocol):
-    """Record spans. Both methods never raise, and never wait."""
+    """Record spans. Both methods never raise and never wait."""
 
     def record(
         self,
@@ -59,11 +62,14 @@ class SpanRecorder(Protocol):
         ended_ns: int | None,
         attributes: Attributes,
     ) -> None:
-        """Record a step of a transaction; times are of time.time_ns(), None is now."""
+        """Record a step of a transaction.
+
+        Times are nanoseconds of time.time_ns(); `ended_ns` None means now.
+        """
         ...
 
     def around(self, work: ServiceWork, attributes: Attributes) -> AbstractContextManager[object]:
-        """Return a context whose time and failure become a span."""
+        """Return a context whose duration becomes a span; an exception marks the span as failed."""
         ...
 
 
@@ -71,13 +77,13 @@ _recorder: SpanRecorder | None = None
 
 
 def use(recorder: SpanRecorder | None) -> None:
-    """Give spans to `recorder` from now on; None: to nobody."""
+    """Pass spans to `recorder` from now on; None ends that."""
     global _recorder
     _recorder = recorder
 
 
 def is_on() -> bool:
-    """Return whether anyone takes spans: ask before anything is computed for them."""
+    """Return whether spans are recorded. A caller checks this before it computes anything for a span."""
     return _recorder is not None
 
 
@@ -88,11 +94,17 @@ def record(
     attributes: Attributes = MappingProxyType({}),
     ended_ns: int | None = None,
 ) -> None:
-    """Record a step of a transaction that began at `started_ns` and has ended, now if `ended_ns` is None."""
+    """Record a step of a transaction that has ended, if spans are recorded.
+
+    Times are nanoseconds of time.time_ns(); `ended_ns` None means now.
+    """
     if _recorder is not None:
         _recorder.record(step, signature, started_ns, ended_ns, attributes)
 
 
 def around(work: ServiceWork, attributes: Callable[[], Attributes]) -> AbstractContextManager[object]:
-    """Return a context whose time becomes a span; an exception that leaves it makes the span failed."""
+    """Return a context whose duration becomes a span, if spans are recorded.
+
+    An exception that leaves the context marks the span as failed. `attributes` is called only if spans are recorded.
+    """
     return nullcontext() if _recorder is None else _recorder.around(work, attributes())

@@ -1,4 +1,4 @@
-"""State which release this is: its version, and the commit that it was made from."""
+"""State which release this is: its version, and the commit that it was built from."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import zmart
 
 VERSION = zmart.__version__
 UNKNOWN = "unknown"
+"""The text for a commit that cannot be determined."""
 COMMIT_FILE = "commit.txt"
-"""Written into a wheel when it is built (requirements/commit_hook.py)."""
+"""The file in a wheel that holds its commit; requirements/commit_hook.py writes it during the build."""
 _GIT_WITHIN_S = 5.0
 
 
 @cache
 def commit() -> str:
-    """Return the commit of this code: what its wheel says, else what git says of the checkout, else "unknown".
+    """Return the commit of this code: from the wheel's file, else from git, else "unknown".
 
-    It ends in "-dirty" where files of the checkout were changed.
+    A commit from git ends in "-dirty" if files of the checkout were changed.
     """
     package = Path(zmart.__file__).parent
     try:
@@ -35,7 +36,10 @@ def release() -> str:
 
 
 def _commit_of(checkout: Path) -> str:
-    """Ask git about the checkout of this package; a repository that merely holds the installation does not count."""
+    """Return the commit that git reports for this package's checkout.
+
+    A repository that merely contains the installed package does not count: the result is then "unknown".
+    """
     if not (checkout / ".git").exists() or not (checkout / "src" / "zmart" / "version.py").exists():
         return UNKNOWN
     options = ["--no-optional-locks", "-c", f"safe.directory={checkout}", "-C", str(checkout)]
