@@ -1,5 +1,7 @@
-"""Check the text of settings when a process starts: addresses, origins, secrets. No message shows a value that may be
-secret."""
+"""Check the text of settings when a process starts: addresses, origins, secrets.
+
+No error message shows a value that may be secret.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from zmart.bearer import credentials
 
 LEAST_SECRET_CHARACTERS = 32
+"""The fewest characters of a secret, unless ZMART_ENV is local."""
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]/?#]*)(?::(?P<port>\d{1,5}))?", re.ASCII)
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
@@ -30,14 +33,19 @@ _PLATFORM_PORT = re.compile(r"(?:tcp|udp|sctp)://", re.ASCII)
 
 
 def clean(values: Mapping[str, object]) -> dict[str, object]:
-    """Strip all text, read words in any case, and leave out what is blank and ports that a platform sets: Kubernetes
-    gives each pod `<SERVICE>_PORT=tcp://...`."""
+    """Return the settings with their text stripped, and words whose case does not matter in lower case.
+
+    Text of white space only is left out. So are ports that a platform sets: Kubernetes gives each pod
+    `<SERVICE>_PORT=tcp://...`. Raises ValueError for text with the character NUL.
+    """
     return {name: _stripped(name, value) for name, value in values.items() if not _says_nothing(name, value)}
 
 
 def of_ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the variables without those that have a former name of ours and a value that some platform gave them:
-    a port that is no number."""
+    """Return the variables without those that only share a name with a former setting.
+
+    A platform set such a variable if the setting is a port and the value is no number.
+    """
     return {
         name: value
         for name, value in variables.items()
@@ -61,7 +69,10 @@ def _says_nothing(name: str, value: object) -> bool:
 
 
 def split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
-    """Parse a URL with a host. Raises ValueError, whose text shows nothing of it."""
+    """Parse a URL that has a host.
+
+    Raises ValueError if it is invalid or has none of the `schemes`. The message shows nothing of the URL.
+    """
     if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
         raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     try:
@@ -69,7 +80,7 @@ def split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    # What stands behind a # is never sent, and may be a part of a password that was not escaped.
+    # The part after a # is never sent, and may belong to a password that was not escaped.
     if not host or port == 0 or _FORBIDDEN.search(text) or "#" in text or not _is_host(host):
         raise ValueError(
             f"must be {schemes[0]}://host or {schemes[0]}://host:port, without spaces; {_ESCAPES}"
@@ -78,7 +89,10 @@ def split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
 
 
 def database_url(text: str) -> str:
-    """Return the address of a database, of one host or more, or a socket's. Raises ValueError, as `split_url`."""
+    """Return the URL of a PostgreSQL database, with one host, several hosts or a socket.
+
+    Raises ValueError if it is invalid; the message shows nothing of it.
+    """
     try:
         parts = urlsplit(text)
     except ValueError:  # its text may hold the password
@@ -103,7 +117,10 @@ def _is_server(host: str) -> bool:
 
 
 def redis_url(text: str) -> str:
-    """Return the address of a Redis, or of its socket file. Raises ValueError, as `split_url`."""
+    """Return the URL of a Redis, or of its socket file; an empty URL is accepted.
+
+    Raises ValueError if it is invalid; the message shows nothing of it.
+    """
     if text and not text.startswith("unix:///"):
         parts = split_url(text, ("redis", "rediss"))
         number = parts.path.removeprefix("/")
@@ -113,21 +130,27 @@ def redis_url(text: str) -> str:
 
 
 def http_url(text: str) -> str:
-    """Return an HTTP address without its trailing slashes. Raises ValueError."""
+    """Return an HTTP URL without its trailing slashes; an empty one is accepted. Raises ValueError."""
     if text:
         split_url(text, ("http", "https"))
     return text.rstrip("/")
 
 
 def base_url(text: str) -> str:
-    """Return an HTTP address to which paths are appended, without its trailing slashes. Raises ValueError."""
+    """Return an HTTP URL to which paths are appended, without its trailing slashes; an empty one is accepted.
+
+    Raises ValueError if it is invalid or has a query.
+    """
     if "?" in text:
         raise ValueError("must be http://host:port/path without a ? and a query: paths are appended to it")
     return http_url(text)
 
 
 def public_url(text: str, schemes: tuple[str, ...]) -> str:
-    """Return an address that clients are told, without its trailing slashes. Raises ValueError."""
+    """Return a URL that clients are shown, without its trailing slashes; an empty one is accepted.
+
+    Raises ValueError if it is invalid, or holds a user name, a password, a query or a fragment.
+    """
     if text:
         parts = split_url(text, schemes)
         if "@" in parts.netloc or parts.query or "#" in text:
@@ -138,7 +161,7 @@ def public_url(text: str, schemes: tuple[str, ...]) -> str:
 
 
 def bind_host(text: str) -> str:
-    """Return an address or a host name to listen on. Raises ValueError."""
+    """Return an IP address or a host name to listen on. Raises ValueError for anything else."""
     host = text.removeprefix("[").removesuffix("]")
     if not _is_host(host):
         raise ValueError("must be an address or a host name, without a scheme and a port, like 0.0.0.0")
@@ -146,7 +169,7 @@ def bind_host(text: str) -> str:
 
 
 def domain(text: str) -> str:
-    """Return `host` or `host:port` in lower case, as wallets show it; "" as it is. Raises ValueError."""
+    """Return `host` or `host:port` in lower case, as wallets show it; an empty text is accepted. Raises ValueError."""
     try:
         parts = urlsplit(f"//{text}")
         is_right = not text or (parts.netloc == text and "@" not in text and _is_host(parts.hostname or ""))
@@ -159,7 +182,7 @@ def domain(text: str) -> str:
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Parse a comma-separated list of addresses and networks. Raises ValueError, which names an invalid one."""
+    """Parse a comma-separated list of IP addresses and networks. Raises ValueError, which names an invalid entry."""
     parsed: list[IPv4Network | IPv6Network] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         try:
@@ -172,7 +195,10 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """Return the network of IPv4 that an IPv6 one maps (::ffff:10.0.0.0/104): addresses are compared in that form."""
+    """Return the IPv4 network for an IPv6 network that maps one (::ffff:10.0.0.0/104), else the network itself.
+
+    Client addresses are compared in the IPv4 form.
+    """
     if isinstance(network, IPv4Network) or not network.subnet_of(_MAPPED):
         return network
     address = network.network_address.ipv4_mapped
@@ -181,8 +207,10 @@ def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 
 
 def token(text: str) -> str:
-    """Return a secret that travels in a header, without the word Bearer. Raises ValueError for what no header can
-    carry."""
+    """Return a secret that is sent in a header, without the word Bearer.
+
+    Raises ValueError if a header cannot carry it, or if it is in quotation marks.
+    """
     text = credentials(text.lstrip()).strip()
     is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     if is_quoted or not _TOKEN.fullmatch(text):
@@ -191,14 +219,14 @@ def token(text: str) -> str:
 
 
 def header_value(text: str) -> str:
-    """Return a secret that is compared with a whole header. Raises ValueError for what no header can carry."""
+    """Return a secret that is compared with a whole header. Raises ValueError if a header cannot carry it."""
     if not _TOKEN.fullmatch(text):
         raise ValueError("must consist of visible ASCII characters and spaces, as a header does")
     return text
 
 
 def path(value: Path) -> Path:
-    """Return a path with `~` replaced by the home folder. Raises ValueError where there is none."""
+    """Return a path with `~` replaced by the home folder. Raises ValueError if there is no home folder."""
     try:
         return value.expanduser()
     except RuntimeError:
@@ -206,12 +234,14 @@ def path(value: Path) -> Path:
 
 
 def folder(value: Path) -> Path:
-    """Return the path of a folder that exists or may be made. Raises ValueError where something else stands in its
-    place."""
+    """Return the path of a folder that exists or can be created.
+
+    Raises ValueError if something else has that path.
+    """
     value = path(value)
     try:
         is_other = not stat.S_ISDIR(os.stat(value).st_mode)
-    except (FileNotFoundError, PermissionError):  # whether we need it is known to who uses it
+    except (FileNotFoundError, PermissionError):  # the code that needs the folder reports it
         return value
     except OSError as problem:
         raise ValueError(f"names {value}, which cannot be a folder ({problem.strerror})") from None
@@ -221,20 +251,22 @@ def folder(value: Path) -> Path:
 
 
 def off_or_at_least(value: float, least: float) -> float:
-    """Return a number that is 0, for "off", or not below `least`. Raises ValueError."""
+    """Return a number that is 0, for "off", or at least `least`. Raises ValueError for a number between them."""
     if 0 < value < least:
         raise ValueError(f"must be 0 (off), or at least {least:g}")
     return value
 
 
 def origins(text: str) -> list[str]:
-    """Return the origins of a comma-separated list as browsers send them. Raises ValueError for one that no browser
-    sends."""
+    """Return the origins of a comma-separated list as browsers send them.
+
+    Raises ValueError for an entry that is no origin.
+    """
     return [origin_of(entry) for entry in filter(None, (part.strip() for part in text.split(",")))]
 
 
 def origin_of(text: str) -> str:
-    """Return an origin as browsers send it. Raises ValueError."""
+    """Return an origin as browsers send it: in lower case, without a default port. Raises ValueError for other text."""
     try:
         parts = split_url(text.rstrip("/").lower(), ("http", "https"))
     except ValueError:
@@ -247,7 +279,7 @@ def origin_of(text: str) -> str:
         or "@" in parts.netloc
         or "*" in parts.netloc
     ):
-        entry = "an entry" if "@" in text else repr(text[:100])  # what stands before an @ may be a password
+        entry = "an entry" if "@" in text else repr(text[:100])  # the part before an @ may be a password
         raise ValueError(
             f"holds {entry}, which is not an origin: list each as scheme://host or scheme://host:port, as in "
             "https://app.example.org"
@@ -258,7 +290,10 @@ def origin_of(text: str) -> str:
 
 
 def require_strong(name: str, secret: str) -> None:
-    """Raise ValueError for a secret that can be guessed."""
+    """Raise ValueError for a secret that is too short: it can be guessed. An empty secret is accepted.
+
+    `name` is the name of the setting.
+    """
     if secret and len(credentials(secret)) < LEAST_SECRET_CHARACTERS:
         raise ValueError(
             f"{name.upper()} must have at least {LEAST_SECRET_CHARACTERS} characters where ZMART_ENV is not local"
@@ -266,7 +301,7 @@ def require_strong(name: str, secret: str) -> None:
 
 
 def _is_host(text: str) -> bool:
-    """Whether this is an IP address or a host name."""
+    """Return whether `text` is an IP address or a host name."""
     try:
         ip_address(text)
     except ValueError:
@@ -276,7 +311,10 @@ def _is_host(text: str) -> bool:
 
 
 def is_loopback(netloc: str) -> bool:
-    """Return whether a host, with or without a port, is this machine: localhost, a name below it, 127/8 or ::1."""
+    """Return whether a host, with or without a port, is this machine.
+
+    These are localhost, names that end in .localhost, 127.0.0.0/8 and ::1.
+    """
     try:
         host = urlsplit(f"//{netloc}").hostname or ""
         return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
@@ -285,7 +323,7 @@ def is_loopback(netloc: str) -> bool:
 
 
 def is_loopback_origin(text: str) -> bool:
-    """Return whether this is an origin, as browsers send it, of a page on this machine."""
+    """Return whether `text` is the origin of a page on this machine, as browsers send it."""
     try:
         return text == origin_of(text) and is_loopback(urlsplit(text).netloc)
     except ValueError:
@@ -293,11 +331,11 @@ def is_loopback_origin(text: str) -> bool:
 
 
 def reachable(host: str) -> str:
-    """Return the host, as it stands in a URL, at which this machine reaches what listens on `host`."""
+    """Return the host at which this machine reaches a server that listens on `host`, as it is written in a URL."""
     is_here = host in ("0.0.0.0", "::", "127.0.0.1", "localhost")  # noqa: S104  # compared, not bound
     return "127.0.0.1" if is_here else host_in_url(host)
 
 
 def host_in_url(host: str) -> str:
-    """Return a host as it stands in a URL: an IPv6 address in brackets."""
+    """Return a host as it is written in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

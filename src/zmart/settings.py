@@ -1,7 +1,8 @@
-"""Every setting, with the names of the deployment plan. `.env` is read; the environment wins.
+"""Define every setting, under the names of the deployment plan.
 
-A setting is asked for only by the service that uses it: `require(...)` raises SettingError with one sentence.
-Secrets are SecretStr, so that no log, error or status page can print them.
+The file `.env`, or the one that ZMART_ENV_FILE names, is read; variables of the environment win. A setting may be empty
+until a service needs it: `require(...)` then raises SettingError with one sentence. Secrets are SecretStr, so that no
+log, error or status page can show them.
 """
 
 from __future__ import annotations
@@ -35,20 +36,24 @@ from zmart.bounded_files import read_at_most
 from zmart.errors import SettingError
 
 DEFAULT_PROGRAM_ID = "6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw"
+"""The address of the deployed program."""
 
 _LEAST_UNLESS_OFF = {
     "helius_check_interval_s": 0.05,
     "indexer_audit_interval_s": 1.0,
     "indexer_rpc_per_s": 0.1,
 }
-"""0 switches these off; a number that is nearly 0 would ask without a pause, or never."""
+"""The least value of each setting that 0 switches off.
+
+A number just above 0 would make requests without a pause, or none at all.
+"""
 _LOCAL_DEFAULTS: dict[str, object] = {
     "vote_rule_proposals": "open",
     "vote_rule_disputes": "open",
     "min_proposal_votes": 1,
     "min_dispute_votes": 1,
 }
-"""On a developer's machine there is no money to guard: there one key pair decides."""
+"""Defaults on a developer's machine, where no money is at stake: one vote of any wallet decides."""
 
 _VOTE_RULE = re.compile(r"open|(?:funded|staked)(?::[1-9][0-9]{0,17})?|listed:[A-Za-z0-9]{46,59}", re.ASCII)
 
@@ -57,7 +62,7 @@ _MOST_FILE_BYTES = 1_000_000
 _YEAR_S = 31_536_000
 _TEN_YEARS_DAYS = 3_650
 _MOST_REQUESTS = 1_000_000_000
-"""Redis counts in floating point, and is told four times as much."""
+"""Maximum of a rate limit: Redis counts in floating point. Its limit for an IP address is four times as high."""
 
 
 def _local(former: str, default: Any, **bounds: Any) -> Any:  # noqa: ANN401  # as pydantic's Field
@@ -66,11 +71,11 @@ def _local(former: str, default: Any, **bounds: Any) -> Any:  # noqa: ANN401  # 
 
 
 class Settings(BaseSettings):
-    """All settings. Field names in upper case are the names in the environment."""
+    """Hold all settings. Field names in upper case are the names in the environment."""
 
     model_config = SettingsConfigDict(
         env_file=os.environ.get("ZMART_ENV_FILE", ".env"),
-        env_file_encoding="utf-8-sig",  # editors of Windows write a mark first
+        env_file_encoding="utf-8-sig",  # editors on Windows write a byte order mark first
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
@@ -204,7 +209,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave out what platforms put into former names of ours."""
+        """Leave out variables that a platform set under a former name of a setting."""
         sources = (init_settings, env_settings, dotenv_settings)
         for source in sources:
             if isinstance(source, EnvSettingsSource):
@@ -214,7 +219,7 @@ class Settings(BaseSettings):
     @field_validator("aggregator_cron", "monitor_cron", "snapshots_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
-        from croniter import croniter  # PgQueuer's own reader of these; loaded only when one is set
+        from croniter import croniter  # PgQueuer parses these with it; loaded only if one is set
 
         try:
             croniter(value).get_next()
@@ -346,13 +351,15 @@ class Settings(BaseSettings):
 
     @property
     def rpc_urls(self) -> tuple[str, ...]:
-        """Return the URLs of the RPCs that are set, the preferred one first."""
+        """Return the RPC URLs that are set: HELIUS_RPC_URL first, then SOLANA_RPC_URL."""
         return tuple(url for url in (self.helius_rpc_url, self.solana_rpc_url) if url)
 
     @property
     def rpc_ws_url(self) -> str:
-        """Return SOLANA_WS_URL, else the URL of the preferred RPC with ws for http (wss for https); empty if none is
-        set."""
+        """Return SOLANA_WS_URL, or the WebSocket URL of the preferred RPC.
+
+        The latter is its URL with ws for http and wss for https. The result is empty if no RPC is set.
+        """
         return self.solana_ws_url or (self.rpc_urls[0].replace("http", "ws", 1) if self.rpc_urls else "")
 
     @property
@@ -362,11 +369,14 @@ class Settings(BaseSettings):
 
     @property
     def cluster(self) -> str:
-        """Return the name of the cluster as wallets and sign-in messages write it: localnet, devnet or mainnet."""
+        """Return the cluster's name in wallets and sign-in messages: localnet, devnet or mainnet."""
         return {"local": "localnet", "devnet": "devnet", "production": "mainnet"}[self.zmart_env]
 
     def require(self, name: str) -> str:
-        """Return the text of a setting. Raises SettingError, which names the setting, when it is empty."""
+        """Return the text of a setting, also of a secret one.
+
+        Raises SettingError, which names the setting, if it is empty.
+        """
         text = self._text(name)
         if not text:
             raise SettingError(
@@ -380,7 +390,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # pydantic checks the values
-    """Settings from the environment and `.env`; SettingError with one sentence about the first wrong one."""
+    """Return the settings from the environment and `.env`.
+
+    Raises SettingError with one sentence about the first invalid setting, or if the file cannot be read.
+    """
     try:
         if "_env_file" not in overrides:
             _check_file()
@@ -400,17 +413,19 @@ def _env_file() -> str:
 
 
 def _check_file() -> None:
-    """Raise OSError where ZMART_ENV_FILE names no file, and SettingError for a file that is no text: settings would be
-    missing without a word."""
+    """Check the settings file, which would otherwise be ignored without a message.
+
+    Raises OSError if ZMART_ENV_FILE names no file or the file exceeds 1 MB, and SettingError if it is not text.
+    """
     path = Path(_env_file())
     if os.environ.get("ZMART_ENV_FILE") and S_ISDIR(path.stat().st_mode):
         raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-    # not a pipe, which can be read only once
+    # a pipe is skipped: it can be read only once
     if path.is_file() and b"\0" in read_at_most(path, _MOST_FILE_BYTES):
         raise SettingError(f"The settings file {path} holds the character NUL: save it as UTF-8 text.")
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process, read once."""
+    """Return the settings of this process, which are read once."""
     return load_settings()
