@@ -1,6 +1,6 @@
 """Hide an installed package from other libraries, which import it if they find it.
 
-zmart uses nothing of what they then offer, and the import costs time.
+zmart does not use the features that they then offer, and the import costs time.
 """
 
 from __future__ import annotations

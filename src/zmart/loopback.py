@@ -57,8 +57,8 @@ def socket_proxy(ws_url: str) -> Literal[True] | None:
 def database_address(database_url: str) -> str:
     """Return a database's URL, completed so that libpq's variables cannot change its meaning.
 
-    On the loopback PGSSLMODE and PGTARGETSESSIONATTRS are overridden. With several hosts the connection goes to the
-    primary. Parameters that the URL already has are kept.
+    On the loopback the URL sets sslmode and target_session_attrs itself, so PGSSLMODE and PGTARGETSESSIONATTRS have no
+    effect. With several hosts it requires the primary. Parameters that the URL already has are kept.
     """
     parts = urlsplit(database_url)
     defaults = _LIBPQ_DEFAULTS if is_loopback(database_url) else {}

@@ -42,9 +42,9 @@ def clean(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def of_ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the variables without those that only share a name with a former setting.
+    """Return the variables without those that a platform set under the former name of a setting.
 
-    A platform set such a variable if the setting is a port and the value is no number.
+    These are variables with a former name of a port, whose value is no number.
     """
     return {
         name: value

@@ -62,7 +62,10 @@ _MOST_FILE_BYTES = 1_000_000
 _YEAR_S = 31_536_000
 _TEN_YEARS_DAYS = 3_650
 _MOST_REQUESTS = 1_000_000_000
-"""Maximum of a rate limit: Redis counts in floating point. Its limit for an IP address is four times as high."""
+"""Maximum of a rate limit.
+
+Redis counts in floating point. It is exact up to four times this number, which is the limit for an IP address.
+"""
 
 
 def _local(former: str, default: Any, **bounds: Any) -> Any:  # noqa: ANN401  # as pydantic's Field
@@ -209,7 +212,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave out variables that a platform set under a former name of a setting."""
+        """Read arguments, the environment and `.env`, and no files of secrets.
+
+        Variables that a platform set under a former name of a setting are left out.
+        """
         sources = (init_settings, env_settings, dotenv_settings)
         for source in sources:
             if isinstance(source, EnvSettingsSource):

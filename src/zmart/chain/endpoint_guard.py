@@ -30,7 +30,7 @@ _SHORTEST_HASH = 32
 """The fewest characters of 32 bytes in base58. Shorter text in the index, as after a manual insert, is no genesis
 hash."""
 _ADVANCING_S = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Pauses in seconds while a chain whose clock was advanced has not produced its next slot."""
+"""Pauses in seconds between checks whether a chain with an advanced clock has produced its next slot."""
 _REPORTED_S = 600.0
 """Seconds for which an impossible slot or time of an endpoint is reported after it last occurred."""
 REFUSED = Counter(
@@ -52,7 +52,7 @@ class ChainReport(msgspec.Struct, frozen=True):
 
 
 class RecordedChain(Protocol):
-    """Read the chain that the index was built from: its genesis hash and the newest final slot and time."""
+    """Describe the chain that the index was built from: its genesis hash and its newest final slot and time."""
 
     @property
     def genesis_hash(self) -> str:
@@ -66,7 +66,7 @@ class RecordedChain(Protocol):
 
     @property
     def final_time(self) -> ChainTime | None:
-        """The Clock's time that was read with the final slot; None before the first reading."""
+        """The newest time of the chain's Clock that the indexer has seen; None before the first one."""
         ...
 
 

@@ -39,8 +39,8 @@ class LogWalk(msgspec.Struct, frozen=True):
 
     `payloads` are those of the program, in order. `invocations` counts the program's invocations in the lines that were
     read. `truncated`: the log has the line `Log truncated`, and only the lines before it were read. `broken`: lines are
-    missing without that line, so it is unknown which are present. It is seen from a depth or an end that does not
-    follow, or an invocation that never ends.
+    missing without that line, so it is unknown which are present. The walk concludes this from a depth or an end that
+    does not follow, or from an invocation that never ends.
     """
 
     payloads: tuple[Payload, ...]

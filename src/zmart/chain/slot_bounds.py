@@ -22,7 +22,7 @@ from zmart.chain.rpc_answer import BadAnswer
 from zmart.market.types import ChainTime, Slot
 
 SLOTS_PER_S = 10
-"""The most slots a second of a public cluster: four times what a cluster produces today."""
+"""Maximum number of slots that a public cluster produces in a second: four times what it produces today."""
 MARGIN_SLOTS = 150
 """Slots that are allowed on top of the computed maximum."""
 AHEAD_S = 600
@@ -37,9 +37,9 @@ LAG_S = 600
 """Maximum lag, in seconds, of a public cluster's Clock for a reader that needs a recent one."""
 _OTHER_SLOTS_PER_S = 1_000
 _OTHER_SECONDS_PER_SLOT = 20
-"""The most seconds a slot of another chain: twice the longest LOCAL_CHAIN_SLOT_MS."""
+"""Maximum duration of a slot of another chain: twice the longest LOCAL_CHAIN_SLOT_MS."""
 _FIRST_CLUSTER = 1_584_316_800
-"""2020-03-16 in unix seconds: every cluster began later."""
+"""2020-03-16 in unix seconds: no slot of a public cluster is older."""
 _REFRESH_S = 60.0
 
 

@@ -56,7 +56,8 @@ async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFa
     """Return the lamports that a wallet held when the vote opened.
 
     This is the balance after the wallet's newest transaction before the opening. Without one it is the balance before
-    the wallet's first transaction since. Raises ChainError if the RPC fails.
+    the wallet's first transaction since. If the RPC does not show it, the result states why it is unknown. Raises
+    ChainError if the RPC fails.
     """
     first_since: SignatureInfo | None = None
     async for entry in _newest_first(rpc, Address(wallet)):
@@ -84,8 +85,9 @@ async def traded_before(
     """Return how many lamports a wallet had traded before the vote opened.
 
     The sum covers payments for purchases and proceeds of sales. It is read from the transactions of the wallet's
-    position accounts: every trade names one of them, and other activity of the wallet does not, so it costs no calls.
-    Reading stops once the sum reaches `enough`. Raises ChainError if the RPC fails.
+    position accounts. Besides trades only claims name such an account, so other activity of the wallet costs no calls.
+    Reading stops once the sum reaches `enough`. If the RPC does not show all trades, the result states why the sum is
+    unknown. Raises ChainError if the RPC fails.
     """
     traded, bought, read_count = 0, 0, 0
     positions = await _positions(rpc, program, wallet)

@@ -26,8 +26,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 def read_signature(text: str) -> Signature:
     """Return a signature of 64 bytes in base58, from text in base58, base64 or hex.
 
-    White space around the text is ignored. Raises Unauthenticated for any other text, and names the encoding that it
-    seems to have.
+    White space around the text is ignored. Raises Unauthenticated for any other text; the message names the encoding
+    that the text seems to have.
     """
     for _, raw in _decoded(text.strip()):
         if len(raw) == SIGNATURE_BYTES:

@@ -275,8 +275,8 @@ OLD_NAMES = {
 class Unlogged(Event, frozen=True, kw_only=True, tag=True):
     """Record an instruction that ran, but whose event is missing in the node's log.
 
-    The fold computes the event from the instruction's arguments and the market before it (`unlogged.complete`). `user`
-    signed the instruction. `market_id` is None for an instruction on GlobalConfig.
+    The fold computes the event from the instruction's arguments, the market before it and GlobalConfig
+    (`unlogged.complete`). `user` signed the instruction. `market_id` is None for an instruction on GlobalConfig.
     """
 
     instruction: UnloggedInstruction

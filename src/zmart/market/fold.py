@@ -24,7 +24,7 @@ __all__ = ["FoldRules", "Folded", "ImpossibleEvent", "apply", "fold"]
 
 
 class ImpossibleEvent(FoldError):
-    """Report a FoldError together with the event that raised it."""
+    """Report an error of a fold together with the event that caused it."""
 
     def __init__(self, event: e.ChainEvent, reason: ZmartError) -> None:
         name = e.kind_of(event.event).__name__

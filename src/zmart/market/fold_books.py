@@ -19,10 +19,7 @@ from zmart.market.valuation import FinalMarket
 
 
 class Books(Protocol):
-    """Compute the amounts of a market after an event.
-
-    Each method returns the changed market. It raises FoldError if the amounts are impossible.
-    """
+    """Compute the amounts of a market after an event. Methods raise FoldError if the amounts are impossible."""
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
         """Return the shares that each side of a new market has."""
@@ -62,8 +59,8 @@ def books(name: PricingModelName) -> Books:
 class ReferenceBooks:
     """Account as the program of this repository: the pool holds costs, and fees are accumulated separately.
 
-    Protocol fees and the resolver's reward leave these amounts when they fall due, even if they could not be paid. No
-    event shows such a debt, so only the market's account records it (`chain.accounts.MarketNotes`).
+    A payment to the fee wallet or the resolver counts as paid when it falls due, even if the wallet could not be
+    credited. No event shows such a debt; only the market's account records it (`chain.accounts.MarketNotes`).
     """
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
@@ -130,7 +127,7 @@ class ReferenceBooks:
         )
 
     def withdraw_owed(self, market: MarketFold) -> MarketFold:
-        """Return the market unchanged: the debt left its amounts when it fell due."""
+        """Return the market unchanged: the debt counts as paid since it fell due."""
         return market
 
 
@@ -154,7 +151,10 @@ class DeployedBooks:
         )
 
     def sell(self, market: MarketFold, gross: Lamports, fees: TradeFees) -> MarketFold:
-        """Take the proceeds after resolver and LP fees from the pool. Raises FoldError if it holds less."""
+        """Take the gross proceeds less resolver and LP fees from the pool.
+
+        Raises FoldError if the pool holds less.
+        """
         paid_out = gross - fees.resolver - fees.lp
         return replace(
             market,

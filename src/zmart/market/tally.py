@@ -16,7 +16,7 @@ MAX_COUNT = 2**32 - 1
 class Tally(msgspec.Struct, frozen=True):
     """Count the votes for and against.
 
-    For means like, or agree that the proposed outcome is wrong.
+    A vote for means like, or agree that the proposed outcome is wrong.
     """
 
     votes_for: int

@@ -53,7 +53,7 @@ class ClaimRule(Enum):
 class FinalMarket(Struct, frozen=True):
     """Hold the fields of a finalized market that determine a claim.
 
-    `final_outcome` None is INVALID. The shares are all outstanding ones.
+    `final_outcome` None is INVALID. `shares_yes` and `shares_no` are all outstanding shares of the market.
     """
 
     final_outcome: bool | None

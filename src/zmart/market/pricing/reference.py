@@ -44,7 +44,10 @@ class ReferenceModel(QuotingModel):
         return True
 
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
-        """As in PricingModel. Raises InvalidBParameter, OverflowError, UnderflowError, ExponentTooLarge in turn."""
+        """As in PricingModel.
+
+        Raises InvalidBParameter, OverflowError, UnderflowError and ExponentTooLarge, checked in this order.
+        """
         _check(q_yes, q_no, b)
         return Lamports(_potential(q_yes, q_no, b))
 
