@@ -68,7 +68,7 @@ def memo(text: str, signers: Sequence[Pubkey] = ()) -> Instruction:
     """
     raw = text.encode()
     if len(raw) > _MAX_MEMO_BYTES:
-        raise Invalid("memo", f"A memo has at limit {_MAX_MEMO_BYTES} bytes; this one has {len(raw)}.")
+        raise Invalid("memo", f"A memo has at most {_MAX_MEMO_BYTES} bytes; this one has {len(raw)}.")
     return Instruction(MEMO_PROGRAM, raw, [AccountMeta(signer, True, False) for signer in signers])
 
 
