@@ -7,7 +7,8 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Open the gateway with its connections. Raises ConfigError or StoreError."""
+    """Open the gateway's connections and return its service. Raises ConfigError for a wrong or missing setting,
+    StoreError while the database is unavailable."""
     from zmart.services.gateway.service import open_gateway
 
     return await open_gateway(settings)

@@ -1,4 +1,4 @@
-"""Assemble the ASGI application: edge, response cache, time limit, router."""
+"""Assemble the gateway's ASGI application: edge, probes, response cache, time limit, router."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def build(context: AppContext, probes: ProbeMiddleware, limits: TimeLimits) -> A
 
 
 class RouterOptions(msgspec.Struct, frozen=True):
-    """What a router depends on. The names are those of the settings."""
+    """The settings on which a router depends, under the names that they have in Settings."""
 
     is_local: bool
     supabase_facade: bool
@@ -67,8 +67,8 @@ class RouterOptions(msgspec.Struct, frozen=True):
 
 @cache
 def router(options: RouterOptions) -> Litestar:
-    """Return the router with every route. It holds nothing of one gateway, and all gateways of a process share it: to
-    make one takes 0.2 s."""
+    """Return the Litestar router with the routes that `options` enable. Building one takes 0.2 s, so all gateways of a
+    process with the same options share it: a gateway's own state comes with each request, in the ASGI scope."""
     return Litestar(
         route_handlers=[
             *HANDLERS,
@@ -91,11 +91,12 @@ def _provide_context(scope: Scope) -> AppContext:
 
 
 def cors_origins(settings: Settings) -> list[str]:
-    """Return the origins of CORS_ORIGIN, or of its former name CORS_ORIGINS."""
+    """Return the allowed CORS origins: those of CORS_ORIGIN, or if it is empty those of its former name
+    CORS_ORIGINS."""
     return setting_values.origins(settings.cors_origin or settings.cors_origins)
 
 
 def socket_origin(socket_url: str) -> str:
-    """Return scheme and host of the WebSocket server's address."""
+    """Return the origin of the WebSocket server's URL: scheme, host and port."""
     parts = urlsplit(socket_url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -1,4 +1,4 @@
-"""Hold everything that handlers use, in one typed object."""
+"""Define AppContext: the settings, connections and caches that request handlers use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ from zmart.votes.eligibility import Voters
 
 @dataclass(frozen=True)
 class AppContext:
-    """What handlers use; `rpc`, `pins`, `admin` and `backend` are None if they are not configured."""
+    """The settings, connections, keys and caches of one gateway, for its request handlers. `redis`, `rpc`, `pins`,
+    `admin` and `backend` are None if they are not configured."""
 
     settings: Settings
     pool: Pool
@@ -64,7 +65,8 @@ class AppContext:
 
     @property
     def socket_url(self) -> str:
-        """Return the address of the WebSocket server for clients."""
+        """Return the WebSocket server's URL for clients: PUBLIC_WS_URL, or if it is empty a URL of BIND_HOST and
+        WS_PORT."""
         return (
             self.settings.public_ws_url
             or f"ws://{host_in_url(self.settings.bind_host)}:{self.settings.ws_port}"
@@ -72,26 +74,27 @@ class AppContext:
 
     @property
     def voters(self) -> Voters:
-        """Return the judge of who may vote."""
+        """Return the Voters object, which judges whether a wallet may vote on a market."""
         return Voters(self.pool, self.program, self.rpc, self.settings)
 
     def chain(self) -> Rpc:
-        """Return the RPC. Raises ChainError (503) if none is configured."""
+        """Return the Solana RPC client. Raises ChainError, which is answered with 503, if no RPC is configured."""
         if self.rpc is None:
             raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to build transactions.")
         return self.rpc
 
     async def policy(self) -> FinalizationPolicy:
-        """Return the rules that decide when a market can be finalized."""
+        """Return the program's indexed rules and the settings, which together decide when a market can be finalized."""
         return FinalizationPolicy(await self.rules.get(), self.settings)
 
     @property
     def claim_rule(self) -> ClaimRule:
-        """Return what a claim pays in the configured program."""
+        """Return the rule by which the configured program computes what a claim pays."""
         return ClaimRule.of_model(self.pricing.name)
 
     async def fees(self) -> FeeSchedule:
-        """Return the fees of GlobalConfig as indexed. Raises ChainError before that."""
+        """Return the fee rates of the program's GlobalConfig, as indexed. Raises ChainError while it is not indexed
+        yet."""
         rules = await self.rules.get()
         if rules is None:
             raise ChainError("The program's configuration is not indexed yet: try again in a moment.")
@@ -99,16 +102,18 @@ class AppContext:
 
 
 Context = NamedDependency[AppContext]
-"""The parameter type by which a handler gets it."""
+"""The annotation of a handler's parameter `context`, for which Litestar provides the AppContext."""
 
 
 def cached_rules(pool: Pool) -> CachedValue[ConfigFold | None]:
-    """Return the program's rules, cached for a second."""
+    """Return a cache of the program's GlobalConfig as indexed, at most 1 s old. Its value is None before that is
+    indexed."""
     return CachedValue(lambda: projections.read_config(pool), ttl_s=1.0)
 
 
 def cached_balance(rpc: Rpc | None, rules: CachedValue[ConfigFold | None]) -> CachedValue[FeePayerBalance]:
-    """Return the balance of the backend authority, which pays fees, cached for some seconds."""
+    """Return a cache of the fee payer's address and balance, at most 10 s old. The fee payer is the backend authority
+    of the program's GlobalConfig."""
 
     async def read() -> FeePayerBalance:
         current_rules = await rules.get()
@@ -118,8 +123,8 @@ def cached_balance(rpc: Rpc | None, rules: CachedValue[ConfigFold | None]) -> Ca
 
 
 def cached_chain_time(rpc: Rpc | None) -> CachedValue[ChainTime | None]:
-    """Return the chain's time, cached for two seconds; None without an RPC. Reading raises ChainError, also for an old
-    time: by that votes would be accepted after their end."""
+    """Return a cache of the chain's clock in Unix seconds, at most 2 s old. Its value is None without an RPC. Reading
+    it raises ChainError when the RPC fails or reports an old time, by which votes would be accepted after their end."""
 
     async def read() -> ChainTime | None:
         return None if rpc is None else (await rpc.get_clock(recent=True)).unix_timestamp
@@ -128,5 +133,6 @@ def cached_chain_time(rpc: Rpc | None) -> CachedValue[ChainTime | None]:
 
 
 def cached_slot(pool: Pool) -> CachedValue[Slot]:
-    """Return the gap-free slot, cached: an older slot is still correct for data that is read later."""
+    """Return a cache of the slot through which the index is gap-free, at most 0.4 s old. An older slot is still correct
+    for data that is read later."""
     return CachedValue(lambda: status.as_of_slot(pool), ttl_s=0.4)

@@ -43,7 +43,7 @@ HANDLERS: list[ControllerRouterHandler] = [
 ]
 
 FACADE_HANDLERS: list[ControllerRouterHandler] = [*supabase_facade.HANDLERS]
-"""Routes that exist with SUPABASE_FACADE only."""
+"""Routes that exist only if the setting SUPABASE_FACADE is on."""
 
 LOCAL_HANDLERS: list[ControllerRouterHandler] = [*local.HANDLERS]
-"""Routes that exist in the local stack only."""
+"""Routes that exist only in the local stack (ZMART_ENV=local)."""

@@ -1,4 +1,4 @@
-"""Define the metrics of the gateway."""
+"""Define the Prometheus metrics of the gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 
 
 class _Times:
-    """The histogram of one route: how many requests took how long."""
+    """A histogram of the response times of one route. `buckets` counts the requests of each range of times, `seconds`
+    is the sum of their times."""
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(_BUCKETS_S) + 1)
@@ -28,14 +29,16 @@ class _Times:
 
 
 class Requests(Collector):
-    """Count requests and their times. One thread counts, so that no lock is needed."""
+    """Count answered requests and their times, for Prometheus. Only the thread of the event loop counts, so no lock is
+    needed."""
 
     def __init__(self) -> None:
         self._answered: dict[tuple[str, str, int], int] = {}
         self._times: dict[str, _Times] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered."""
+        """Count an answered request by method, route and status; add its time in `seconds` to the histogram of its
+        route."""
         key = method, route, status
         self._answered[key] = self._answered.get(key, 0) + 1
         times = self._times.get(route)
@@ -45,7 +48,7 @@ class Requests(Collector):
         times.seconds += seconds
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics for Prometheus."""
+        """Yield the counter of answered requests and the histograms of their times."""
         labels = ["method", "route", "status"]
         answered = CounterMetricFamily("zmart_gateway_requests", "Requests answered", labels=labels)
         for (method, route, status), number in self._answered.items():
@@ -62,7 +65,8 @@ class Requests(Collector):
 
 
 class ResponseCacheFigures(Collector):
-    """Count hits, misses and bytes of the response cache, by one thread without a lock."""
+    """Count the response cache's hits, misses and bytes, for Prometheus. Only the thread of the event loop counts, so
+    no lock is needed."""
 
     def __init__(self) -> None:
         self.hits = 0
@@ -70,7 +74,7 @@ class ResponseCacheFigures(Collector):
         self.size_bytes = 0
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics for Prometheus."""
+        """Yield the counters of hits and misses, and the gauge of bytes."""
         yield CounterMetricFamily(
             "zmart_gateway_cache_hits", "Responses served from the response cache", self.hits
         )

@@ -53,11 +53,12 @@ _READY_WITHIN_S = 1.5
 _REDIS_TIMEOUT_S = 1.0
 _RPC_TIMEOUT_S = 2.0
 _MAX_RPC_ANSWER_BYTES = 4 * 1024 * 1024
-"""A simulation with its logs, or a hundred accounts, are a tenth of that; many requests may wait at the same time."""
+"""The largest answer of an RPC that is read, in bytes. A simulation with its logs, or a hundred accounts, take a tenth
+of that. Many requests may wait for answers at the same time, so the limit bounds the memory that these take."""
 
 
 class Gateway:
-    """The gateway's services.contract.Service."""
+    """The gateway as a Service (services/contract.py)."""
 
     name = "gateway"
 
@@ -68,13 +69,14 @@ class Gateway:
         self._sign_in = SignInWatch(context.pool, context.redis)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run background work until stopped. Connections stay open for requests in progress."""
+        """Resend relayed transactions and watch sign-in until `stop` is set. Connections stay open for requests in
+        progress."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.relay.run(stop))
             group.create_task(self._sign_in.run(stop))
 
     async def close(self) -> None:
-        """Close all connections, once no request is in progress."""
+        """Close all connections. Call this when no request is in progress any more."""
         await self.context.limiter.close()
         if self.context.rpc is not None:
             await self.context.rpc.aclose()
@@ -85,7 +87,8 @@ class Gateway:
         await self.context.pool.close()
 
     async def readiness(self) -> Readiness:
-        """Return ready if the database can be read and written; the chain is only needed to build transactions."""
+        """Return that the gateway is ready if PostgreSQL can be read and written within 1.5 s. Failures of the RPC or
+        of sign-in are reported and do not make the gateway unready: reads continue without them."""
         try:
             async with answer_within(_READY_WITHIN_S):
                 await status.check(self.context.pool)
@@ -94,11 +97,12 @@ class Gateway:
         rpc = self.context.rpc
         refused = {} if rpc is None else rpc.refusals()
         details = {"database_connections": self.context.pool.in_use, "rpc_refused": refused}
-        # Reads and sessions go on without sign-in: it is said, and takes no gateway out of service.
+        # Reads and sessions continue without sign-in, so its failure is reported and the gateway stays ready.
         return Readiness(ready=True, reason=self._sign_in.reason, details=details)
 
     def health(self) -> Mapping[str, object]:
-        """Return the pricing model and the program's address, and the words that existing clients read."""
+        """Return what /health reports of the gateway: status and uptime in seconds, which existing clients read,
+        pricing model and the program's address."""
         return {
             "status": "healthy",
             "uptime": round(time.monotonic() - self._started_s, 1),
@@ -107,12 +111,14 @@ class Gateway:
         }
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
-        """Return the ASGI application. The edge also adds headers, CORS and log lines to the probes."""
+        """Return the ASGI application. The probes are inside the edge, which adds security headers and CORS to their
+        responses."""
         return build(self.context, probes, self._limits)
 
 
 async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gateway:
-    """Open the gateway. Raises ConfigError for a wrong setting, StoreError when the database is unavailable."""
+    """Open the gateway's connections and return the gateway. Raises ConfigError for a wrong or missing setting,
+    StoreError while the database is unavailable."""
     program = Program.from_settings(settings)
     redis = _redis(settings)
     pool = await Pool.open(
@@ -149,7 +155,8 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
 
 
 def _rpc(settings: Settings, pool: Pool) -> Rpc | None:
-    """Return the RPC client, with fewer attempts than other services make: a user waits for the answer."""
+    """Return the RPC client, None if no RPC is configured. It makes fewer attempts than the clients of other services,
+    because a user waits for the answer."""
     if not settings.rpc_urls:
         return None
     timeout_s = min(settings.rpc_timeout_s, _RPC_TIMEOUT_S)
@@ -195,7 +202,7 @@ def _pins(settings: Settings) -> PinataClient | None:
 
 
 def _backend(settings: Settings) -> Keypair | None:
-    """Return the key that signs vote receipts; receipts are unsigned without it."""
+    """Return the key that signs vote receipts; None if none is configured, which leaves receipts unsigned."""
     if settings.backend_keypair_path or settings.backend_authority_private_key.get_secret_value():
         return backend_keypair(settings)
     return None

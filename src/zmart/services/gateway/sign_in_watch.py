@@ -1,4 +1,4 @@
-"""Watch whether users can sign in, which is written to Redis: nothing else tells that it fails."""
+"""Watch whether users can sign in. Sign-in needs writes to Redis, and no other check reports that they fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _EXPIRES_S = 60
 
 
 class SignInWatch:
-    """Write to Redis every two seconds. `reason` says why nobody can sign in; empty while users can."""
+    """Test sign-in by a write to Redis every `every_s` seconds. `reason` says why users cannot sign in, and is empty
+    while they can. It is set when two writes in a row fail; after failures for 4 s an alert is raised."""
 
     def __init__(self, pool: Pool, redis: RedisClient | None, every_s: float = EVERY_S) -> None:
         self._pool = pool
@@ -27,11 +28,12 @@ class SignInWatch:
         self._every_s = every_s
         self._failing_since: float | None = None
         self._is_open: bool | None = None
-        """Whether this process has raised the alert; None: an earlier one may have."""
+        """Whether the alert is open. None until this process has raised or resolved it: an earlier process may have
+        raised it."""
         self.reason = ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set; without Redis sign-in is off, which is no fault."""
+        """Test sign-in until `stop` is set. Without Redis return at once: sign-in is then off, which is no failure."""
         if self._redis is not None:
             await retrying(self._turn, StopSignal(stop), "Watching sign-in", retry_s=self._every_s)
 

@@ -1,1 +1,2 @@
-"""Handle the resources of the API: one module for each with its routes, and what they share."""
+"""Handle the API's resources: one module for each resource with its routes, and modules that several resources
+share."""

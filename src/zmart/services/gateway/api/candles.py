@@ -1,4 +1,4 @@
-"""Build candles without gaps: an interval without trades has the price of the one before."""
+"""Build price candles without gaps: an interval without trades repeats the close of the interval before it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ MAX_CANDLES = 1000
 _USUAL_CANDLES = 200
 _FIRST_END = datetime(2, 1, 1, tzinfo=UTC)
 _LAST_END_S = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
-"""The bounds of the end of a window, so that both of its ends are valid dates."""
+"""The latest end of a window, in Unix seconds. With it and _FIRST_END both ends of a window are valid dates."""
 _BEGINS = b'{"timestamp":"'
 
 
 def seconds_to_next(interval: Interval) -> float:
-    """Return the seconds until another candle begins, at most 60."""
+    """Return the seconds until the next candle of the interval begins, at most 60."""
     step_s = INTERVALS_S[interval]
     return min(60.0, step_s - time.time() % step_s)
 
@@ -41,13 +41,18 @@ def seconds_to_next(interval: Interval) -> float:
 async def of(
     pool: Pool, ref: MarketRef, interval: Interval, start: str | None, end: str | None, *, text: bool = False
 ) -> Encoded[Candles]:
-    """Return the candles of the window: by default the last 200 until now, or until the end of the market's trading."""
+    """Return a market's YES-price candles of a window as JSON.
+
+    `start` and `end` are ISO 8601 or milliseconds since 1970. By default the window ends now, or when the market was
+    finalized or cancelled, and begins 200 intervals earlier. `text`: amounts are text instead of integers. Raises
+    Invalid for a wrong time, an empty window, or more than MAX_CANDLES intervals; NotFound for an unknown market.
+    """
     step_s = INTERVALS_S[interval]
     window = _window(start, end, datetime.now(UTC), step_s)
     chart = await _chart(pool, ref, window, step_s)
     if (
         end is None and chart.ended_at is not None
-    ):  # rare: most prices are requested of markets that are traded
+    ):  # rare: most requests are for markets that are still traded
         window = _window(start, end, chart.ended_at, step_s)
         chart = await _chart(pool, ref, window, step_s)
     if len(window) > MAX_CANDLES:
@@ -66,7 +71,8 @@ async def of(
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
-    """Return the starts of the window's intervals; `until` is the default of `end`."""
+    """Return the starts of the window's intervals, in Unix seconds. `until` is the default of `end`. Raises Invalid for
+    a wrong time or an empty window."""
     until = lookup.moment("end", end, until)
     usual = max(until, _FIRST_END) - timedelta(seconds=step_s * _USUAL_CANDLES)
     since = lookup.moment("start", start, usual)
@@ -78,14 +84,16 @@ def _window(start: str | None, end: str | None, until: datetime, step_s: int) ->
 
 
 async def _chart(pool: Pool, ref: MarketRef, window: range, step_s: int) -> CandleChart:
-    """Read the candles with trades; of a window that is too long only the end, which has the market's times."""
+    """Read the window's intervals with trades. Of a window of more than MAX_CANDLES intervals only the last MAX_CANDLES
+    are read: the caller refuses it, but first needs the market's times. Raises NotFound for an unknown market."""
     window = window[-MAX_CANDLES:]
     start, end = datetime.fromtimestamp(window.start, UTC), datetime.fromtimestamp(window.stop, UTC)
     return lookup.required(await candles.of_market(pool, ref, start, end, step_s), ref)
 
 
 def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.Raw, int]:
-    """Return one candle for each interval from the market's opening on, as a JSON array, and their number."""
+    """Return one candle for each interval since the market's activation, as a JSON array, and their number. The array
+    is empty if the market was never activated."""
     if chart.activated_at is None:
         return msgspec.Raw(b"[]"), 0
     step_s = window.step
@@ -110,9 +118,10 @@ def _begin(moment_s: int) -> bytes:
     return _BEGINS + iso_of_seconds(moment_s).encode()
 
 
-@lru_cache(maxsize=10_000)  # past candles do not change: the next request needs the same ones except the last
+@lru_cache(maxsize=10_000)  # past candles do not change: later requests need the same ones
 def _tail(first: int, high: int, low: int, last: int, volume: int, count: int, text: bool) -> bytes:
-    """Return a candle's JSON after its time; intervals without trades share one."""
+    """Return the part of a candle's JSON that follows its timestamp. Consecutive intervals without trades have the same
+    part."""
     candle = Candle(
         timestamp="",
         open_price_yes=price_text(first),

@@ -1,4 +1,4 @@
-"""Handle comments on markets, and list their snapshots."""
+"""Handle comments on markets, and list the pinned snapshots of comments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from zmart.store import discussions
 
 
 class NewComment(RequestBody, frozen=True, kw_only=True):
-    """A comment. `market_id` may be omitted if the path names the market. Content: 1 to 1000 characters."""
+    """A comment on the market in the path. `content` has 1 to 1000 characters. `market_id` may be omitted; if it is
+    given, it must name the same market. `parent_id` is the comment that is answered."""
 
     content: schemas.Content
     market_id: schemas.MarketKeyText | None = None
@@ -33,7 +34,8 @@ class NewComment(RequestBody, frozen=True, kw_only=True):
 
 
 class CommentOnMarket(NewComment, frozen=True, kw_only=True):
-    """A comment on the market `market_id`. Content: 1 to 1000 characters."""
+    """A comment on the market `market_id`. `content` has 1 to 1000 characters. `parent_id` is the comment that is
+    answered."""
 
     market_id: schemas.MarketKeyText
 
@@ -48,7 +50,7 @@ _TO_ALL = lead_to("GetDiscussions", key="$response.body#/discussion/market_id")
 async def market_discussions(
     context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.Discussions:
-    """List comments, newest first, without deleted ones. `count` is the total number."""
+    """List a market's comments, newest first, without deleted ones. `count` is the number of all of them."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     size, after = paging.bounded(limit), paging.key_of(cursor, TimeKey)
     comments = await discussions.of_market(
@@ -71,7 +73,7 @@ async def market_discussions(
 async def snapshots(
     context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0
 ) -> shapes.DiscussionSnapshots:
-    """List the pinned snapshots, newest first."""
+    """List the pinned snapshots of a market's comments, newest first, including those that were unpinned later."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     pinned = await discussions.snapshots(
         context.pool, market_id, paging.bounded(limit), paging.bounded_offset(offset)
@@ -104,7 +106,7 @@ async def snapshots(
 async def post_comment(
     context: Context, auth: Auth, data: Annotated[CommentOnMarket, _A_COMMENT]
 ) -> shapes.DiscussionAnswer:
-    """Comment on a market."""
+    """Write a comment on the market that the body names."""
     return await _comment(context, auth, lookup.market_in_body(data.market_id), data)
 
 
@@ -118,7 +120,7 @@ async def post_comment(
 async def post_comment_on(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[NewComment, _A_COMMENT_THERE]
 ) -> shapes.DiscussionAnswer:
-    """Comment on the market in the path."""
+    """Write a comment on the market in the path."""
     named = {"key": lookup.market_in_path(key)}
     if data.market_id is not None:
         named["market_id"] = lookup.market_in_body(data.market_id)
@@ -147,7 +149,7 @@ async def _comment(
     opt={LIMIT: "comments"},
 )
 async def delete_comment(context: Context, auth: Auth, key: CommentInPath) -> shapes.Message:
-    """Delete your own comment; snapshots keep a tombstone of it."""
+    """Delete your own comment. Snapshots of later days have the time of its deletion instead of its content."""
     named = lookup.comment_in_path(key)
     wallet = await auth.wallet()
     comment = await discussions.one(context.pool, named)

@@ -40,11 +40,12 @@ _MESSAGES = {
 
 
 def explained(error: ProgramError) -> SimulationError:
-    """Return the error for a response, with our message if there is one, else the program's."""
+    """Return the error as it appears in a response: with our message for its name if there is one, else with the
+    program's own."""
     text = str(error).partition(": ")[2] or str(error)
     return SimulationError(code=error.code, name=error.name, message=_MESSAGES.get(error.name, text))
 
 
 def refusal(error: ProgramError) -> ProgramError:
-    """Return the same error with the message for users."""
+    """Return the error again, with the message for users that `explained` finds."""
     return ProgramError(error.code, error.name, explained(error).message)

@@ -1,4 +1,4 @@
-"""Read the fee payer's balance for /api/status; it is cached for some seconds."""
+"""Read the fee payer's balance for GET /api/status."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ _WITHIN_S = 1.0
 
 
 class FeePayerBalance(msgspec.Struct, frozen=True):
-    """The fee payer and its balance; `lamports` is None while it is unknown."""
+    """The fee payer's address and balance. `wallet` is None before GlobalConfig is indexed, `lamports` while the
+    balance is unknown."""
 
     wallet: Wallet | None
     lamports: Lamports | None
 
 
 async def read(rpc: Rpc | None, payer: Wallet | None) -> FeePayerBalance:
-    """Return the balance. Gives up after a second, because the status must not wait for the chain."""
+    """Return the balance of `payer`. It is unknown (None) without a payer or an RPC, and if the RPC fails or takes
+    longer than 1 s: GET /api/status must not wait for the chain."""
     if payer is None or rpc is None:
         return FeePayerBalance(payer, None)
     try:

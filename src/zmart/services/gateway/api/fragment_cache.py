@@ -1,6 +1,7 @@
-"""Cache rows as JSON, encoded once for each version of a row; lists are assembled from these fragments.
+"""Cache the JSON of markets and trades, encoded once for each version of a row. Responses are assembled from it.
 
-The current version of each row of a response is read from PostgreSQL: a fragment of that version is valid.
+For every response the current versions of its rows are read from PostgreSQL. A fragment, which is the cached JSON of
+one row, is used only for the version from which it was encoded.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from zmart.store.pool import Pool
 
 _MAX_BYTES = 12 << 20
 _FRAGMENT_BYTES = 600
-"""The size of a fragment besides its JSON, measured: its version, the key, the entry of the dict."""
+"""The memory that a fragment takes besides its JSON, in bytes, as measured: row version, key and entry of the dict."""
 
 
 class Fragments:
-    """Hold encoded JSON by kind and version. Beyond `max_bytes` the fragment that was stored first is evicted."""
+    """Hold JSON fragments by key: kind, form of amounts and row version. Beyond `max_bytes` the fragments that were
+    stored first are evicted."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -36,7 +38,7 @@ class Fragments:
         self.size_bytes = 0
 
     def put(self, key: Hashable, content: msgspec.Struct, *, text: bool) -> msgspec.Raw:
-        """Encode and store a fragment. `text`: every amount as text (`numeric=string`)."""
+        """Encode `content` as JSON, store it under `key` and return it. `text`: amounts are text (`numeric=string`)."""
         encoded = msgspec.json.encode(with_text_amounts(content) if text else content)
         fragment = msgspec.Raw(encoded)
         self._forget(key)
@@ -58,8 +60,8 @@ class Fragments:
 
 
 class FragmentCache:
-    """Cache the JSON of markets in lists, of markets with details, and of trades. That of markets also depends on the
-    program's rules: all fragments are removed when these change."""
+    """Cache the JSON of markets in lists, of markets with details, and of trades. A market's JSON also depends on the
+    program's rules, so all fragments are removed when the rules change."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
@@ -70,7 +72,8 @@ class FragmentCache:
     async def rows(
         self, requested: Sequence[markets.MarketVersion], policy: FinalizationPolicy, *, text: bool
     ) -> list[msgspec.Raw]:
-        """Return the JSON of each client.shapes.markets.Market, without those that were deleted meanwhile."""
+        """Return the JSON of each requested market, as client.shapes.markets.Market. Markets that were deleted after
+        their versions were read are left out."""
         self._apply(policy)
         cached = self._fragments.get
         fragments = [cached(("row", text, version)) for version in requested]
@@ -87,7 +90,7 @@ class FragmentCache:
     async def detail(
         self, version: markets.MarketVersion, voting: VotingRow, policy: FinalizationPolicy, *, text: bool
     ) -> Encoded[MarketDetail] | None:
-        """Return the JSON of a market with details; None if it was deleted meanwhile."""
+        """Return the JSON of a market with details; None if the market was deleted after its version was read."""
         self._apply(policy)
         fragment = self._fragments.get(("detail", text, version, voting))
         if fragment is None:
@@ -97,7 +100,8 @@ class FragmentCache:
         return None if fragment is None else Encoded(bytes(fragment), ResponseRows((version.market_id,)))
 
     async def tape(self, requested: Sequence[trades.TradeVersion], *, text: bool) -> list[msgspec.Raw]:
-        """Return the JSON of each client.shapes.tape.Trade, without those that were deleted meanwhile."""
+        """Return the JSON of each requested trade, as client.shapes.tape.Trade. Trades that were deleted after their
+        versions were read are left out."""
         cached = self._fragments.get
         fragments = [cached(("trade", text, version)) for version in requested]
         missing = [version for version, trade in zip(requested, fragments, strict=True) if trade is None]

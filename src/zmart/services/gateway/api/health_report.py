@@ -1,4 +1,4 @@
-"""Collect the status that each service reports."""
+"""Collect the status that each service reports to the database, for /api/status and /health/{service}."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ PUBLIC_NAMES = (*_NAMES, "gateway")
 
 
 async def of_service(context: AppContext, name: str) -> shapes.ServiceHealth:
-    """The service behind one of the public names. Raises NotFound for another name."""
+    """Return the state of a service by the last reports of its instances. `name` is a public name such as
+    event-indexer, or an internal one such as indexer. Raises NotFound for any other name."""
     service = _NAMES.get(name, name)
     if service not in _EXPECTED:
         raise NotFound(f"There is no service {name[:40]}: there are {', '.join(_NAMES)}.")
@@ -40,7 +41,8 @@ async def of_service(context: AppContext, name: str) -> shapes.ServiceHealth:
 
 
 async def status_of(context: AppContext) -> shapes.Status:
-    """Everything that an operator asks first."""
+    """Return the answer of GET /api/status: state of every service, progress of the index, lengths of the queues,
+    position of the feed, balance of the fee payer and rules of votes."""
     reports = [_state(row) for row in await service_status.all_statuses(context.pool)]
     progress = await status.progress(context.pool)
     feed = await change_feed.head(context.pool)
@@ -69,7 +71,7 @@ async def status_of(context: AppContext) -> shapes.Status:
 
 
 def _state(row: ServiceStatus) -> shapes.ServiceState:
-    is_well = row.ready and not row.reason  # ready with a reason: it works, and something waits
+    is_well = row.ready and not row.reason  # ready with a reason: it works, but not in full
     word = "down" if row.age_s > SILENT_AFTER_S else ("ok" if is_well else "degraded")
     return shapes.ServiceState(
         service=row.service,
@@ -84,7 +86,8 @@ def _state(row: ServiceStatus) -> shapes.ServiceState:
 
 
 def _worst(reports: Sequence[shapes.ServiceState]) -> str:
-    """Return ok while any instance is ready: the row of a killed one stays for a minute."""
+    """Return the best status among a service's instances: ok, degraded or down; down without any. A killed instance is
+    reported for one more minute, and must not hide another that works."""
     statuses = {row.status for row in reports}
     return next((each for each in ("ok", "degraded") if each in statuses), "down")
 

@@ -1,4 +1,4 @@
-"""List who holds shares of a market."""
+"""List the wallets that have positions in a market."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from zmart.store.positions import PositionRow
 async def holders(
     context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0
 ) -> shapes.Holders:
-    """List all positions, those that hold YES and those that hold NO, the largest first."""
+    """List a market's positions, the largest first, in three lists: all, those with YES shares, those with NO shares.
+    `limit` and `offset` apply to each list."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     count, yes, no = await positions.holder_counts(context.pool, row.market_id)

@@ -1,4 +1,4 @@
-"""List what the API has, for a person or a program that opens its address."""
+"""Handle GET /api, which lists the calls of the API and the addresses of its descriptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zmart.services.gateway.openapi import specification
 
 @get("/api", operation_id="GetIndex", tags=["system"])
 async def index(context: Context, request: GatewayRequest) -> shapes.ApiIndex:
-    """List the calls of the API, and where it is described."""
+    """List the calls of the API, and the addresses of its documentation, health, status and WebSocket."""
     document = specification.document(request.app)
     calls = [
         shapes.ApiCall(method=method.upper(), path=path, summary=str(operation["summary"]))

@@ -1,4 +1,4 @@
-"""Handle a market's lifecycle: activate, resolve, dispute for users; approve, cancel, release for the operator."""
+"""Handle a market's lifecycle: users activate, resolve and dispute; the operator approves, cancels and releases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from zmart.votes import reviews
 
 
 class Resolution(RequestBody, frozen=True, kw_only=True):
-    """A proposed outcome; true is YES. Evidence: the CID of a document, or a text that is pinned for you."""
+    """A proposed outcome, true for YES, and its evidence: either `ipfs_evidence_hash`, the CID of a document, or
+    `evidence`, a text that is pinned for you."""
 
     either = ("evidence", "ipfs_evidence_hash")
     outcome: bool
@@ -36,7 +37,7 @@ class Resolution(RequestBody, frozen=True, kw_only=True):
 
 
 class Release(RequestBody, frozen=True, kw_only=True):
-    """Why the result of a dispute is right; stored with who released it."""
+    """The reason for which the operator releases a dispute. `note` is stored with who released it."""
 
     note: schemas.Note
 
@@ -53,7 +54,7 @@ _A_RELEASE = example(note="The twelve voters are known to us.")
     responses=refusals(403, 404, 409),
 )
 async def activate(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.MarketTransaction:
-    """Open an approved market for trading, as its creator or the admin."""
+    """Build the transaction that opens an approved market for trading, for its creator or the admin to sign."""
     ref = lookup.market_in_path(key)
     if auth.principal.operator:
         on_chain = await transaction_builder.on_chain(context, ref)
@@ -79,8 +80,9 @@ def _activation(context: AppContext, on_chain: MarketOnChain, authority: Wallet)
 async def resolve(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Resolution, _HARBOUR_LOG]
 ) -> shapes.ResolveTransaction:
-    """Propose the outcome of a market; evidence in text form is stored and pinned if the simulation is ok: 50 documents
-    of a wallet, and 200 of all wallets of an address, a day (429 beyond, with Retry-After)."""
+    """Build the transaction that proposes the outcome of a market. Evidence given as text is stored and pinned if the
+    simulation succeeds: at most 50 documents a day of one wallet, and 200 of all wallets of one address. Beyond that
+    the answer is 429 with Retry-After."""
     ref = lookup.market_in_path(key)
     cid, evidence = market_documents.evidence(data.ipfs_evidence_hash, data.evidence)
     wallet = await auth.wallet()
@@ -100,7 +102,7 @@ async def resolve(
 
 @post("/dispute", status_code=200, operation_id="Dispute", security=WALLET, responses=refusals(404, 409))
 async def dispute(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.MarketTransaction:
-    """Dispute the proposed outcome, which starts a vote."""
+    """Build the transaction that disputes the proposed outcome of a market, which starts a vote."""
     ref = lookup.market_in_path(key)
     wallet = await auth.wallet()
     on_chain = await transaction_builder.on_chain(context, ref)
@@ -111,13 +113,15 @@ async def dispute(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.
 
 @post("/approve", status_code=200, operation_id="Approve", responses=refusals(403, 404, 409))
 async def approve(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.OperatorTransaction:
-    """Approve a proposal whose recorded votes reach the threshold."""
+    """Approve a proposed market whose recorded votes reach the threshold. The transaction is sent if the gateway holds
+    the admin's key, else it is returned for the admin to sign."""
     return await _as_admin(context, auth, key, Action.APPROVE_PROPOSAL)
 
 
 @post("/cancel", status_code=200, operation_id="Cancel", responses=refusals(403, 404, 409))
 async def cancel(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.OperatorTransaction:
-    """Cancel a proposed or approved market."""
+    """Cancel a proposed or approved market. The transaction is sent if the gateway holds the admin's key, else it is
+    returned for the admin to sign."""
     return await _as_admin(context, auth, key, Action.CANCEL_MARKET)
 
 
@@ -160,7 +164,7 @@ async def _answer(
 
 
 def needs(on_chain: MarketOnChain, state: MarketState) -> None:
-    """Return if the market is in that state on chain. Raises Conflict."""
+    """Check that the market is in `state` on chain. Raises Conflict if it is in another state."""
     if on_chain.account.state is not state:
         raise Conflict(f"This needs a market in {state.name}; this one is {on_chain.account.state.name}.")
 

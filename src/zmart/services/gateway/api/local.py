@@ -1,4 +1,4 @@
-"""Handle the demo wallet of a local stack; these routes exist only there."""
+"""Handle the faucet of the local stack: airdrops and balances of demo wallets. These routes exist only there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _FAUCET_LIMIT = RateLimitPolicy("faucet", 30)
 
 
 class FaucetBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """A wallet's balance on the local chain; `signature`: of the airdrop, if one was just made."""
+    """A wallet's balance on the local chain, in lamports. `signature` is that of the airdrop that was just sent; None
+    if none was."""
 
     wallet: Address
     lamports: Lamports
@@ -30,14 +31,15 @@ class FaucetBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaucetRequest(msgspec.Struct, frozen=True):
-    """The wallet that gets an airdrop."""
+    """A request for an airdrop to `wallet`."""
 
     wallet: Annotated[str, msgspec.Meta(min_length=1, max_length=44)]
 
 
 @post("/api/local/faucet", status_code=201, include_in_schema=False)
 async def faucet(context: Context, data: JSONBody[FaucetRequest]) -> FaucetBalance:
-    """Send play money of the local chain to a wallet with less than 50 SOL."""
+    """Airdrop 100 SOL of the local chain to a wallet that has less than 50 SOL. Raises Conflict for a wallet with more,
+    TooManyRequests after 30 requests of all wallets within a minute."""
     wallet = Address(lookup.wallet_in_body(data.wallet))
     verdict = await context.limiter.take(_FAUCET_LIMIT, "all")
     if not verdict.allowed:
@@ -56,7 +58,7 @@ async def faucet(context: Context, data: JSONBody[FaucetRequest]) -> FaucetBalan
 
 @get("/api/local/wallets/{wallet:str}", include_in_schema=False)
 async def faucet_balance(context: Context, wallet: FromPath[str]) -> FaucetBalance:
-    """Return a wallet's balance."""
+    """Return a wallet's balance on the local chain, in lamports."""
     who = Address(lookup.wallet_in_path(wallet))
     return FaucetBalance(wallet=who, lamports=await context.chain().get_balance(who))
 

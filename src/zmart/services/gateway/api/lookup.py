@@ -1,4 +1,5 @@
-"""Parse what a client names, and find it. Invalid names are 404 in paths and 400 in bodies."""
+"""Parse ids, addresses, states and times in requests, and find the markets that they name. An invalid id or address is
+404 in a path and 400 in a body."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def market_in_path(text: str) -> MarketRef:
 
 
 def market_in_body(text: str, field: str = "market_id") -> MarketRef:
-    """Parse a market's id or address in a body. Raises Invalid if it is neither."""
+    """Parse a market's id or address in a body. Raises Invalid, for `field`, if it is neither."""
     ref = parse_market(text)
     if ref is None:
         raise Invalid(field, f"{field} must be a market's id (64 hex characters) or its address.")
@@ -44,7 +45,8 @@ def market_in_body(text: str, field: str = "market_id") -> MarketRef:
 
 
 def one_market(context: AppContext, named: Mapping[str, MarketRef]) -> MarketRef:
-    """Return the market that all fields name. Raises Invalid if they name different ones."""
+    """Return the market that every field in `named` names; its keys are the names of the fields. Raises Invalid if they
+    name different markets."""
     of_id = context.program.addresses.market
     if len({ref.address or of_id(MarketId(str(ref))) for ref in named.values()}) > 1:
         raise Invalid(list(named)[-1], f"{' and '.join(named)} name different markets.")
@@ -52,21 +54,21 @@ def one_market(context: AppContext, named: Mapping[str, MarketRef]) -> MarketRef
 
 
 def wallet_in_path(text: str) -> Wallet:
-    """Parse a wallet in a path. Raises NotFound."""
+    """Parse a wallet's address in a path. Raises NotFound if it is not base58 of 32 bytes."""
     if not is_address(text):
         raise NotFound(f"There is no such wallet: it must be base58 of 32 bytes, this is {describe(text)}.")
     return Wallet(text)
 
 
 def wallet_in_body(text: str, field: str = "wallet") -> Wallet:
-    """Parse a wallet in a body. Raises Invalid."""
+    """Parse a wallet's address in a body. Raises Invalid, for `field`, if it is not base58 of 32 bytes."""
     if not is_address(text):
         raise Invalid(field, f"{field} must be base58 of 32 bytes, this is {describe(text)}.")
     return Wallet(text)
 
 
 def signature_in_path(text: str) -> Signature:
-    """Parse a transaction's signature in a path. Raises NotFound."""
+    """Parse a transaction's signature in a path. Raises NotFound if it is not base58 of 64 bytes."""
     if not is_signature(text):
         raise NotFound(
             f"There is no such transaction: a signature is base58 of 64 bytes, this is {describe(text)}."
@@ -75,7 +77,7 @@ def signature_in_path(text: str) -> Signature:
 
 
 def comment_in_path(text: str) -> UUID:
-    """Parse a comment's id in a path. Raises NotFound."""
+    """Parse a comment's id in a path. Raises NotFound if it is not a UUID."""
     try:
         return UUID(text)
     except ValueError:
@@ -83,24 +85,26 @@ def comment_in_path(text: str) -> UUID:
 
 
 async def market_of(context: AppContext, ref: MarketRef) -> MarketRow:
-    """Return the market's row. Raises NotFound if it is not indexed."""
+    """Return the market's row. Raises NotFound if the market is not indexed."""
     return required(await markets.one(context.pool, ref), ref)
 
 
 async def market_id_of(context: AppContext, ref: MarketRef) -> MarketId:
-    """Return the market's id. Raises NotFound if it is not indexed."""
+    """Return the market's id. Raises NotFound if the market is not indexed."""
     return required(await markets.id_of(context.pool, ref), ref)
 
 
 def required(value: Value | None, ref: MarketRef) -> Value:
-    """Return a value that was read of a market. Raises NotFound if it is None."""
+    """Return `value`, which was read for the market `ref`. Raises NotFound if it is None, as for an unindexed
+    market."""
     if value is None:
         raise NotFound(f"There is no market {ref}: it does not exist, or is not indexed yet.")
     return value
 
 
 def state_of(text: str) -> str:
-    """Parse a state by its name or its number on chain. Raises Invalid."""
+    """Return the name of a market state, given by its name in upper or lower case, or by its number on chain (0 to 6).
+    DRAFT is accepted, too. Raises Invalid for any other text."""
     name = text.upper()
     number = parse_decimal(text)
     if number is not None and number < len(MarketState):
@@ -123,12 +127,13 @@ StateInQuery = Annotated[
 
 
 def moment(field: str, text: str | None, default: datetime) -> datetime:
-    """Parse a time, or return the default for None. Raises Invalid."""
+    """Parse the time `text` as `moment_of` does; return `default` if `text` is None. Raises Invalid, for `field`."""
     return default if text is None else moment_of(field, text)
 
 
 def moment_of(field: str, text: str) -> datetime:
-    """Parse a time: ISO 8601 (UTC by default) or milliseconds since 1970. Raises Invalid."""
+    """Parse a time: ISO 8601 (UTC by default) or milliseconds since 1970. Raises Invalid, for `field`, for another
+    text."""
     try:
         ms = parse_decimal(text)
         return parse_iso(text) if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

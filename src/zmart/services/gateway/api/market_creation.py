@@ -1,4 +1,5 @@
-"""Create a market: the draft of its question, and the transaction that makes it."""
+"""Handle the creation of a market: store its question as a draft, and build the transaction that creates it on
+chain."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ from zmart.services.request_body import RequestBody
 
 
 class NewMarket(RequestBody, frozen=True, kw_only=True):
-    """A market to create. `b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the
-    future."""
+    """A market to create. `b_parameter` and `initial_liquidity` are in units of 1e-9. `end_date` must lie in the
+    future: ISO 8601, or milliseconds since 1970."""
 
     question: schemas.Question
     end_date: schemas.EndDate | schemas.EndDateMs
@@ -63,10 +64,11 @@ _FROZEN_HARBOUR = example(
 async def create_market(
     context: Context, auth: Auth, data: Annotated[NewMarket, _FROZEN_HARBOUR]
 ) -> shapes.CreatedMarket:
-    """Store and pin the question, and build the transaction that makes the market. Where no transaction can be
-    built (503), the draft is kept: the same request again answers with a transaction for it. The question of a wallet
-    that does not hold the deposit is pinned once it does and asks again, or the market is on chain. A wallet has 100
-    drafts a day, all wallets of an address 400, those of them without the deposit 100 (beyond 429 with Retry-After)."""
+    """Store the question as a draft, pin it, and build the transaction that creates the market. If no transaction can
+    be built (503), the draft is kept: the same request, sent again, returns a transaction for it. If the wallet does
+    not hold the deposit `initial_liquidity`, the question is not pinned until the wallet holds it and sends the request
+    again, or the market is on chain. Limits for a day: 100 drafts of a wallet that holds the deposit, 400 of all such
+    wallets of one address, 100 of all other wallets of one address. Beyond them the answer is 429 with Retry-After."""
     draft = _checked(context, data)
     creator, client, new_id = await auth.wallet(), auth.request.client, MarketId(secrets.token_hex(32))
     try:

@@ -1,4 +1,4 @@
-"""Documents of a market: the question it asks and the evidence of its outcome, stored here and pinned."""
+"""Store and pin the documents of a market: its question, and the evidence of its outcome."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ _NO_PROVIDER = "none"
 
 
 class StoredQuestion(msgspec.Struct, frozen=True):
-    """A stored question, and the id of its pin; None: it is not to be pinned yet."""
+    """A stored question. `anchor` is the id of the record of its pin; None if the question is not to be pinned yet."""
 
     document: Document
     anchor: int | None
 
 
 def question(program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft) -> Document:
-    """Return the question as its canonical document, whose CID anyone can compute again. Raises Invalid."""
+    """Return a market's question with its canonical document and the CID of that, which anyone can compute again.
+    Raises Invalid for a text that breaks the rules of market documents."""
     raw = market_document.compose(
         MarketDocument(program=program, market_id=market_id, creator=creator, **msgspec.structs.asdict(draft))
     )
@@ -49,7 +50,8 @@ def question(program: Address, market_id: MarketId, creator: Wallet, draft: Mark
 
 
 def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
-    """The CID to propose with, and the bytes to keep where the evidence was given as text."""
+    """Return the CID of the evidence and its bytes; exactly one of `cid` and `text` is given. The bytes are None if the
+    evidence was given as `cid`: it is stored elsewhere then."""
     if cid is not None:
         return cid, None
     assert text is not None, "the body gives either"
@@ -60,8 +62,11 @@ def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
 async def keep_question(
     context: AppContext, new_id: MarketId, creator: Wallet, draft: MarketDraft, *, is_pinned: bool = True
 ) -> StoredQuestion:
-    """Store a question as a draft, its pin still open. A creator who repeats a request that brought no answer gets the
-    draft of the first one, with its id. With `is_pinned` False it gets no pin."""
+    """Store a question as a draft under `new_id`, with the record of a pin that is still to be made.
+
+    If the creator has an equal draft already, as after a request whose answer was lost, that draft is returned with its
+    own id instead. With `is_pinned` False no pin is recorded.
+    """
     provider, program = _provider(context) if is_pinned else None, context.program.address
     for stored in await documents.drafts_with_question(context.pool, creator, draft.question):
         same = question(program, stored.market_id, creator, draft)
@@ -74,7 +79,8 @@ async def keep_question(
 
 
 async def pin_question(context: AppContext, stored: StoredQuestion) -> None:
-    """Pin a question. The pin of a provider that is unavailable or slow stays open; the snapshot service repeats it."""
+    """Pin a stored question, unless it is not to be pinned yet. If the provider is unavailable or slow, the pin stays
+    open and the snapshot service tries again."""
     document = stored.document
     if stored.anchor is not None:
         name = f"zmart-question-{document.market_id}"
@@ -82,7 +88,8 @@ async def pin_question(context: AppContext, stored: StoredQuestion) -> None:
 
 
 async def keep_evidence(context: AppContext, market_id: MarketId, cid: str, raw: bytes) -> None:
-    """Store the evidence and pin it. A pin that fails stays open; the snapshot service repeats it."""
+    """Store the evidence of a market's outcome and pin it. If the pin fails, it stays open and the snapshot service
+    tries again."""
     anchor = await documents.anchor(context.pool, "evidence", market_id, cid, raw, _provider(context))
     await _pin(context, anchor, cid, raw, f"zmart-evidence-{market_id}")
 

@@ -1,4 +1,4 @@
-"""Read markets: the list, one market, and short lists about them."""
+"""Handle reads of markets: the list, one market, search, and short lists such as trending markets and categories."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def list_markets(
     offset: Offset = 0,
     cursor: Cursor = None,
 ) -> ApiResponse[shapes.Markets]:
-    """List markets that match, by page. `state=DRAFT` lists your own drafts."""
+    """List the markets that match all given filters, by page. `state=DRAFT` lists your own drafts instead."""
     chosen = None if not market_state else lookup.state_of(market_state)
     if chosen == serializers.DRAFT:
         request_context(request.scope).is_private = True
@@ -130,7 +130,8 @@ async def _page(
 
 
 def _rows_of(filters: Filters, sort: Sort, entries: Sequence[ListEntry]) -> ResponseRows | None:
-    """Return the rows that a page depends on; None for filters and sorts that depend on other rows, too."""
+    """Return the rows on which a page of the list depends; None if its filters or its order make it depend on rows of
+    other markets, too."""
     if sort is not Sort.NEWEST or filters.category is not None or filters.q is not None:
         return None
     return ResponseRows(tuple(entry.version.market_id for entry in entries), of_market_list=True)
@@ -187,7 +188,7 @@ async def _detail(context: AppContext, ref: MarketRef, *, text: bool) -> Encoded
 
 @get("/trending", operation_id="GetTrending", opt={CHAIN: True})
 async def trending(context: Context, request: GatewayRequest, limit: Limit = 10) -> shapes.TrendingMarkets:
-    """List markets by volume times traders of the last 24 hours."""
+    """List the markets with the highest product of volume and number of traders in the last 24 hours."""
     return await cacheable(request, partial(_trending, context, paging.bounded(limit)))
 
 
@@ -209,7 +210,7 @@ async def _trending(context: AppContext, size: int) -> shapes.TrendingMarkets:
 
 @get("/categories", operation_id="GetCategories", opt={CHAIN: True})
 async def categories(context: Context, request: GatewayRequest) -> shapes.Categories:
-    """List the categories in use, with their number of markets."""
+    """List the categories in use with their numbers of markets, the largest category first."""
     return await cacheable(request, partial(_categories, context))
 
 
@@ -234,7 +235,8 @@ def _growth(markets: int, new: int) -> str:
 
 @get("/{key:str}/related", operation_id="GetRelated", responses=refusals(404), opt={CHAIN: True})
 async def related(context: Context, key: MarketKeyInPath, limit: Limit = 5) -> shapes.RelatedMarkets:
-    """List markets to look at next: traded ones with tags or the category in common, then the newest."""
+    """List markets related to a market. Those open for trading come first; among them those with most tags in common,
+    then those of the same category, then the newest."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     items = [
         shapes.RelatedMarket(

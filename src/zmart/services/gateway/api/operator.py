@@ -1,4 +1,5 @@
-"""Execute the admin's actions: sent with the admin's key if the gateway has it, else built for the admin to sign."""
+"""Execute the admin's actions on a market: send the transaction if the gateway has the admin's key, else return it for
+the admin to sign."""
 
 from __future__ import annotations
 
@@ -22,12 +23,16 @@ from zmart.votes.completeness import require_recent
 
 _WAIT_S = 12.0
 _PENDING: set[asyncio.Task[Outcome | None]] = set()
-"""Executions that continue after their request."""
+"""The executions in progress; each may continue after the response to its request."""
 
 
 async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Action) -> OperatorTransaction:
-    """Execute the action, or return its unsigned transaction. Raises IndexIncomplete for an approval that later votes
-    may contradict, ProgramError when the program refuses, ChainError when the result is unknown."""
+    """Execute an action of the admin, or return its unsigned transaction if the gateway does not have the admin's key.
+    If the result is not known after 12 s, or another process executes the action, the status is `pending`.
+
+    Raises IndexIncomplete for an approval while the index may lack votes that contradict it, ProgramError when the
+    program refuses the transaction, ChainError when the transaction expired or its result cannot be determined.
+    """
     if action is Action.APPROVE_PROPOSAL:
         now = (await context.chain().get_clock()).unix_timestamp
         row = await tallies.latest(context.pool, on_chain.account.market_id, VoteKind.PROPOSAL)

@@ -1,4 +1,5 @@
-"""Parse limits, offsets and cursors. A cursor is opaque to clients and stable while rows are added."""
+"""Parse limits, offsets and cursors of lists. A cursor is opaque to clients. Except with OffsetKey it names the last
+row of a page, so rows that are added do not shift the next page."""
 
 from __future__ import annotations
 
@@ -25,12 +26,12 @@ _BAD_CURSOR = "This cursor is invalid: start again without it."
 
 
 def bounded(limit: int) -> int:
-    """Return the page size: at most MAX_LIMIT."""
+    """Return the size of a page: `limit`, but at most MAX_LIMIT."""
     return min(limit, MAX_LIMIT)
 
 
 def bounded_offset(offset: int) -> int:
-    """Return the offset. Raises Invalid beyond MAX_OFFSET."""
+    """Return `offset` as it is. Raises Invalid if it is greater than MAX_OFFSET."""
     if offset > MAX_OFFSET:
         raise Invalid("offset", f"offset goes up to {MAX_OFFSET}: use next_cursor to read on.")
     return offset
@@ -51,7 +52,7 @@ Offset = Annotated[
     QueryParameter(
         ge=0,
         description="rows to skip; `cursor` is better",
-        schema_extra={"minimum": 0, "maximum": MAX_OFFSET},  # beyond it bounded_offset says what to do
+        schema_extra={"minimum": 0, "maximum": MAX_OFFSET},  # beyond it bounded_offset raises Invalid
     ),
     ParameterRule(_check_offset),
 ]
@@ -66,7 +67,7 @@ Row = TypeVar("Row")
 
 
 class TapeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A trade's position on chain."""
+    """The key in cursors of trades: the position of a trade on chain."""
 
     slot: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
     index_in_block: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -74,25 +75,25 @@ class TapeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
     @property
     def position(self) -> tuple[int, int, int]:
-        """Slot, index in the block, ordinal in the transaction."""
+        """Return slot, index in the block and ordinal in the transaction."""
         return self.slot, self.index_in_block, self.ordinal
 
 
 class MarketKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The value that a list of markets is sorted by, and the market's id."""
+    """The key in cursors of markets: the value by which the list is sorted, and the id of a market."""
 
     value: Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(max_length=40)]
     market_id: Annotated[str, msgspec.Meta(pattern=rf"^{MARKET_ID_FORM}\Z")]
 
 
 class OffsetKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """An offset, for lists without a stable key."""
+    """The key in cursors of lists that page by offset: trending markets and timelines."""
 
     offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
 
 
 class TimeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """When a row was created, and its id."""
+    """The key in cursors of comments: when a comment was created, and its id."""
 
     moment: datetime
     id: UUID
@@ -102,7 +103,7 @@ class TimeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """When a vote was cast, and by whom."""
+    """The key in cursors of votes: when a vote was cast, and the wallet that cast it."""
 
     moment: datetime
     wallet: Annotated[str, msgspec.Meta(pattern=rf"^{ADDRESS_FORM}\Z")]
@@ -112,12 +113,13 @@ class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 def cursor_of(key: msgspec.Struct) -> str:
-    """Return the cursor for the key of a page's last row."""
+    """Return the cursor that leads to the next page, from the key of the last row of this page."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
 def key_of(cursor: str | None, kind: type[Kind]) -> Kind | None:
-    """Return the key in a cursor of this list; None without a cursor. Raises Invalid."""
+    """Return the key, a struct of `kind`, that a cursor holds; None without a cursor. Raises Invalid for a cursor that
+    holds no such key."""
     if not cursor:
         return None
     try:
@@ -138,5 +140,6 @@ def _decoded(cursor: str) -> object:
 
 
 def split_page(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:
-    """Return the page, and whether another follows. `rows` were requested with one row more than the limit."""
+    """Return the rows of a page, and whether another page follows. `rows` must have been requested with one row more
+    than `limit`."""
     return rows[:limit], len(rows) > limit

@@ -1,5 +1,5 @@
-"""The parameters that several operations take. A title names the component that says what the value looks like; one
-that looks otherwise is 404, or 400 in words (lookup.py)."""
+"""Define the parameters that several operations take. A parameter's title names the schema that describes its values
+(openapi/shapes.py). An invalid value is answered with 404 or 400 and a message (lookup.py)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ MaybeMoment = Annotated[
 
 
 def between(least: int, most: int | None = None, description: str | None = None) -> QueryParameter:
-    """Annotate an integer of the query with its bounds."""
+    """Return the annotation of an integer in the query, from `least` to `most`, both inclusive; without an upper bound
+    if `most` is None."""
     bounds = {"minimum": least} if most is None else {"minimum": least, "maximum": most}
     return QueryParameter(ge=least, le=most, description=description, schema_extra=bounds)

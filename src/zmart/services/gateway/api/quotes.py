@@ -16,9 +16,11 @@ _FULL_BPS = 10_000
 
 
 class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user wants to trade: `shares`, or for a buy `max_cost` in lamports with fees, or so many for at most that.
+    """A trade that a user requests. `outcome`: true is YES. A sale has `shares`. A buy has `shares`, or `max_cost`
+    (lamports, fees included), or both: those shares for at most that cost.
 
-    The other side is bounded by `min_proceeds` or `min_shares`, or by `slippage_bps` of the quote.
+    A sale is bounded by `min_proceeds` (lamports after fees), a buy by `min_shares`. By default the bound is the quoted
+    amount less `slippage_bps` (basis points).
     """
 
     side: Side
@@ -30,7 +32,7 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
     slippage_bps: int | None = None
 
     def check(self) -> None:
-        """Check that the order has an amount. Raises Invalid."""
+        """Check that the order has the amounts that its side needs, and no bound of the other side. Raises Invalid."""
         if self.side is Side.SELL and self.shares is None:
             raise Invalid("shares", "A sale needs `shares`.")
         if self.side is Side.BUY and self.shares is None and self.max_cost is None:
@@ -40,14 +42,18 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tolerance_bps(self) -> int:
-        """The accepted slippage: `slippage_bps`, or the default."""
+        """Return the accepted slippage in basis points: `slippage_bps`, or DEFAULT_SLIPPAGE_BPS if it is None."""
         return DEFAULT_SLIPPAGE_BPS if self.slippage_bps is None else self.slippage_bps
 
 
 def quote(
     pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
-    """Quote the trade as the program would execute it at these quantities. Raises PricingError if it would refuse."""
+    """Quote a trade as the program would execute it at these quantities.
+
+    Raises PricingError if the program would refuse it, Conflict if `shares` cost more than `max_cost`, Invalid for a
+    `min_shares` that the program cannot enforce.
+    """
     if order.side is Side.BUY:
         return _buy(pricing, market_id, quantities, fees, order)
     return _sell(pricing, market_id, quantities, fees, order)
@@ -56,10 +62,12 @@ def quote(
 def _buy(
     pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
-    """Quote a buy for the bound that is signed, because the program spends up to it.
+    """Quote a buy at the highest cost that the wallet signs, because the program buys shares for as much of it as
+    possible.
 
-    Only a given `slippage_bps` raises that bound, never above `max_cost`: the program would spend a default as well.
-    Raises Conflict when `shares` cost more than `max_cost`.
+    That cost is `max_cost`, or what `shares` cost now. Only an explicit `slippage_bps` raises what `shares` cost, up to
+    `max_cost`; the default slippage does not, because the program would spend it. Raises Conflict when `shares` cost
+    more than `max_cost`.
     """
     target = order.max_cost
     if order.shares is not None:
@@ -89,7 +97,12 @@ def _buy(
 
 
 def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Shares | None:
-    """Return the least number of shares to accept; all for an order of shares with `slippage_bps` or `max_cost`."""
+    """Return the number of shares below which the program refuses the buy; None if the program has no such bound.
+
+    It is `min_shares` if that is given, else the quoted number less the accepted slippage. An order with `shares` and
+    with `slippage_bps` or `max_cost` accepts no fewer than `shares`, or than the quoted number if that is smaller.
+    Raises Invalid for a given `min_shares` where the program has no such bound.
+    """
     if not pricing.bounds_shares:
         if order.min_shares is not None:
             raise Invalid("min_shares", "The deployed program bounds the cost of a buy only, not its shares.")
@@ -137,7 +150,8 @@ def _quoted(
     min_shares: Shares | None = None,
     min_proceeds: Lamports | None = None,
 ) -> Quote:
-    """Describe a trade: `cost` before its fees, `total` with them, and the bounds that apply to its side."""
+    """Return the Quote of a trade. `cost` is without its fees and `total` with them, in lamports. The bounds of the
+    other side are None."""
     return Quote(
         market_id=market_id,
         side=order.side.value,
@@ -166,7 +180,7 @@ def _quoted(
 
 
 def _impact(outcome: bool, before_e9: int, after_e9: int) -> float:
-    """Return by how many percent the traded side's price moves."""
+    """Return the change of the traded side's price, in percent of that price before the trade."""
     before = before_e9 if outcome else PRICE_ONE - before_e9
     after = after_e9 if outcome else PRICE_ONE - after_e9
     return round((after - before) * 100 / before, 4) if before else 0.0

@@ -1,4 +1,4 @@
-"""Resend transactions in flight: the same bytes until they have landed or never can."""
+"""Resend transactions in flight: send the same bytes again until they have landed or can no longer land."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAX_WITH_NONCE = 500
 
 @dataclass
 class _InFlight:
-    """A transaction with a blockhash is resent until `until`; one with a durable nonce while the nonce is current, at
-    growing intervals."""
+    """A transaction that is being resent. With a blockhash it is resent until `until`; with a durable nonce as long as
+    the nonce is current, at growing intervals. `until` and `next_at` are times of time.monotonic."""
 
     pending: PendingTransaction
     until: float
@@ -38,7 +38,7 @@ class _InFlight:
 
 
 class Rebroadcast:
-    """Resend up to `max_in_flight` transactions, and up to `max_with_nonce` with a durable nonce."""
+    """Resend transactions: up to `max_in_flight` with a blockhash, and up to `max_with_nonce` with a durable nonce."""
 
     def __init__(
         self,
@@ -53,13 +53,14 @@ class Rebroadcast:
         self._in_flight: dict[Signature, _InFlight] = {}
 
     def get(self, signature: Signature) -> PendingTransaction | None:
-        """Return a transaction in flight; None if it is not."""
+        """Return the transaction with this signature if it is in flight, else None."""
         sent = self._in_flight.get(signature)
         return sent.pending if sent is not None else None
 
     def add(self, pending: PendingTransaction) -> None:
-        """Resend the transaction from now on; idempotent. At the limit, one with a nonce replaces the oldest of its
-        kind, which would stay without limit; one with a blockhash is not resent: those in flight end by themselves."""
+        """Begin to resend a transaction; idempotent. At the limit, a transaction with a nonce replaces the oldest one
+        with a nonce, since those may be in flight without end. A transaction with a blockhash is then not resent: those
+        in flight end after 120 s at most."""
         if pending.signature in self._in_flight:
             return
         has_nonce = durable_nonce(pending.transaction) is not None
@@ -80,8 +81,8 @@ class Rebroadcast:
         chain: Callable[[], Rpc],
         remember: Callable[[PendingTransaction], Awaitable[object]],
     ) -> None:
-        """Run until `stop` is set. `remember` is called for each transaction with a nonce whenever it is resent,
-        because it may outlive the memory of it."""
+        """Resend transactions until `stop` is set. `remember` is called for a transaction with a nonce whenever it is
+        resent, to store it again: it may be in flight for longer than it is stored."""
         while not stop.is_set():
             try:
                 await asyncio.wait_for(stop.wait(), self._resend_s)

@@ -1,4 +1,4 @@
-"""Relay signed transactions: check, send, and resend until they have landed or never can."""
+"""Relay signed transactions: check them, send them, and resend them until they have landed or can no longer land."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ log = structlog.get_logger()
 _PREFLIGHT_FAILED = -32002
 _REMEMBERED_S = 86_400
 _IN_DOUBT_S = 600
-"""How long a transaction is remembered before any node has judged it: longer than a blockhash lives."""
+"""How long a transaction is stored before a node has accepted it, and above a quota: longer than a blockhash lives."""
 RELAYED = quota("relayed transactions", 2_000)
-"""Of one fee payer; those beyond are remembered for a shorter time."""
+"""The transactions a day of one fee payer; those above the quota are stored for _IN_DOUBT_S only."""
 RELAYED_IN_ALL = quota("relayed transactions in all", 50_000)
-"""Of all fee payers: a wallet with the fee of one transaction costs little. At most 200 MB in Redis, usually 30."""
+"""The transactions a day of all fee payers together, since anyone can create many wallets that can each pay one fee. So
+they take at most 200 MB in Redis, usually 30 MB."""
 _BLOCKHASH_LIVES_BLOCKS = 151
 _NODE_LAG_BLOCKS = 32
 
@@ -56,7 +57,8 @@ class _Sent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Relay:
-    """Send transactions for users. They are stored in Redis, so that every gateway can report their state."""
+    """Send signed transactions of users, and report their state. The transactions are stored in Redis, so that every
+    gateway can report their state."""
 
     def __init__(
         self,
@@ -73,8 +75,9 @@ class Relay:
         self._limiter = limiter or RateLimiter(redis)
 
     async def send(self, text: str) -> Signature:
-        """Send a transaction and return its signature. Raises Invalid for bytes that are no signed transaction of the
-        program, ProgramError when it would fail, ChainError."""
+        """Send a transaction, given in base64, and return its signature. Raises Invalid for bytes that are not a fully
+        signed transaction of the program, ProgramError when it would fail, ChainError when the RPC does not accept
+        it."""
         raw = _decode(text)
         transaction = _checked(self._program, raw)
         pending = await self._pending(transaction, raw)
@@ -84,7 +87,7 @@ class Relay:
             await self._chain().send_raw_transaction(raw)
         except RpcError as problem:
             if not _is_known(problem):
-                if is_new:  # the answer to an earlier request may have been another one
+                if is_new:  # if not, an earlier request with it may have been accepted
                     await self._forget(pending)
                 raise _as_refusal(self._program, problem) from problem
         traces.record(traces.TransactionStep.SEND, pending.signature, began_ns)
@@ -93,8 +96,9 @@ class Relay:
         return pending.signature
 
     async def _remembered_s(self, transaction: VersionedTransaction) -> int:
-        """Return how long an accepted transaction is remembered; one above the quota of its fee payer, which the node
-        has found funded, or of all of them, as long as it may land."""
+        """Return for how many seconds an accepted transaction is stored: a day, or _IN_DOUBT_S above the quota of its
+        fee payer or of all fee payers. The fee payer is known to be funded, because a node has accepted the
+        transaction."""
         payer = str(transaction.message.account_keys[0])
         for policy, key in ((RELAYED, payer), (RELAYED_IN_ALL, "all")):
             if not (await self._limiter.take(policy, key)).allowed:
@@ -102,8 +106,9 @@ class Relay:
         return _REMEMBERED_S
 
     async def _pending(self, transaction: VersionedTransaction, raw: bytes) -> PendingTransaction:
-        """Return the transaction with its last valid height, which clients do not send: that of a blockhash of
-        now, plus the lag of this node."""
+        """Return the transaction with what is needed to judge it later: the slot in which its durable nonce was
+        current, or else a last valid block height. Clients do not send that height, so it is that of a blockhash of now
+        plus the possible lag of the node."""
         seen_at = None
         if (nonce := durable_nonce(transaction)) is not None:
             state = await nonce_state(self._chain(), nonce, "confirmed")
@@ -113,12 +118,13 @@ class Relay:
         return PendingTransaction(Signature(str(transaction.signatures[0])), raw, last, seen_at)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Resend until `stop` is set: a node may drop a transaction."""
+        """Resend transactions in flight until `stop` is set, because a node may drop a transaction."""
         await self._rebroadcast.run(stop, self._chain, self._remember)
 
     async def state_of(self, signature: Signature) -> TransactionState:
-        """Return the transaction's state. Raises NotFound for one that was not sent through a gateway and that the
-        chain does not know. One that may still land is resent from now on, whichever gateway had sent it."""
+        """Return the state of the transaction with this signature. If it may still land, it is resent from now on, even
+        if another gateway sent it. Raises NotFound if neither the chain nor a gateway knows it, ChainError if the RPC
+        fails or its nodes disagree."""
         status = (await self._chain().get_signature_statuses([signature], search_history=True)).values[0]
         if status is not None:
             if status.confirmation_status == "processed":
@@ -146,7 +152,8 @@ class Relay:
     async def _remember(
         self, pending: PendingTransaction, for_s: int = _REMEMBERED_S, *, only_new: bool = False
     ) -> bool:
-        """Store the transaction. Returns False if it is stored already and `only_new`, or if it cannot be stored."""
+        """Store the transaction in Redis for `for_s` seconds. Returns False if it is not stored by this call: Redis is
+        missing or unavailable, or with `only_new` it is stored already."""
         if self._redis is None:
             return False
         sent = _Sent(pending.raw_tx, pending.last_valid_block_height, pending.nonce_seen_at)
@@ -202,7 +209,8 @@ def _decode(text: str) -> bytes:
 
 
 def _checked(program: Program, raw: bytes) -> VersionedTransaction:
-    """Decode a transaction of the program with all signatures. Raises Invalid for any other."""
+    """Decode a transaction, and check that it calls the program and has all required signatures. Raises Invalid if
+    not."""
     try:
         transaction = VersionedTransaction.from_bytes(raw)
         if bytes(transaction) != raw:  # trailing bytes, which no node accepts
@@ -226,7 +234,7 @@ class _Preflight(msgspec.Struct):
 
 
 def _is_known(problem: RpcError) -> bool:
-    """Return whether the cluster has the transaction already."""
+    """Return whether an error of the RPC says that the cluster has processed the transaction already."""
     return "already been processed" in str(problem) or "AlreadyProcessed" in str(problem.data)
 
 

@@ -1,4 +1,5 @@
-"""State the rules of bodies once: the annotations are published, and checked before a handler sees the body."""
+"""Define the types of fields in request bodies. Each rule is stated once, in the annotation: it is published, and
+checked before a handler sees the body."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from zmart.services.request_body import Rule, rule_of
 
 
 class Outcome(Enum):
-    """Name a side of a market. Older clients write true, 1 or yes."""
+    """A side of a market, in upper or lower case. Older clients write true or false, 1 or 0, instead of YES or NO."""
 
     YES = "YES"
     NO = "NO"
@@ -30,7 +31,8 @@ class Outcome(Enum):
 
 
 class Choice(Enum):
-    """Name a vote: like or dislike for a proposal, agree or disagree for a dispute, support or reject for both."""
+    """The choice of a vote: like or dislike for a proposal, agree or disagree for a dispute, support or reject for
+    both."""
 
     LIKE = "like"
     DISLIKE = "dislike"
@@ -46,7 +48,9 @@ class Choice(Enum):
 
 
 def text(shortest: int, longest: int, *, lower: bool = False, one_line: bool = False) -> Meta:
-    """Annotate a text with its number of characters without the white space around it (market/text_input.py)."""
+    """Return the annotation of a text by the least and the greatest number of its characters, without the white space
+    around it (market/text_input.py). `lower`: it is changed to lower case. `one_line`: tabs and line ends become
+    spaces."""
     schema = {
         "minLength": shortest,
         "maxLength": longest,
@@ -62,7 +66,8 @@ def _accepted(field: str, value: str, *, chars: tuple[int, int], lower: bool, on
 
 
 def form(pattern: str, longest: int, sentence: str) -> Meta:
-    """Annotate a text with its pattern; the error message is the field's name, "must be" and `sentence`."""
+    """Return the annotation of a text of at most `longest` characters that matches `pattern`. The error message is the
+    field's name, "must be" and `sentence`."""
     schema = {"maxLength": longest, "pattern": f"^({pattern})$", "description": sentence}
     return Meta(
         extra_json_schema=schema, extra={"rule": partial(_of_form, re.compile(pattern), sentence, longest)}
@@ -93,7 +98,8 @@ def _wallet(field: str, value: str) -> str:
 
 
 def _if_named(rule: Rule, field: str, value: str) -> str | None:
-    """Apply the rule of an optional field, in which older clients send an empty text for none."""
+    """Apply `rule` to an optional field. Return None for an empty text, which older clients send instead of omitting a
+    field."""
     return rule(field, value) if value else None
 
 

@@ -31,43 +31,46 @@ MarketShape = TypeVar("MarketShape", bound=shapes.Market)
 
 
 class DocumentTerms(msgspec.Struct, frozen=True):
-    """The amounts in a question's document."""
+    """The amounts in the document of a question, in units of 1e-9; 0 if the document has none."""
 
     b_parameter: Shares = Shares(0)
     initial_liquidity: Lamports = Lamports(0)
 
 
 class FinalizationPolicy(msgspec.Struct, frozen=True):
-    """The rules that decide when a market can be finalized: the program's, and the settings."""
+    """The rules that decide when a market can be finalized: the program's, which are None before they are indexed, and
+    the settings."""
 
     rules: ConfigFold | None
     settings: Settings
 
     @property
     def approval_threshold(self) -> Bps | None:
-        """The threshold of a proposal; None before the program's rules are indexed."""
+        """Return the share of likes in basis points that approves a proposal; None before the program's rules are
+        indexed."""
         return None if self.rules is None else self.rules.proposal_approval_threshold
 
     @property
     def dispute_threshold(self) -> Bps | None:
-        """The threshold of a dispute; None before the program's rules are indexed."""
+        """Return the share of agreeing votes in basis points with which a dispute succeeds; None before the program's
+        rules are indexed."""
         return None if self.rules is None else self.rules.dispute_success_threshold
 
     @property
     def deadlines(self) -> Deadlines | None:
-        """Our deadlines; None before the program's rules are indexed."""
+        """Return the backend's deadlines for acting on a market; None before the program's rules are indexed."""
         if self.rules is None:
             return None
         return deadlines_of(self.settings, self.rules.dispute_period)
 
     @property
     def voting(self) -> timedelta:
-        """The duration of a dispute vote."""
+        """Return the duration of a vote on a dispute, by DISPUTE_VOTING_HOURS."""
         return timedelta(hours=self.settings.dispute_voting_hours)
 
 
 def market(row: MarketRow, policy: FinalizationPolicy) -> shapes.Market:
-    """Return a market as lists show it."""
+    """Return a market in the shape in which lists contain it."""
     return _market(shapes.Market, row, policy)
 
 
@@ -77,7 +80,7 @@ def search_hit(row: MarketRow, rank: float, policy: FinalizationPolicy) -> shape
 
 
 def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> shapes.MarketDetail:
-    """Return a market with details."""
+    """Return a market with details: votes, dispute, fees, and who may vote."""
     return _market(
         shapes.MarketDetail,
         row,
@@ -103,7 +106,8 @@ def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> 
 
 
 def draft(document: Document, address: Address, policy: FinalizationPolicy) -> shapes.Market:
-    """Return a draft as a market: only its creator sees it, nothing of it is on chain yet."""
+    """Return a draft in the shape of a market, with the state DRAFT. Nothing of it is on chain yet, and only its
+    creator may see it."""
     terms = msgspec.json.decode(document.document, type=DocumentTerms)
     row = MarketRow(
         market_id=document.market_id,
@@ -131,7 +135,7 @@ def draft(document: Document, address: Address, policy: FinalizationPolicy) -> s
 
 
 def trade(row: TradeRow) -> Trade:
-    """Return a trade."""
+    """Return a trade in the shape of the API, from its row."""
     moment = iso(row.traded_at)
     return Trade(
         id=f"{row.signature}:{row.ordinal}",
@@ -153,7 +157,7 @@ def trade(row: TradeRow) -> Trade:
 
 
 def comment(row: CommentRow) -> Discussion:
-    """Return a comment."""
+    """Return a comment in the shape of the API, from its row."""
     return Discussion(
         id=str(row.id),
         market_id=row.market_id,
@@ -166,14 +170,17 @@ def comment(row: CommentRow) -> Discussion:
 
 
 def outcome_word(row: MarketRow) -> str | None:
-    """Return YES, NO or INVALID once finalized; before that the proposed outcome, if any."""
+    """Return the outcome of a market in a word: YES, NO or INVALID once it is finalized, before that the proposed
+    outcome; None without one."""
     if row.state == "FINALIZED":
         return final_outcome_name(row.final_outcome)
     return None if row.proposed_outcome is None else side_name(row.proposed_outcome)
 
 
 def finalize_after(row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
-    """Return when finalize_market is due: after the longer of the policy's and the program's window, and a margin."""
+    """Return when the backend finalizes a market: FINALIZE_SAFETY_S after the end of the dispute window (RESOLVING) or
+    of the dispute's vote (DISPUTED). The window is the longer one of the program's and the settings'. None in any other
+    state, and before the program's rules are indexed."""
     deadlines = policy.deadlines
     if deadlines is None:
         return None
@@ -216,7 +223,8 @@ def _market(
     policy: FinalizationPolicy,
     **more: Any,  # noqa: ANN401  # fields of any type
 ) -> MarketShape:
-    """Return the shape with the row's columns, renamed and computed fields, and `more` of its own."""
+    """Return a market in the shape `shape`: columns of the row, renamed or computed fields, and `more` fields that only
+    this shape has."""
     return shape(
         **same_named(row, shape),
         id=row.market_id,

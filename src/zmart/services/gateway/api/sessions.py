@@ -1,4 +1,4 @@
-"""Handle sign-in with a wallet."""
+"""Handle sign-in with a wallet, and sign-out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIGNED = example(
 
 
 class WalletOnly(RequestBody, frozen=True, kw_only=True):
-    """The wallet that wants to sign in."""
+    """The wallet that wants to sign in. The answer is a message for this wallet to sign."""
 
     wallet: schemas.WalletText
 
@@ -45,7 +45,8 @@ async def nonce(
     context: Context, request: GatewayRequest, data: Annotated[WalletOnly, example(wallet=A_WALLET)]
 ) -> Nonce:
     """Return a message for the wallet to sign, valid once within 5 minutes. Its domain is the host of the page that
-    asks, which must be listed in AUTH_DOMAIN, PUBLIC_API_URL or CORS_ORIGIN."""
+    sends this request. That host must be listed in AUTH_DOMAIN, PUBLIC_API_URL or CORS_ORIGIN, else the answer is
+    400."""
     wallet = lookup.wallet_in_body(data.wallet)
     uri = context.sign_in_hosts.uri_of(request.headers.get("origin"), request.headers.get("host", ""))
     challenge = await context.sign_in.challenge(wallet, uri)

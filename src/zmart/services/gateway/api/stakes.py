@@ -1,7 +1,8 @@
-"""Judge what a wallet has at stake before its documents are pinned: pins and drafts cost us, key pairs cost nothing.
+"""Limit how many drafts and documents wallets cause in a day: each costs us a pin or a row, while key pairs cost
+nothing.
 
-A stake is counted by its wallet, and by the address that it comes from: the same deposit can be passed on from wallet
-to wallet.
+A wallet's stake is the deposit of its market, or a proposed outcome that would succeed on chain. What it causes is
+counted by wallet and also by client address, since one deposit can be passed on from wallet to wallet.
 """
 
 from __future__ import annotations
@@ -14,21 +15,22 @@ from zmart.services.gateway.http.rate_limiting import admit_within_quota, of_add
 from zmart.services.gateway.http.rate_limits import RateLimitPolicy, quota
 
 DRAFTS = quota("drafts", 100)
-"""Of one wallet that holds the deposit of its market."""
+"""The drafts a day of one wallet that holds the deposit of its market."""
 UNFUNDED_DRAFTS = quota("drafts of unfunded wallets", 100)
-"""Of one address; they are stored and not pinned."""
+"""The drafts a day of all wallets of one client address that do not hold the deposit. They are stored and not
+pinned."""
 EVIDENCE = quota("documents of evidence", 50)
-"""Of one wallet whose proposal would succeed on chain."""
+"""The documents a day of one wallet whose proposed outcome would succeed on chain."""
 
 
 async def is_funded(context: AppContext, wallet: Wallet, needed: Lamports) -> bool:
-    """Return whether the wallet holds `needed`. Raises ChainError while no RPC answers."""
+    """Return whether the wallet holds at least `needed` on chain. Raises ChainError while no RPC answers."""
     return await context.chain().get_balance(Address(wallet)) >= needed
 
 
 async def admit_draft(context: AppContext, wallet: Wallet, client: str, *, funded: bool) -> None:
-    """Count a draft by its wallet and the client's address if that is funded, else by the address among the unfunded.
-    Raises TooManyRequests."""
+    """Count a draft: of a funded wallet by the wallet and by the client's address, of any other wallet by the address
+    alone. Raises TooManyRequests beyond a quota."""
     if funded:
         await admit_stake(context, DRAFTS, wallet, client)
     else:
@@ -36,13 +38,15 @@ async def admit_draft(context: AppContext, wallet: Wallet, client: str, *, funde
 
 
 async def admit_stake(context: AppContext, policy: RateLimitPolicy, wallet: Wallet, client: str) -> None:
-    """Count what a wallet with a stake costs us, by the wallet and by the client's address. Raises TooManyRequests."""
+    """Count a draft or document of a wallet with a stake, by the wallet and by the client's address. Raises
+    TooManyRequests beyond a quota."""
     await admit_within_quota(context.limiter, policy, wallet)
     await admit_within_quota(context.limiter, shared_by_address(context, policy), client)
 
 
 def shared_by_address(context: AppContext, policy: RateLimitPolicy) -> RateLimitPolicy:
-    """Return the quota of all wallets of one address. Where an address may write more often in a minute than that in a
-    day, many clients share it, as on the local stack: their quota is as large."""
+    """Return the daily quota that all wallets of one client address share: WALLETS_PER_ADDRESS times that of one
+    wallet. It is at least RATE_LIMIT_WRITES: where one address may write that often in a minute, many clients share it,
+    as on the local stack."""
     shared = of_address(policy)
     return msgspec.structs.replace(shared, requests=max(shared.requests, context.settings.rate_limit_writes))

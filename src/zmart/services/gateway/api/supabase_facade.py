@@ -1,5 +1,5 @@
-"""Answer the four requests that the former front end sends to Supabase's REST interface. Nothing is stored: they carry
-no proof of who sends them. These routes exist only with SUPABASE_FACADE."""
+"""Answer the four requests that the former front end sends to Supabase's REST interface. Nothing is stored, because
+these requests do not prove who sends them. The routes exist only if SUPABASE_FACADE is on."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _NEWEST = 200
 _EQUAL = "eq."
 _NEWEST_FIRST = "created_at.desc"
 _ONE_ROW = "application/vnd.pgrst.object+json"
-"""As PostgREST names the form of an answer with one row, which `.single()` of supabase-js asks for."""
+"""PostgREST's media type of an answer that is one row instead of a list; `.single()` of supabase-js requests it."""
 _WITH_ROW = "return=representation"
 _USERS, _DISCUSSIONS = "/rest/v1/users", "/rest/v1/discussions"
 
 
 class RowCount(msgspec.Struct, frozen=True):
-    """The answer to `select=count`."""
+    """A row of the answer to `select=count`: how many rows the table has."""
 
     count: int
 
 
 class SupabaseUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the former table `users`. Nobody computes a reputation."""
+    """A row of the former table `users`. `reputation_score` is always None: it is no longer computed."""
 
     wallet: Wallet
     created_at: str
@@ -45,7 +45,7 @@ class SupabaseUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SupabaseDiscussion(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the former table `discussions`. Comments have no votes."""
+    """A row of the former table `discussions`. `upvotes` is always None: comments have no votes."""
 
     discussion_id: str
     market_id: str
@@ -57,14 +57,15 @@ class SupabaseDiscussion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserUpsert(msgspec.Struct, frozen=True):
-    """The wallet that connected; other fields of the row are ignored."""
+    """The row of a wallet that a front end inserts or updates when the wallet connects. Fields other than `wallet` are
+    ignored."""
 
     wallet: Annotated[str, msgspec.Meta(min_length=1, max_length=44)]
 
 
 @get(_USERS, include_in_schema=False)
 async def users_count(context: Context, select: FromQuery[str | None] = None) -> list[RowCount]:
-    """Return how many wallets have a profile."""
+    """Return how many wallets have a profile. Raises Invalid for any other query than `select=count`."""
     if select != "count":
         raise Invalid(
             "select", "Only select=count is answered here: GET /api/users/{wallet} has the profile."
@@ -74,7 +75,8 @@ async def users_count(context: Context, select: FromQuery[str | None] = None) ->
 
 @post(_USERS, include_in_schema=False)
 async def upsert_user(context: Context, request: GatewayRequest, data: JSONBody[UserUpsert]) -> Response[Any]:
-    """Return the wallet's row as if it had been inserted or updated; nothing unless the client asks for it."""
+    """Answer as if the wallet's row had been inserted or updated. The row is returned only if the header Prefer
+    contains return=representation."""
     wallet = lookup.wallet_in_body(data.wallet)
     profile = await users.profile(context.pool, wallet)
     row = SupabaseUser(
@@ -92,7 +94,7 @@ async def upsert_user(context: Context, request: GatewayRequest, data: JSONBody[
 
 @patch(_USERS, include_in_schema=False, status_code=204)
 async def note_seen(wallet: FromQuery[str]) -> None:
-    """Accept that a wallet was seen."""
+    """Accept the time at which a wallet was last seen, without storing it. Raises Invalid for an invalid wallet."""
     lookup.wallet_in_body(_equal_to("wallet", wallet))
 
 
@@ -102,7 +104,7 @@ async def market_comments(
     market: Annotated[str, QueryParameter(name="market_id")],
     order: FromQuery[str] = _NEWEST_FIRST,
 ) -> list[SupabaseDiscussion]:
-    """List the newest comments of a market; none for a market that is not indexed."""
+    """List the newest 200 comments of a market, newest first; none for a market that is not indexed."""
     if order != _NEWEST_FIRST:
         raise Invalid("order", f"Only order={_NEWEST_FIRST} is answered here: GET /api/discussions/{{key}}.")
     ref = lookup.market_in_body(_equal_to("market_id", market))
@@ -123,7 +125,7 @@ def _discussion(row: CommentRow) -> SupabaseDiscussion:
 
 
 def _equal_to(field: str, condition: str) -> str:
-    """Return the value of a PostgREST filter for equality. Raises Invalid for another filter."""
+    """Return the value in a PostgREST filter for equality, "eq." and a value. Raises Invalid for any other filter."""
     if not condition.startswith(_EQUAL):
         raise Invalid(field, f"{field} must be {_EQUAL} and a value.")
     return condition[len(_EQUAL) :]

@@ -1,4 +1,4 @@
-"""Report the state of the backend and recent changes; receive the webhook with new transactions."""
+"""Report the state of the backend and recent changes of markets; receive the webhook with new transactions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ _MAX_AGE = timedelta(days=7)
 
 @get("/api/status", operation_id="GetStatus", tags=["system"])
 async def api_status(context: Context) -> shapes.Status:
-    """Return the state of each service, the progress of the index, and what waits."""
+    """Return the state of each service, the progress of the index, the lengths of queues, and the balance of the fee
+    payer."""
     return await health_report.status_of(context)
 
 
@@ -70,7 +71,7 @@ async def api_status(context: Context) -> shapes.Status:
 async def service_health(
     context: Context, service: Annotated[str, PathParameter(enum=health_report.PUBLIC_NAMES)]
 ) -> Response[shapes.ServiceHealth]:
-    """Return the state of one of the other services, by its own last report; 503 if it has not reported for 30 s."""
+    """Return the state of one service, by the last reports of its processes; 503 if none has reported within 30 s."""
     health = await health_report.of_service(context, service)
     if health.status == "down":
         return Response(health, status_code=503, headers={"Retry-After": _RETRY_AFTER_S})
@@ -86,7 +87,7 @@ async def market_activity(
         QueryParameter(name="type", description="market: creation and resolution"),
     ] = None,
 ) -> Activities:
-    """List recent activity in all markets."""
+    """List the newest activity in all markets, newest first: trades, votes, comments, new and finalized markets."""
     only = _ACTIVITY_TYPES.get(kind or "all", (kind or "all",))
     activities = [
         Activity(
@@ -116,7 +117,8 @@ async def market_activity(
 async def market_timeline(
     context: Context, key: MarketKeyInPath, limit: Limit = 100, cursor: Cursor = None
 ) -> Timeline:
-    """List the changes of the market's state in chain order, each with slot, signature and actor."""
+    """List the events of a market's lifecycle in chain order, each with slot, signature and actor, and with the
+    market's new state if it changes."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     after = paging.key_of(cursor, OffsetKey)
     return await timeline.of(context.pool, market_id, paging.bounded(limit), after.offset if after else 0)
@@ -137,7 +139,8 @@ async def latest_events(
         ParameterRule(lambda _, text: _topics(text)),
     ] = None,
 ) -> shapes.LatestEvents:
-    """List the messages of the WebSocket, for polling. Pass `timestamp` of the answer as the next `since`."""
+    """List recent messages of the WebSocket, for clients that poll: those after `since`, but of the last 7 days at
+    most. Without `since`, list the newest of the last 5 minutes. Pass `timestamp` of the answer as the next `since`."""
     market = None if not market_id else await lookup.market_id_of(context, lookup.market_in_path(market_id))
     now = datetime.now(UTC)
     start = now - timedelta(seconds=_LATEST_S) if since is None else datetime.fromtimestamp(since / 1000, UTC)
@@ -190,7 +193,7 @@ class _FeedMessage(msgspec.Struct, frozen=True):
     include_in_schema=False,
 )
 async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
-    """Store a delivery of Helius and acknowledge it; the indexer processes it."""
+    """Store a webhook delivery of Helius and acknowledge it; the indexer processes it later."""
     scope = cast("Scope", request.scope)
     answer = await context.webhook.receive(scope, cast("Receive", request.receive))
     if isinstance(answer, WebhookReceipt):

@@ -1,4 +1,4 @@
-"""Read a market's tape: trades, sums, prices over time, quotes."""
+"""Handle reads of a market's trades and of what follows from them: sums, prices over time, candles, quotes, holders."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _FAR_AHEAD = timedelta(days=3650)
 _MAX_POINTS = 5000
 _PUBLISHED_MAX_AGE_S = 10.0
-"""For responses that depend on published tables only."""
+"""The maximum age in seconds of a cached response that depends only on published tables. A change of its rows ends it
+earlier."""
 
 
 @get(
@@ -62,7 +63,8 @@ async def market_trades(
     offset: Offset = 0,
     cursor: Cursor = None,
 ) -> ApiResponse[shapes.MarketTrades]:
-    """List the newest trades, the oldest of them first."""
+    """List a page of a market's newest trades, the oldest of the page first. `next_cursor` leads to the older
+    trades."""
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     after = paging.key_of(cursor, TapeKey)
     ref, text = lookup.market_in_path(key), wants_text(request)
@@ -79,7 +81,7 @@ async def _trades(
         await trades.versions(context.pool, market_id, size + 1, offset, position), size
     )
     if ref.id and not versions:
-        await lookup.market_id_of(context, ref)  # what is traded exists
+        await lookup.market_id_of(context, ref)  # raises NotFound for an unknown market
     return encoded_around(
         shapes.MarketTrades,
         ResponseRows((market_id,)),
@@ -92,7 +94,7 @@ async def _trades(
 
 @get("/stats", operation_id="GetStats", responses=refusals(404), opt={CHAIN: True})
 async def market_stats(context: Context, key: MarketKeyInPath) -> shapes.MarketStats:
-    """Return sums over all trades."""
+    """Return the trading volume of a market in lamports, the number of its trades and the number of its traders."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     sums = await trades.stats(context.pool, market_id)
     return shapes.MarketStats(
@@ -115,7 +117,8 @@ async def price_history(
     end: MaybeMoment = None,
     limit: Annotated[int, between(0, description="0 to 5000; more is taken as 5000")] = 1000,
 ) -> shapes.PriceHistory:
-    """List the price after each trade, in percent, oldest first; the first point is the market's opening."""
+    """List the prices after the newest trades of the window, in percent, oldest first. The first point is the market's
+    opening if that is in the window and `limit` is not reached."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
     since = lookup.moment("start", start, _LONG_AGO)
     until = lookup.moment("end", end, datetime.now(UTC) + _FAR_AHEAD)
@@ -142,7 +145,8 @@ async def market_candles(
     start: MaybeMoment = None,
     end: MaybeMoment = None,
 ) -> ApiResponse[shapes.Candles]:
-    """List open, high, low and close of the YES price and the volume of each interval, without gaps."""
+    """List a market's candles: open, high, low and close of the YES price, and the volume, of each interval without
+    gaps."""
     ref, text = lookup.market_in_path(key), wants_text(request)
     read = partial(candles.of, context.pool, ref, interval, start, end, text=text)
     return ApiResponse(await cacheable(request, read, max_age_s=partial(candles.seconds_to_next, interval)))
@@ -159,7 +163,7 @@ async def market_quote(
     min_shares: Annotated[int | None, between(0, 2**63 - 1)] = None,
     slippage_bps: Annotated[int | None, between(0, 10_000)] = None,
 ) -> shapes.Quote:
-    """Quote a trade at present prices, exact to the lamport for the configured program."""
+    """Quote a trade by the market's indexed state, exact to the lamport for the configured program."""
     order = quotes.TradeOrder(
         side=side,
         outcome=outcome is Outcome.YES,

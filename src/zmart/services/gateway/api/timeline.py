@@ -1,4 +1,4 @@
-"""Build a market's timeline from its events."""
+"""Build a market's timeline from the events of its lifecycle."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ _STATES = {
 
 _ACTORS = ("creator", "approved_by", "resolver", "initiator", "cancelled_by")
 _SIGNER = "user"
-"""The signer of an instruction whose event a truncated log lost (events.Unlogged); other events lack this field."""
+"""The field with the signer in events.Unlogged, which stands for an event that a truncated log lost. The events of
+_STATES themselves have no such field."""
 _PLAIN = {"event", "market_id", "timestamp", "cancelled_at", *_ACTORS, _SIGNER}
 
 
 async def of(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> Timeline:
-    """Return state changes in chain order. New ones come last, so an offset always names the same entry."""
+    """Return a page of the market's lifecycle events in chain order, beginning at `offset`. New events come last, so an
+    offset always names the same event."""
     rows, more = paging.split_page(
         await status.events_of(pool, market_id, list(_STATES), limit + 1, offset), limit
     )
@@ -59,7 +61,8 @@ def _entry(row: MarketEvent) -> TimelineEntry:
 
 
 def _debt(row: MarketEvent, actor: object) -> dict[str, object]:
-    """Return whether a withdrawal was of what the market owed another wallet than its creator (docs/program.md)."""
+    """Return the detail `is_debt` of a withdrawal: whether a wallet other than the creator withdrew what the market
+    owed it (docs/program.md). Empty for other events."""
     return {"is_debt": actor != row.creator} if row.name == "LiquidityWithdrawn" else {}
 
 

@@ -24,10 +24,11 @@ from zmart.services.request_body import RequestBody
 
 
 class Buy(RequestBody, frozen=True, kw_only=True):
-    """A purchase: `max_cost` (lamports with fees, the signed bound) or `shares`, or those shares for that at most.
-    outcome: true or YES is YES.
+    """A purchase of `shares`, or of shares for `max_cost` (lamports, fees included), or both: those shares for at most
+    that cost. `outcome`: true or YES is YES.
 
-    `min_shares` is signed, too; by default it follows from `slippage_bps` (default 100), with both it is `shares`.
+    The wallet signs `max_cost` and `min_shares` as bounds. `min_shares` is by default the quoted number less
+    `slippage_bps` (default 100). An order with `shares` and with `max_cost` or `slippage_bps` accepts no fewer shares.
     """
 
     any_of = ("max_cost", "shares")
@@ -40,7 +41,8 @@ class Buy(RequestBody, frozen=True, kw_only=True):
 
 
 class Sell(RequestBody, frozen=True, kw_only=True):
-    """A sale. `min_proceeds` (lamports after fees) is signed; it defaults by `slippage_bps` (100 unless given)."""
+    """A sale of `shares`. `outcome`: true or YES is YES. The wallet signs `min_proceeds` (lamports after fees) as a
+    bound; by default it is the quoted amount less `slippage_bps` (default 100)."""
 
     market_id: schemas.MarketKeyText
     outcome: bool | schemas.Outcome
@@ -68,7 +70,7 @@ _A_CLAIM = example(market_id=A_MARKET)
     opt={FORMER_NAMES: {"target_cost": "max_cost"}},
 )
 async def buy(context: Context, auth: Auth, data: Annotated[Buy, _A_PURCHASE]) -> shapes.TradeTransaction:
-    """Buy shares."""
+    """Build the transaction that buys shares, with its quote."""
     order = TradeOrder(
         side=Side.BUY,
         outcome=_outcome(data.outcome),
@@ -88,7 +90,7 @@ async def buy(context: Context, auth: Auth, data: Annotated[Buy, _A_PURCHASE]) -
     opt={FORMER_NAMES: {"shares_to_sell": "shares"}},
 )
 async def sell(context: Context, auth: Auth, data: Annotated[Sell, _A_SALE]) -> shapes.TradeTransaction:
-    """Sell shares."""
+    """Build the transaction that sells shares, with its quote."""
     order = TradeOrder(
         side=Side.SELL,
         outcome=_outcome(data.outcome),
@@ -153,7 +155,7 @@ def _holds(on_chain: MarketOnChain, order: TradeOrder) -> None:
 
 @post("/claim", status_code=200, operation_id="Claim", responses=refusals(404, 409))
 async def claim(context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM]) -> shapes.ClaimTransaction:
-    """Claim the winnings of a finalized market."""
+    """Build the transaction that claims the winnings of a finalized market."""
     ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
     on_chain = await transaction_builder.on_chain(context, ref, wallet)
@@ -177,7 +179,8 @@ async def claim(context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM
 async def withdraw(
     context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM]
 ) -> shapes.WithdrawTransaction:
-    """Withdraw the liquidity that no claim can need any more, or what the market owes this wallet."""
+    """Build the transaction that withdraws from a market that has ended: for its creator the liquidity that no claim
+    can need any more, for another wallet what the market owes it."""
     ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
     on_chain = await transaction_builder.on_chain(context, ref)

@@ -1,4 +1,5 @@
-"""Build transactions for a user's wallet to sign: from the present state of the chain, simulated, never signed."""
+"""Build transactions for a user's wallet to sign, from the present state of the chain. The gateway simulates them and
+never signs them."""
 
 from __future__ import annotations
 
@@ -29,17 +30,18 @@ from zmart.services.gateway.context import AppContext
 
 _MAX_LOGS = 50
 _UNITS_MARGIN_PERCENT, _UNITS_EXTRA = 20, 2_000
-"""The margin above the simulation's use: a wallet signs later, when the state may have changed."""
+"""The margin of compute units above the simulation's use: the wallet signs later, when the state may have changed."""
 
 
 class BuiltTransaction(UnsignedTransaction, frozen=True, kw_only=True):
-    """An unsigned transaction; `events`: those that its simulation logged."""
+    """An unsigned transaction with its simulation. `events` are those of the program that the simulation logged."""
 
     events: Sequence[AnyEvent]
 
 
 class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
-    """A market's present account, with the program's rules and, if requested, a wallet's position."""
+    """A market's present account and the program's GlobalConfig. `position` is a wallet's; None if none was requested,
+    or the wallet has none."""
 
     address: Address
     account: MarketAccount
@@ -48,12 +50,13 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quantities(self) -> Quantities:
-        """The quantities that determine the price."""
+        """Return the shares of both sides and b, which determine the price."""
         return Quantities(self.account.shares_yes, self.account.shares_no, self.account.b_parameter)
 
     @property
     def debts(self) -> list[Debt]:
-        """Reward and fees that could not be paid when due, one entry for each wallet."""
+        """Return what the market owes to wallets: reward and fees that could not be paid when they were due. One entry
+        for each wallet, in lamports."""
         notes, owed = self.account.notes, Counter[Wallet]()
         owed[self.account.resolver] += notes.owed_resolver
         owed[notes.fee_wallet] += notes.owed_protocol
@@ -63,24 +66,25 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def creditors(self) -> list[Wallet]:
-        """The wallets that the market owes something."""
+        """Return the wallets to which the market owes something."""
         return [debt.wallet for debt in self.debts]
 
     @property
     def fees(self) -> FeeSchedule:
-        """The program's fees."""
+        """Return the fee rates of GlobalConfig."""
         return FeeSchedule.of_config(self.config)
 
 
 async def on_chain(context: AppContext, ref: MarketRef, wallet: Wallet | None = None) -> MarketOnChain:
-    """Read a market in one RPC call. Raises NotFound, ChainError."""
+    """Read a market's account, GlobalConfig and, if `wallet` is given, its position from the chain in one RPC call.
+    Raises NotFound if there is no such market, ChainError if the RPC fails or the program has no GlobalConfig."""
     program = context.program
     address = ref.address or program.addresses.market(MarketId(str(ref)))
     addresses = [address, program.addresses.global_config()]
     if wallet is not None:
         addresses.append(program.addresses.position(address, wallet))
     market, config, *rest = await context.chain().get_multiple_accounts(addresses)
-    if market is None:  # a node that lags does not know a new market
+    if market is None:  # a node that lags may not know a new market
         market = await absence.account([context.chain()], address)
     if market is None:
         raise NotFound(f"There is no market {ref} on chain.")
@@ -100,7 +104,8 @@ async def on_chain(context: AppContext, ref: MarketRef, wallet: Wallet | None = 
 
 
 async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instruction]) -> BuiltTransaction:
-    """Build and simulate a transaction; a refusal is reported with it. Raises ChainError when no RPC answers."""
+    """Build an unsigned transaction and simulate it. `simulation` of the result reports it if the program would refuse
+    the transaction. Raises ChainError when no RPC answers."""
     rpc, who = context.chain(), to_pubkey(payer)
     latest, usual = await asyncio.gather(
         rpc.get_latest_blockhash(), compute_budget.usual_price(rpc, instructions)
@@ -132,7 +137,7 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
 
 
 def parts(market: MarketOnChain, built: BuiltTransaction) -> dict[str, Any]:
-    """Return the fields of a MarketTransaction."""
+    """Return the fields of client.shapes.transactions.MarketTransaction, by their names."""
     named = {"market_id": market.account.market_id, "on_chain_address": market.address}
     return {**same_named(built, UnsignedTransaction), **named}
 
@@ -150,6 +155,6 @@ def _simulation(context: AppContext, result: SimulationResult) -> Simulation:
 
 
 def _events(context: AppContext, result: SimulationResult) -> list[AnyEvent]:
-    """Return the events of a successful simulation, which hold a claim's payout."""
+    """Return the program's events of a successful simulation, such as the payout of a claim; none of a failed one."""
     payloads = logs.walk(result.logs, context.program.address).payloads if result.ok else ()
     return [context.program.events.decode(payload.data) for payload in payloads if payload.data is not None]

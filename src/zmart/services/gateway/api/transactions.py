@@ -34,7 +34,8 @@ async def send_transaction(context: Context, data: JSONBody[SignedTransaction]) 
 
 @get("/{signature:str}", operation_id="GetTransaction", responses=refusals(404))
 async def transaction_state(context: Context, signature: SignatureInPath) -> TransactionState:
-    """Return the state: landed, failed (with the program's error), live (may still land) or expired (never can)."""
+    """Return the state of a transaction: landed, failed (with the program's error), live (may still land) or expired
+    (never can)."""
     return await context.relay.state_of(lookup.signature_in_path(signature))
 
 

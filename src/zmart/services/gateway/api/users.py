@@ -1,4 +1,4 @@
-"""Handle wallets: profile, results, positions, leaderboard."""
+"""Handle what belongs to a wallet: profile, balance, trades, positions, results; and the leaderboard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WINDOWS_S = {"24h": 86_400, "7d": 604_800, "30d": 2_592_000, "all": 10**9}
 
 
 class ProfileChange(RequestBody, frozen=True, kw_only=True):
-    """A profile. Omitted fields stay as they are; an empty text clears a field."""
+    """Changes of a wallet's profile. Omitted fields stay as they are; an empty text clears a field."""
 
     display_name: schemas.DisplayName | None = None
     bio: schemas.Bio | None = None
@@ -43,7 +43,7 @@ class ProfileChange(RequestBody, frozen=True, kw_only=True):
 
 @get("/users/{wallet:str}", operation_id="GetUser", responses=refusals(404), opt={CHAIN: True})
 async def user(context: Context, wallet: WalletInPath) -> shapes.User:
-    """Return profile and counts; zeros for a wallet that never did anything."""
+    """Return a wallet's profile and counts. A wallet that never did anything has nulls and zeros."""
     who = lookup.wallet_in_path(wallet)
     return _user(who, await users.profile(context.pool, who), await users.counts(context.pool, who))
 
@@ -52,7 +52,7 @@ async def user(context: Context, wallet: WalletInPath) -> shapes.User:
 async def put_user(
     context: Context, auth: Auth, wallet: WalletInPath, data: Annotated[ProfileChange, _ADA]
 ) -> shapes.User:
-    """Change your own profile."""
+    """Change the profile of your own wallet."""
     who = lookup.wallet_in_path(wallet)
     sender = await auth.wallet()
     if sender != who:
@@ -85,7 +85,8 @@ def _user(wallet: Wallet, profile: ProfileRow | None, counts: ActivityCounts) ->
 
 @get("/users/{wallet:str}/stats", operation_id="GetUserStats", responses=refusals(404), opt={CHAIN: True})
 async def user_stats(context: Context, wallet: WalletInPath) -> shapes.UserStats:
-    """Return volume, profit and the share of final positions with a profit."""
+    """Return a wallet's trading volume and profit in lamports, and the percentage of its positions in finalized markets
+    that made a profit."""
     who = lookup.wallet_in_path(wallet)
     counts, results = (
         await users.counts(context.pool, who),
@@ -143,7 +144,8 @@ async def user_trades(
 async def user_positions(
     context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.UserPosition]:
-    """List positions with their value: integers of 1e-9 in text. GET /api/positions/{wallet} has them as numbers."""
+    """List a wallet's positions with their value. Amounts are integers in units of 1e-9, as text; GET
+    /api/positions/{wallet} has the shares as numbers."""
     who = lookup.wallet_in_path(wallet)
     held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [_valued(row, row.value(context.claim_rule)) for row in held]
@@ -158,8 +160,8 @@ async def user_positions(
 async def user_position(
     context: Context, wallet: WalletInPath, key: MarketKeyInPath
 ) -> shapes.PortfolioPosition:
-    """Return the position in one market: its cost, its value, and the profit of its sales and claims (`realized_pnl`).
-    Zeros for a wallet that never traded in the market."""
+    """Return a wallet's position in one market: its cost, its value, and the profit of its sales and claims
+    (`realized_pnl`). Zeros for a wallet that never traded in the market."""
     who = lookup.wallet_in_path(wallet)
     market = await lookup.market_of(context, lookup.market_in_path(key))
     held = await positions.held_in(context.pool, who, market.market_id)
@@ -184,7 +186,7 @@ def _valued(row: HeldPosition, value: PositionValue) -> shapes.UserPosition:
 async def plain_positions(
     context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.Position]:
-    """List positions as the program stores them."""
+    """List a wallet's positions with their numbers of shares, as the program stores them."""
     who = lookup.wallet_in_path(wallet)
     held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [
@@ -203,7 +205,8 @@ async def plain_positions(
 
 @get("/users/{wallet:str}/portfolio", operation_id="GetPortfolio", responses=refusals(404), opt={CHAIN: True})
 async def portfolio(context: Context, wallet: WalletInPath) -> shapes.Portfolio:
-    """Return open and closed positions with average cost, and the portfolio's value over time."""
+    """Return a wallet's open and closed positions (the 500 traded last) with average cost, and the value of its
+    holdings after each of its newest 2,000 trades."""
     return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet), context.claim_rule)
 
 
@@ -218,7 +221,7 @@ async def leaderboard(
     by: FromQuery[Literal["pnl", "volume"]] = "pnl",
     limit: Limit = 50,
 ) -> shapes.Leaderboard:
-    """List wallets that traded within the window, the best first."""
+    """List the wallets that traded within the window, by profit or by volume, the highest first."""
     rows = await users.leaders(context.pool, by, WINDOWS_S[window], paging.bounded(limit), context.claim_rule)
     leaders = [
         shapes.Leader(

@@ -20,7 +20,8 @@ _MAX_TRADES = 2000
 
 
 async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
-    """Return all positions of a wallet, and the value of its holdings after each of its trades."""
+    """Return the 500 positions of a wallet that were traded last, their totals in lamports, and the value of the
+    wallet's holdings after each of its newest 2,000 trades."""
     held = await positions.of_wallet(pool, wallet, _MAX_POSITIONS)
     tape = await trades.of_wallet(pool, wallet, _MAX_TRADES)
     items = [position(row, rule) for row in held]
@@ -39,7 +40,7 @@ async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
 
 
 def position(row: HeldPosition, rule: ClaimRule) -> PortfolioPosition:
-    """Return a position with its value and its profit."""
+    """Return a position in a portfolio with its cost, value and profit, in lamports."""
     value = row.value(rule)
     return PortfolioPosition(
         market_id=row.market_id,
@@ -59,7 +60,7 @@ def position(row: HeldPosition, rule: ClaimRule) -> PortfolioPosition:
 
 
 def no_position(market: MarketRow) -> PortfolioPosition:
-    """Return the position of a wallet that never traded in the market."""
+    """Return the position, all zeros, of a wallet that never traded in the market."""
     none = Lamports(0)
     return PortfolioPosition(
         market_id=market.market_id,
@@ -83,7 +84,8 @@ def _sum(amounts: Iterable[Lamports]) -> Lamports:
 
 
 def history(tape: Sequence[TradeRow]) -> list[ValuePoint]:
-    """Return the value of a wallet's holdings after each of its trades (oldest first), at these trades' prices."""
+    """Return the value of a wallet's holdings after each trade of `tape` (oldest first), at the prices of these
+    trades."""
     held = HoldingHistory()
     points: list[ValuePoint] = []
     for row in tape:

@@ -15,14 +15,15 @@ from zmart.votes.eligibility import terms_of
 
 
 class MarketVoting(msgspec.Struct, frozen=True):
-    """The terms of a market's votes: fixed ones, else those of the settings; and the review of its dispute."""
+    """The terms of a market's votes (who may vote, and how many votes are needed) and the review of its dispute, None
+    without one. Terms that are not fixed for the market are those of the settings."""
 
     terms: tuple[VoteTerms, ...]
     review: dispute_reviews.DisputeReviewRow | None
 
 
 def of_row(settings: Settings, row: VotingRow) -> MarketVoting:
-    """Return the terms of a market's votes, and the review of its dispute."""
+    """Return the terms of a market's votes and the review of its dispute, from the stored row and the settings."""
     terms = []
     for kind in VoteKind:
         fixed_terms = row.terms(kind)
@@ -31,12 +32,12 @@ def of_row(settings: Settings, row: VotingRow) -> MarketVoting:
 
 
 def of_settings(settings: Settings) -> list[VoteTerms]:
-    """Return the terms of votes that begin from now on."""
+    """Return the terms of votes that begin from now on, which are those of the settings."""
     return [_terms(kind, terms_of(settings, kind), fixed=False) for kind in VoteKind]
 
 
 def review_of(row: dispute_reviews.DisputeReviewRow | None) -> DisputeReview | None:
-    """Return the review without the operator's note; None if there is none."""
+    """Return a dispute's review in the shape of the API, without the operator's note; None for None."""
     if row is None:
         return None
     return DisputeReview(

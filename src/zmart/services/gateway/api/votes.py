@@ -1,4 +1,4 @@
-"""Votes: cast, counted, proved."""
+"""Handle votes: cast, count, list and prove them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ from zmart.votes.command import AcceptancePolicy, CastVote
 
 
 class Ballot(RequestBody, frozen=True, kw_only=True):
-    """A vote, as `vote` or `vote_choice`; true of a dispute: the proposed outcome is wrong. A provable vote brings its
-    `statement` and the wallet's `signature` over it."""
+    """A vote on the market `market_id` (or `proposal_id`), as `vote` or `vote_choice`. In a dispute, true means that
+    the proposed outcome is wrong. A provable vote has a `statement`, the wallet's `signature` over it, and the
+    `wallet`."""
 
     market_id: schemas.MaybeMarketKey = None
     proposal_id: schemas.MaybeMarketKey = None
@@ -54,8 +55,8 @@ class Ballot(RequestBody, frozen=True, kw_only=True):
 
     @classmethod
     def missing(cls, given: Collection[str]) -> Iterator[Invalid]:
-        """Tell what is wrong with which fields are given. Beside a legacy `message` the signature is the message's, and
-        there is no statement."""
+        """Yield one problem for each field that is missing beside the fields in `given`. With a legacy `message`, the
+        signature signs that message, and no statement is needed."""
         if not {"market_id", "proposal_id"} & set(given):
             yield Invalid("market_id", "market_id is missing: which market do you vote on?")
         if not {"vote", "vote_choice"} & set(given):
@@ -87,7 +88,7 @@ def _ballot(kind: str, choice: str) -> BodyKwarg:
 async def vote_on_proposal(
     context: Context, auth: Auth, data: Annotated[Ballot, _ballot("proposal", "like")]
 ) -> shapes.VoteAnswer:
-    """Like or dislike a proposal."""
+    """Vote on a proposal: like or dislike it."""
     return await _cast(context, auth, VoteKind.PROPOSAL, data)
 
 
@@ -101,12 +102,13 @@ async def vote_on_proposal(
 async def vote_on_dispute(
     context: Context, auth: Auth, data: Annotated[Ballot, _ballot("dispute", "agree")]
 ) -> shapes.VoteAnswer:
-    """Agree with a dispute (the proposed outcome is wrong) or disagree."""
+    """Vote on a dispute: agree with it (the proposed outcome is wrong) or disagree."""
     return await _cast(context, auth, VoteKind.DISPUTE, data)
 
 
 async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ballot) -> shapes.VoteAnswer:
-    """Validation, then the market, duplicates, the signature, the market's state: the contract's order."""
+    """Cast a vote and return it with its receipt. The checks come in the order that clients rely on: the fields, the
+    market's existence, an earlier vote of the wallet, the signature, the market's state."""
     ref = _market(context, data)
     choice = _choice(kind, data)
     named = _named(data)
@@ -167,10 +169,12 @@ def _policy(context: AppContext) -> AcceptancePolicy:
 async def _voter(
     context: AppContext, auth: RequestAuth, market_id: MarketId, kind: VoteKind, named: Wallet | None
 ) -> Wallet:
-    """Who votes without a statement. A wallet that is named, or signed, and has voted is a conflict before all else."""
+    """Return the wallet of a vote without a statement, authenticated by the request's proof. A named or claimed wallet
+    that has voted already is returned without that check: cast_vote then raises Conflict, which comes before a failed
+    proof."""
     voter = named or auth.principal.claimed
     if voter is not None and await casting.already_voted(context.pool, market_id, kind, voter):
-        return voter  # cast_vote refuses it in its own words
+        return voter  # cast_vote raises Conflict for it
     return await auth.wallet()
 
 
@@ -242,7 +246,9 @@ def _vote(row: ListedVote) -> shapes.Vote:
 
 @get("/votes/{key:str}", operation_id="GetVotes", responses=refusals(404), opt={CHAIN: True})
 async def vote_counts(context: Context, key: MarketKeyInPath) -> shapes.VoteCounts:
-    """The current counts, with one vote for each wallet: its vote on chain if there is one, else the one off chain."""
+    """Return the counts of a market's votes, one vote for each wallet: its vote on chain if there is one, else its vote
+    off chain. Counts of a vote that has ended are those of its end; once it is decided on chain, those of the
+    decision."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     counted = await votes.counts(context.pool, market_id)
     proposal, dispute = counted[VoteKind.PROPOSAL], counted[VoteKind.DISPUTE]
@@ -268,7 +274,8 @@ async def vote_proof(
     wallet: WalletInQuery,
     since: Annotated[int | None, between(0, 10**14, "size of the log that you saw before")] = None,
 ) -> VoteProof:
-    """That a wallet's votes are in the market's log, and that the log only grew since you looked."""
+    """Prove that a wallet's votes are in the market's log and, with `since`, that entries were only added to the log
+    since it had that size."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     return await vote_log.proof(context.pool, market_id, lookup.wallet_in_path(wallet), since)
 
@@ -280,7 +287,7 @@ async def log_page(
     start: Annotated[int, between(0, 2**40)] = 0,
     limit: Annotated[int, between(0)] = 100,
 ) -> LogPage:
-    """The market's log itself, to count it again."""
+    """Return a page of the log of a market's votes, from which anyone can count them again."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     return await vote_log.page(context.pool, market_id, start, min(limit, MAX_PAGE))
 
@@ -294,7 +301,7 @@ async def market_votes(
     offset: Offset = 0,
     cursor: Cursor = None,
 ) -> shapes.MarketVotes:
-    """The votes themselves, newest first, and their count."""
+    """List a market's votes of one type, newest first, with the counts of that type."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     last = paging.key_of(cursor, VoteKey)
@@ -328,7 +335,7 @@ async def user_votes(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> shapes.UserVotes:
-    """A wallet's votes, newest first."""
+    """List a wallet's votes, newest first, in one list for each type. `limit` and `offset` apply to each list."""
     who, size, skipped = lookup.wallet_in_path(wallet), paging.bounded(limit), paging.bounded_offset(offset)
     by_kind: dict[VoteKind, list[shapes.Vote]] = {item: [] for item in VoteKind}
     for item in VoteKind:

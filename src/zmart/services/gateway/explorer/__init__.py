@@ -1,1 +1,1 @@
-"""The explorer's pages: plain HTML that works without JavaScript."""
+"""Serve the explorer's pages: HTML that can be read without JavaScript."""

@@ -1,5 +1,5 @@
-"""Serve styles and scripts of the pages. Their addresses hold a digest of all files, so that browsers cache what has
-not changed and never mix two versions."""
+"""Provide the styles, scripts and images of the pages. Their addresses contain a digest of all files, so that browsers
+can cache a file permanently and never mix files of two versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMPRESSED = ".gz"
 
 @lru_cache(maxsize=1)
 def files() -> dict[str, bytes]:
-    """Return every file that is served, by its path below static/."""
+    """Return the content of every served file, by its path below static/."""
     contents: dict[str, bytes] = {}
     _collect(resources.files("zmart.services.gateway.explorer") / "static", "", contents)
     return contents
@@ -28,7 +28,7 @@ def files() -> dict[str, bytes]:
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """Return a digest of all files."""
+    """Return the digest of all served files: 12 hex characters."""
     digest = hashlib.blake2b(digest_size=6)
     for name, content in sorted(files().items()):
         digest.update(f"{name}\0{len(content)}\0".encode())
@@ -37,8 +37,8 @@ def version() -> str:
 
 
 def content_of(name: str, *, accepts_gzip: bool) -> tuple[bytes, bool] | None:
-    """Return a file's bytes, and whether they are compressed; None if there is no such file. Large ones are stored
-    compressed, and so they are sent to who takes that."""
+    """Return a file's bytes, and whether they are compressed (gzip); None if there is no such file. Large files are
+    stored compressed. They are decompressed for a client that does not accept gzip."""
     if (plain := files().get(name)) is not None:
         return plain, False
     if (compressed := files().get(name + _COMPRESSED)) is None:
@@ -47,7 +47,7 @@ def content_of(name: str, *, accepts_gzip: bool) -> tuple[bytes, bool] | None:
 
 
 def address(name: str) -> str:
-    """Return the path of the file for a page."""
+    """Return the path under which pages link to the file `name` below static/."""
     return f"/static/{version()}/{name}"
 
 

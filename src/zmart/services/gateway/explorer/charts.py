@@ -1,4 +1,4 @@
-"""Draw a price line as SVG, which needs no JavaScript."""
+"""Draw lines of prices and of amounts as SVG paths, which need no JavaScript."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ WIDTH = 640
 HEIGHT = 180
 _LEAST_POINTS = 2
 _FILL = 0.94
-"""How much of the height the largest amount takes."""
+"""The part of the half above or below zero that the largest amount takes."""
 
 
 def price_path(points: Sequence[tuple[datetime, int]]) -> str:
-    """Return the `d` of an SVG path: a stepped line through (time, YES price in 1e-9), WIDTH by HEIGHT."""
+    """Return the `d` of an SVG path: a stepped line through (time, YES price in 1e-9), WIDTH by HEIGHT; "" without
+    points."""
     if not points:
         return ""
     first, last = points[0][0].timestamp(), points[-1][0].timestamp()
@@ -29,7 +30,8 @@ def price_path(points: Sequence[tuple[datetime, int]]) -> str:
 
 
 def amount_path(points: Sequence[tuple[datetime, int]]) -> str:
-    """Return the `d` of an SVG path through (time, amount), WIDTH by HEIGHT with zero in its middle."""
+    """Return the `d` of an SVG path: a stepped line through (time, amount), WIDTH by HEIGHT, with zero in the middle of
+    its height; "" for fewer than two points."""
     if len(points) < _LEAST_POINTS:
         return ""
     first, last = points[0][0].timestamp(), points[-1][0].timestamp()

@@ -1,4 +1,4 @@
-"""Put replies below the comments that they answer."""
+"""Group comments into threads: a comment, and the replies below it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zmart.store.discussions import CommentRow
 
 
 class CommentThread(msgspec.Struct, frozen=True, kw_only=True):
-    """A comment with its replies and theirs, the oldest first. `is_orphan`: it is a reply whose comment is not among
-    these: on an older page, or deleted."""
+    """A comment with all replies below it, direct and indirect, the oldest first. `is_orphan`: the comment is itself a
+    reply, and the comment that it answers is not on this page: it is on an older page or deleted."""
 
     comment: CommentRow
     replies: list[CommentRow]
@@ -20,7 +20,8 @@ class CommentThread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def threads_of(rows: Sequence[CommentRow]) -> list[CommentThread]:
-    """Return the threads of a page of comments (the newest first), by their first comments, the newest first."""
+    """Return the threads of a page of comments, which come newest first. The threads are in the order of their first
+    comments, the newest first."""
     by_id = {row.id: row for row in rows}
     replies: dict[UUID, list[CommentRow]] = {}
     for row in reversed(rows):
@@ -35,7 +36,8 @@ def threads_of(rows: Sequence[CommentRow]) -> list[CommentThread]:
 
 
 def _first(row: CommentRow, by_id: dict[UUID, CommentRow]) -> CommentRow:
-    """Return the comment that began the thread, as far as it is among these. A reply is newer than what it answers."""
+    """Return the first comment of a comment's thread, as far back as `by_id` has it. The loop ends, because a reply is
+    newer than the comment that it answers."""
     while row.parent_id is not None and row.parent_id in by_id:
         row = by_id[row.parent_id]
     return row

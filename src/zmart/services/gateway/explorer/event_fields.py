@@ -1,4 +1,5 @@
-"""Write the fields of an event for people: amounts with units, outcomes as words, wallets and times as such."""
+"""Format the fields of an event for people: amounts with units, outcomes as words, wallets and times as links or
+dates."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _HINTS: dict[str, dict[str, Any]] = {
     kind.__name__: get_type_hints(kind) for kind in get_args(events.AnyEvent)
 }
 _HIDDEN = {"event", "market_id", "timestamp", "state"}
-"""Shown elsewhere on the page: title, market and time. The state is always that of a new market."""
+"""Fields that are not listed: the page shows title, market and time elsewhere; `state` is always that of a new
+market."""
 _LABELS = {
     "user": "Wallet",
     "new_price_yes": "Price of YES after",
@@ -38,7 +40,8 @@ _SECONDS = ("min_resolution_delay", "dispute_period")
 
 
 class EventField(msgspec.Struct, frozen=True, kw_only=True):
-    """A field in words. `exact`: the value as logged where the text is rounded. `moment`: of a time."""
+    """A field of an event, formatted for a page. `exact`: the logged value with its unit, empty unless `text` is
+    rounded. `moment`: the time of a field whose `kind` is time; its `text` is empty."""
 
     label: str
     text: str
@@ -48,15 +51,15 @@ class EventField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fields_of(name: str, details: Mapping[str, object]) -> list[EventField]:
-    """Return the fields of an event with this name; those of a request whose event the log lost are written as they
-    are (events.Unlogged)."""
+    """Return the fields of the event `name`. If a truncated log lost the event (events.Unlogged), `details` are those
+    of its instruction, and their numbers are listed without units."""
     hints = {} if "instruction" in details else _HINTS.get(name, {})
     displayed = {field: value for field, value in details.items() if field not in _HIDDEN}
     return [_field(name, field, value, _bare(hints.get(field))) for field, value in displayed.items()]
 
 
 def fees_of(trade: TradeRow) -> list[EventField]:
-    """Return the fees of a trade, which its event has only in the sum with the price."""
+    """Return the fees of a trade as fields. The event of a trade has only amounts that include the fees."""
     fees = {
         "Protocol fee": trade.protocol_fee_lamports,
         "Resolver's fee": trade.resolver_fee_lamports,

@@ -37,8 +37,9 @@ _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 async def values(
     context: AppContext, row: MarketRow, tape_cursor: str | None, talk_cursor: str | None
 ) -> dict[str, object]:
-    """Return the values of the template market.html. The feed's head is read first, so that the page misses no change
-    between it and the live messages."""
+    """Return the values for the template market.html. `tape_cursor` and `talk_cursor` choose the page of trades and of
+    comments. The feed's head is read first, so that no change is missed between the page and the live messages after
+    that head."""
     head = await change_feed.head(context.pool)
     policy = await context.policy()
     life = await timeline.of(context.pool, row.market_id, _EVENTS)
@@ -75,16 +76,16 @@ async def values(
 
 
 def _opens_for_outcome(context: AppContext, row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
-    """Return from when on the program takes a proposed outcome; None where it takes one at any time (v0.69), and
-    before its rules are indexed."""
+    """Return the time from which the program accepts a proposed outcome. None if it accepts one at any time (v0.69), if
+    the market is not active yet, and before the program's rules are indexed."""
     if context.pricing.name != "reference" or policy.rules is None or row.activated_at is None:
         return None
     return row.activated_at + timedelta(seconds=policy.rules.min_resolution_delay)
 
 
 def _deadline(row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
-    """Return until when users can act on the present step; None for steps without an end, and before the program's
-    rules are indexed."""
+    """Return the time until which users can act in the market's present state: vote, or dispute its proposed outcome.
+    None in states without such an end, and before the program's rules are indexed."""
     if row.state == "DISPUTED" and row.dispute_initiated_at is not None:
         return row.dispute_initiated_at + policy.voting
     if row.state == "RESOLVING" and row.resolution_proposed_at is not None and policy.rules is not None:
@@ -133,7 +134,8 @@ async def _talk(context: AppContext, row: MarketRow, cursor: str | None) -> dict
 
 
 async def price_points(context: AppContext, row: MarketRow) -> list[tuple[datetime, int]]:
-    """Return the price after each of the newest trades, with the opening price if they reach back to it."""
+    """Return (time, YES price in 1e-9) after each of the newest 500 trades, oldest first. If there are fewer, the first
+    point is the opening price."""
     until = datetime.now(UTC) + timedelta(days=3650)  # the clock of a local chain may be ahead of ours
     points: list[tuple[datetime, int]] = [
         (moment, int(price))

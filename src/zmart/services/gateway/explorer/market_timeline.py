@@ -1,4 +1,4 @@
-"""Describe a market's events in words."""
+"""Describe a market's events in words, for the timeline of its page."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TRUNCATED = "the node truncated its log"
 
 
 class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A step in a market's life; `note` is empty where the title is enough."""
+    """A row of a market's timeline: one event. `note` is empty where the title says enough."""
 
     title: str
     note: str
@@ -47,7 +47,7 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def timeline_row(entry: TimelineEntry) -> TimelineRow:
-    """Return title and note of an entry."""
+    """Return the row of a timeline entry, with its title and note."""
     return TimelineRow(
         title=title(entry.event, is_debt=bool(entry.details.get("is_debt"))),
         note=note(entry.event, entry.details),
@@ -62,7 +62,7 @@ def title(event: str, *, is_debt: bool = False) -> str:
 
 
 def note(event: str, details: dict[str, object]) -> str:
-    """Return what an event says beyond its title; "" for nothing."""
+    """Return what an event says beyond its title, in a few words; "" if that is nothing."""
     if "instruction" in details:  # events.Unlogged: the request, not its result
         return _TRUNCATED
     match event:

@@ -8,40 +8,41 @@ _UNIT = 1_000_000_000
 
 
 def sol(lamports: int) -> str:
-    """Return lamports as SOL with three decimals, as 1,234.568; a smaller amount than 0.001 as <0.001."""
+    """Return lamports as SOL, rounded to three decimals, as 1,234.568. An amount that would be rounded to 0 is <0.001,
+    a negative one >-0.001."""
     return _fixed(lamports, 3)
 
 
 def precise(lamports: int) -> str:
-    """Return lamports as SOL with all of their decimals, as 0.000005."""
+    """Return lamports as SOL with all decimals that are not trailing zeros, as 0.000005."""
     whole, rest = divmod(lamports, _UNIT)
     return f"{whole:,}.{rest:09d}".rstrip("0").rstrip(".")
 
 
 def shares(amount: int) -> str:
-    """Return shares with two decimals, as 12.35."""
+    """Return shares, given in units of 1e-9, rounded to two decimals, as 12.35."""
     return _fixed(amount, 2)
 
 
 def gain(lamports: int) -> str:
-    """Return lamports as SOL with a sign, as +1.000."""
+    """Return lamports as SOL, rounded to three decimals, with a sign, as +1.000; 0.000 has none."""
     return f"+{sol(lamports)}" if lamports > 0 else sol(lamports)
 
 
 def cents(price_e9: int) -> str:
-    """Return a price as a probability in percent with one decimal, as 61.2."""
+    """Return a price in 1e-9 as a probability in percent, rounded to one decimal, as 61.2."""
     tenths = (price_e9 * 1000 * 2 + PRICE_ONE) // (PRICE_ONE * 2)
     return f"{tenths // 10}.{tenths % 10}"
 
 
 def points(change_e9: int) -> str:
-    """Return the change of a price in percentage points with a sign and one decimal, as +1.5."""
+    """Return the change of a price in 1e-9 as percentage points with a sign and one decimal, as +1.5."""
     sign = "+" if change_e9 > 0 else "−" if change_e9 < 0 else "±"
     return f"{sign}{cents(abs(change_e9))}"
 
 
 def percent(bps: int) -> str:
-    """Return basis points as percent, as 70 or 66.66."""
+    """Return basis points as percent, exact, as 70 or 66.66."""
     return f"{bps // 100}" if bps % 100 == 0 else f"{bps // 100}.{bps % 100:02d}"
 
 
@@ -58,14 +59,15 @@ def _counted(count: int, unit: str) -> str:
 
 
 def short(address: str | None) -> str:
-    """Return an address as its first and last four characters; "-" for none."""
+    """Return the first and last four characters of an address; "-" for none. A text of up to 12 characters is returned
+    whole."""
     if not address:
         return "-"
     return address if len(address) <= 12 else f"{address[:4]}…{address[-4:]}"
 
 
 def kilobytes(size_bytes: int) -> str:
-    """Return a size in KiB with one decimal, rounded up."""
+    """Return a size in bytes as KiB with one decimal, rounded up, as "1.5 KiB"."""
     return f"{-(-size_bytes * 10 // 1024) / 10:.1f} KiB"
 
 

@@ -1,4 +1,4 @@
-"""Handle the explorer's pages."""
+"""Handle the explorer's pages about markets and transactions, the search box, and the files of all pages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def index(
     offset: Annotated[int, QueryParameter(ge=0, le=paging.MAX_OFFSET)] = 0,
     cursor: FromQuery[str | None] = None,
 ) -> Response[str]:
-    """Show the list of markets."""
+    """Show a page of the list of markets that match the filters."""
     filters = Filters(
         state=lookup.state_of(market_state) if market_state else None,
         category=search_text(category or "") or None,
@@ -76,7 +76,8 @@ async def index(
 async def _listed(
     context: AppContext, filters: Filters, order: Sort, offset: int, cursor: str | None
 ) -> tuple[list[MarketRow], dict[str, str] | None]:
-    """Return a page of the list, and the parameters of the next one. The trending list pages by offset."""
+    """Return the markets of a page, and the query parameters of the next page; None without one. The trending list
+    pages by offset, all others by cursor."""
     key = None if order is Sort.TRENDING else paging.key_of(cursor, MarketKey)
     at = Page(limit=_PAGE_SIZE + 1, offset=offset, after=(key.value, key.market_id) if key else None)
     rows, more = paging.split_page(await markets.page(context.pool, filters, order, at), _PAGE_SIZE)
@@ -88,7 +89,7 @@ async def _listed(
 
 
 async def _changes(context: AppContext, rows: Sequence[MarketRow]) -> dict[MarketId, int]:
-    """Return by how much the YES price of each market that is traded changed within 24 hours, in 1e-9."""
+    """Return how much the YES price of each ACTIVE market changed within 24 hours, in 1e-9."""
     traded = [row.market_id for row in rows if row.state == "ACTIVE"]
     before = await market_lists.prices_before(context.pool, traded)
     return {
@@ -97,7 +98,7 @@ async def _changes(context: AppContext, rows: Sequence[MarketRow]) -> dict[Marke
 
 
 def _chosen(filters: Filters, order: Sort) -> dict[str, str]:
-    """Return the present filters and order as parameters of a link."""
+    """Return the filters and the order of this page as query parameters of a link."""
     narrowing = {"state": filters.state, "category": filters.category, "q": filters.q}
     named = {name: value for name, value in narrowing.items() if value}
     return named if order is Sort.NEWEST else {**named, "sort": order.value}
@@ -119,7 +120,7 @@ async def market(
 
 @get("/transactions/{signature:str}", include_in_schema=False)
 async def transaction(context: Context, signature: FromPath[str]) -> Response[str]:
-    """Show one transaction: its status, and its events."""
+    """Show one transaction: its status, its events, and its fee."""
     values = await transaction_page.values(context, lookup.signature_in_path(signature))
     return page("transaction.html", values, site=await site_values.of(context))
 
@@ -155,14 +156,15 @@ async def _named(context: AppContext, text: str) -> str | None:
 
 @get("/static/{path:path}", include_in_schema=False, opt={LIMIT: NO_LIMIT})
 async def static(request: GatewayRequest, path: FromPath[str]) -> Response[bytes]:
-    """Serve styles and scripts of the pages, whose addresses change with their content."""
+    """Serve a style, script or image of the pages. Browsers may cache it for a year, because its address changes with
+    its content."""
     version, _, name = path.lstrip("/").partition("/")
     accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
     file, kind = assets.content_of(name, accepts_gzip=accepts_gzip), assets.kind_of(name)
     if file is None or kind is None:
         raise NotFound(f"There is no file {path[:60]}.")
     content, is_compressed = file
-    # A page of another version, before or after an upgrade, gets the present file and does not cache it.
+    # A page of another version, before or after an upgrade, gets the present file, which must then not be cached.
     caching = _IMMUTABLE if version == assets.version() else _REVALIDATE
     encoding = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"} if is_compressed else {}
     return Response(content, media_type=kind, headers={"Cache-Control": caching, **encoding})

@@ -1,4 +1,5 @@
-"""Handle the pages about wallets: one wallet, the portfolio of the connected one, leaderboard, activity."""
+"""Handle the pages about wallets: one wallet, the portfolio of the connected wallet, the leaderboard, recent
+activity."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ async def wallet_of(
 
 @get("/portfolio", include_in_schema=False)
 async def portfolio(context: Context) -> Response[str]:
-    """Show the wallet of the reader, once it is connected."""
+    """Show the portfolio of the reader's wallet. Scripts of the page load it once the wallet is connected."""
     return page("portfolio.html", title="Portfolio", site=await site_values.of(context))
 
 
@@ -67,7 +68,7 @@ async def leaderboard(
 
 @get("/activity", include_in_schema=False)
 async def activity_of_all(context: Context, kind: FromQuery[Kind] = "") -> Response[str]:
-    """Show what happened last in all markets."""
+    """Show the newest activity in all markets, optionally of one kind."""
     only = (kind,) if kind else activity.TYPES
     return page(
         "activity.html",

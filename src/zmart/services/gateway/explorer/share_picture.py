@@ -1,4 +1,5 @@
-"""Draw the picture of a market that other sites show beside a link to it: question, price, and its line."""
+"""Draw the picture of a market that other sites show beside a link to it: question, price or outcome, and price
+chart."""
 
 from __future__ import annotations
 
@@ -12,18 +13,19 @@ from PIL import Image, ImageDraw, ImageFont
 from zmart.market.types import PRICE_ONE
 
 WIDTH, HEIGHT = 1200, 630
-"""What OpenGraph's readers expect."""
+"""The picture's size in pixels, as readers of OpenGraph expect it."""
 _MARGIN = 60
 CHART = (_MARGIN, 330, WIDTH - _MARGIN, HEIGHT - 80)
 _GROUND, _INK, _QUIET, _GRID, _ACCENT = "#ffffff", "#1c2220", "#59635f", "#dedcd3", "#24695a"
 _QUESTION_LINES = 3
 _FONT_ENCODING = "cp1252"
-"""What the font that comes with Pillow has glyphs for."""
+"""The encoding whose characters Pillow's own font can draw."""
 _NO_QUESTION = "A market on ZMART"
 
 
 class MarketPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """What is drawn. `headline`: price or outcome; `note`: below the chart; `points`: (time, YES price in 1e-9)."""
+    """The content of a market's picture. `headline`: price or outcome; `note`: the line below the chart; `points`:
+    (time, YES price in 1e-9)."""
 
     question: str
     headline: str
@@ -32,7 +34,8 @@ class MarketPicture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw(market: MarketPicture) -> bytes:
-    """Return the picture as PNG. A question in letters that the font lacks is left out."""
+    """Return a market's picture as PNG. A question with characters that the font lacks is replaced by "A market on
+    ZMART"."""
     image = Image.new("RGB", (WIDTH, HEIGHT), _GROUND)
     pen = ImageDraw.Draw(image)
     top = _MARGIN - 10

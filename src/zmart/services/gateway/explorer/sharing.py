@@ -30,11 +30,12 @@ _SITEMAP = (
 )
 
 _pictures: OrderedDict[MarketPicture, bytes] = OrderedDict()
-"""The last pictures by what they show."""
+"""The pictures (PNG) that were requested last, by their content; at most _MAX_PICTURES."""
 
 
 def public_base(context: AppContext) -> str:
-    """Return the address of the pages for readers elsewhere: PUBLIC_API_URL; in the local stack its own; else ""."""
+    """Return the pages' public address without a path: PUBLIC_API_URL; if it is empty, the gateway's own address in the
+    local stack, and "" elsewhere."""
     settings = context.settings
     if settings.public_api_url or not settings.is_local:
         return settings.public_api_url.rstrip("/")
@@ -42,7 +43,7 @@ def public_base(context: AppContext) -> str:
 
 
 def headline(row: MarketRow) -> str:
-    """Return what a market says in a word: its outcome, or the price of YES."""
+    """Return the headline of a market: its final outcome, that it is cancelled, or the price of YES."""
     match row.state:
         case "FINALIZED":
             return "No outcome" if row.final_outcome is None else f"{side_name(row.final_outcome)} won"
@@ -53,15 +54,15 @@ def headline(row: MarketRow) -> str:
 
 
 def link_values(context: AppContext, row: MarketRow) -> dict[str, str]:
-    """Return what other sites show of a link to the market; `address` is empty where the deployment does not say its
-    own."""
+    """Return what other sites show of a link to the market: headline and address of its page. `address` is empty if the
+    pages' public address is not set."""
     base = public_base(context)
     return {"headline": headline(row), "address": f"{base}/markets/{row.market_id}" if base else ""}
 
 
 @get("/markets/{key:str}/picture.png", include_in_schema=False)
 async def picture(context: Context, key: FromPath[str]) -> Response[bytes]:
-    """Draw the market as it is now."""
+    """Serve the picture (PNG) of a market as it is now."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
     traders = f"{row.traders:,} {'trader' if row.traders == 1 else 'traders'}"
     market = MarketPicture(
@@ -86,7 +87,7 @@ async def _drawn(market: MarketPicture) -> bytes:
 
 @get("/robots.txt", include_in_schema=False)
 async def robots(context: Context) -> Response[str]:
-    """Tell search engines what to read."""
+    """Serve robots.txt, which tells search engines what to read."""
     base = public_base(context)
     text = f"{_ROBOTS}Sitemap: {base}/sitemap.xml\n" if base else _ROBOTS
     return Response(text, media_type="text/plain", headers=_FILE_CACHING)
@@ -94,7 +95,8 @@ async def robots(context: Context) -> Response[str]:
 
 @get("/sitemap.xml", include_in_schema=False)
 async def sitemap(context: Context) -> Response[bytes]:
-    """List the newest markets for search engines; nothing where the deployment does not say its address."""
+    """Serve the sitemap for search engines, with the newest 5,000 markets. It is empty if the pages' public address is
+    not set."""
     base = public_base(context)
     rows = (
         await markets.entries(context.pool, Filters(), Sort.NEWEST, Page(limit=_MAX_LISTED)) if base else []
@@ -106,7 +108,7 @@ async def sitemap(context: Context) -> Response[bytes]:
 
 @get("/favicon.ico", include_in_schema=False)
 async def favicon() -> Response[bytes]:
-    """Serve the icon to what asks for it without having read a page."""
+    """Serve the icon at /favicon.ico, where clients look for it that have not read a page."""
     return Response(assets.files()["mark.png"], media_type="image/png", headers=_FILE_CACHING)
 
 

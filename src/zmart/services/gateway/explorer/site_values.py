@@ -1,4 +1,5 @@
-"""Collect what every page tells its scripts: program, chain, and how far the local chain's clock is ahead."""
+"""Collect the values that every page passes to its scripts: program, chain, and how far the local chain's clock is
+ahead."""
 
 from __future__ import annotations
 
@@ -13,14 +14,15 @@ from zmart.services.gateway.context import AppContext
 
 _WAIT_S = 0.3
 _AHEAD_S = 60
-"""From so much on it is said: less is what two clocks differ by."""
+"""The least lead of the local chain's clock, in seconds, that pages report. Two ordinary clocks differ by less."""
 
 
 class SiteValues(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what every page needs to know of this deployment.
+    """The values of this deployment that every page passes to its scripts.
 
-    `chain`: its name in the Wallet Standard. `local`: whether there is a demo wallet. `ahead_s`: how far the local
-    chain's clock is ahead of ours, 0 for less than a minute; None if it is unknown, and on every other chain.
+    `chain`: the chain's name in the Wallet Standard. `local`: whether there is a demo wallet. `ahead_s`: by how many
+    seconds the local chain's clock is ahead of ours, 0 for less than a minute; None if that is unknown, and on every
+    other chain.
     """
 
     program: Address
@@ -30,7 +32,7 @@ class SiteValues(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def of(context: AppContext) -> SiteValues:
-    """Return the values of this deployment."""
+    """Return the values of this deployment, after at most 0.3 s."""
     return SiteValues(
         program=context.program.address,
         chain=f"solana:{context.settings.cluster}",

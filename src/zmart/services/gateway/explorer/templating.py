@@ -43,23 +43,23 @@ def _environment() -> Environment:
 
 
 def html(template: str, context: Mapping[str, object] | None = None, **values: object) -> str:
-    """Return a template with `context` and `values`. `site` among them: what the wallet needs (site_values.py); without
-    it the page offers no wallet."""
+    """Render a template with `context` and `values`, and return its HTML. With the value `site` (site_values.py) the
+    page offers a wallet, without it none."""
     return _environment().get_template(template).render(**(context or {}), **values)
 
 
 def page(
     template: str, context: Mapping[str, object] | None = None, *, status_code: int = 200, **values: object
 ) -> Response[str]:
-    """Return the HTML response of a template, as `html` makes it."""
+    """Render a template as `html` does, and return the response with the page."""
     return answer(html(template, context, **values), status_code=status_code)
 
 
 def answer(text: str, *, status_code: int = 200) -> Response[str]:
-    """Return the response with the text of a page."""
+    """Return a response with the HTML of a page. Browsers revalidate it at each use."""
     return Response(text, status_code=status_code, media_type="text/html", headers=dict(_PRIVATE))
 
 
 def day(moment: datetime | None) -> str:
-    """Return a time in UTC, as "15 Jan 2026, 12:00"; "-" for None. Every page states the time zone."""
+    """Format a time, which is given in UTC, as "15 Jan 2026, 12:00"; "-" for None. Every page states the time zone."""
     return "-" if moment is None else moment.strftime("%d %b %Y, %H:%M")

@@ -1,4 +1,4 @@
-"""Collect the content of a transaction's page: from the index, else from the chain."""
+"""Collect the content of a transaction's page: from the index, and from the chain what is not indexed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _FEE_WAIT_S = 0.5
 
 
 class TransactionEventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in words, with its fields; `at`: by the chain's clock."""
+    """A row of a transaction's page: one event in words, with its fields. `at` is the event's time by the chain's
+    clock; None if the event has none."""
 
     title: str
     note: str
@@ -34,8 +35,8 @@ class TransactionEventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransactionFate(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe what became of a transaction. `status`: landed, failed, live (it may still land), expired (it never
-    can), unknown (the RPC does not answer)."""
+    """The status of a transaction: landed, failed, live (it may still land), expired (it never can), or unknown (the
+    RPC does not answer)."""
 
     status: str
     slot: Slot | None = None
@@ -44,7 +45,8 @@ class TransactionFate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def values(context: AppContext, signature: Signature) -> dict[str, object]:
-    """Return the values of the template transaction.html. Raises NotFound if neither index nor chain knows it."""
+    """Return the values for the template transaction.html. Raises NotFound if neither index nor chain knows the
+    transaction."""
     indexed = await transactions.one(context.pool, signature)
     logged = [] if indexed is None else await transactions.events(context.pool, indexed, _MAX_EVENTS)
     made = [] if indexed is None else await trades.of_transaction(context.pool, indexed.slot, signature)
@@ -100,7 +102,7 @@ def _moment(timestamp: object) -> datetime | None:
 
 
 async def _fee(context: AppContext, signature: Signature) -> NetworkFee | None:
-    """Return the network's fee as a node reports it; None if none does now."""
+    """Return the network fee of a transaction, as the RPC reports it; None if no RPC reports it within 0.5 s."""
     if context.rpc is None:
         return None
     try:

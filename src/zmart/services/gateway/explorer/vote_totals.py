@@ -1,4 +1,4 @@
-"""Compare a market's votes with their thresholds."""
+"""Compare the votes on a market with their thresholds, for the panels of its page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from zmart.store.markets import MarketRow
 
 
 class VotePanel(msgspec.Struct, frozen=True, kw_only=True):
-    """The panel of a vote on a market. `threshold_bps` is None before the program's rules are indexed."""
+    """The content of the panel about one vote on a market. `threshold_bps` is None before the program's rules are
+    indexed."""
 
     kind: str
     title: str
@@ -31,7 +32,8 @@ class VotePanel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VoteTotals(msgspec.Struct, frozen=True):
-    """The totals of a vote: the tally, how many votes do not count, and who may vote."""
+    """The totals of one vote on a market: the tally, how many votes do not count, and the terms by which wallets may
+    vote."""
 
     tally: Tally
     not_counted: int
@@ -41,7 +43,7 @@ class VoteTotals(msgspec.Struct, frozen=True):
 def totals_by_kind(
     counts: dict[VoteKind, Tally], not_counted: dict[VoteKind, int], voting: MarketVoting
 ) -> dict[VoteKind, VoteTotals]:
-    """Return the totals of both votes of a market."""
+    """Return the totals of a market's proposal vote and dispute vote."""
     return {
         kind: VoteTotals(
             counts[kind], not_counted[kind], next(t for t in voting.terms if t.kind == kind.value)

@@ -20,7 +20,7 @@ _PROFIT_TRADES = 1000
 
 
 async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dict[str, object]:
-    """Return the values of the template wallet.html."""
+    """Return the values for the template wallet.html. `cursor` chooses the page of trades."""
     after = paging.key_of(cursor, TapeKey)
     rows = await trades.of_wallet(context.pool, wallet, _TRADES + 1, 0, after.position if after else None)
     tape, more = paging.split_page(rows, _TRADES)
@@ -59,8 +59,8 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
 
 
 async def _profit(context: AppContext, wallet: Wallet, results: Results) -> list[tuple[datetime, Lamports]]:
-    """Return the profit after each of the newest trades, what is held at the price of its last trade here, and the
-    profit now."""
+    """Return (time, profit in lamports) after each of the wallet's newest 1,000 trades, and now. After a trade, the
+    wallet's shares of a market are valued at the price of its last trade there."""
     tape = await trades.of_wallet(context.pool, wallet, _PROFIT_TRADES)
     points = [
         (parse_iso(point.timestamp), Lamports(point.realized_pnl + point.value - point.invested))

@@ -1,4 +1,4 @@
-"""Write the access log: one line for each request, those of one iteration of the event loop together."""
+"""Write the access log: one line for each request. Lines of one iteration of the event loop are written together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ log = structlog.get_logger()
 
 
 class AccessLogEntry(msgspec.Struct, frozen=True):
-    """A line of the access log, with the fields of structlog in its order."""
+    """A line of the access log as JSON, with the fields of structlog in their usual order. `ms` is the response
+    time."""
 
     service: str
     request_id: str
@@ -30,8 +31,8 @@ class AccessLogEntry(msgspec.Struct, frozen=True):
 
 
 class AccessLog:
-    """Write the access log. JSON lines are written here, which is faster at thousands of lines a second; other formats
-    by structlog."""
+    """Write the access log. JSON lines are written directly, which is faster at thousands of lines a second; lines of
+    another format are left to structlog. With a log level above info nothing is written."""
 
     def __init__(self, settings: Settings) -> None:
         self._as_json = settings.log_json
@@ -39,7 +40,7 @@ class AccessLog:
         self._notes: list[tuple[str, str, int, float, str]] = []
 
     def note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
-        """Log that a request was answered."""
+        """Log an answered request. `path` is without the query; `seconds` is the response time."""
         if not self._is_on:
             return
         if not self._as_json:

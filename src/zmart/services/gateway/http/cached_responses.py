@@ -1,4 +1,4 @@
-"""Cache responses and how to read them again, bounded in bytes."""
+"""Hold cached responses, each with the function that reads it again. The memory of all is bounded in bytes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from zmart.services.gateway.http.request_context import CacheableRead
 Address = tuple[str, bytes]
 """Path and query of a GET."""
 _ROUTE_BYTES = 2_600
-"""The size of a route besides its address, measured: its objects, and the read of its handler."""
+"""The memory that a route takes besides its address, in bytes, as measured: its objects, and the read of its
+handler."""
 _RESPONSE_BYTES = 1_400
-"""The size of a response besides its body, measured: prepared headers and their values."""
+"""The memory that a response takes besides its body, in bytes, as measured: prepared headers and their values."""
 _MARKET_BYTES = 8 + 113
-"""The size of each market in a response: a reference and its id."""
+"""The memory that each market in a response takes, in bytes: a reference and the id."""
 
 
 class CachedResponse:
-    """A response; `headers` are those that every response with this body has. `rows`: the published rows in it, None if
-    any commit may change it."""
+    """A cached response. `headers` are those that every response with this body has. `rows` are the published rows in
+    it; None if any commit may change it."""
 
     __slots__ = ("body", "etag", "headers", "rows")
 
@@ -36,7 +37,7 @@ class CachedResponse:
 
 class CachedRoute:
     """An address whose response can be read without the router. `response` is valid at the feed's position `feed_at`,
-    and until a commit changes its rows, or `valid_until_s` (of time.perf_counter)."""
+    and later until a commit changes its rows, but not after `valid_until_s` (of time.perf_counter)."""
 
     __slots__ = (
         "address",
@@ -66,8 +67,8 @@ class CachedRoute:
         self.was_used = False
 
     def valid_response(self, feed_at: FeedAt, changes: RecentChanges) -> CachedResponse | None:
-        """Return the cached response if it is valid at this position of the feed. `changes`: as of this position or a
-        later one."""
+        """Return the cached response if it is valid at the feed's position `feed_at`, else None. `changes` must reach
+        that position or a later one."""
         response = self.response
         if response is None or perf_counter() >= self.valid_until_s:
             return None
@@ -79,7 +80,7 @@ class CachedRoute:
 
     @property
     def size_bytes(self) -> int:
-        """Return the memory that the route takes, with its response."""
+        """Return the memory that the route and its response take, in bytes."""
         path, query = self.address
         size = _ROUTE_BYTES + getsizeof(path) + getsizeof(query)
         response = self.response
@@ -106,14 +107,15 @@ class CachedRoutes:
         return iter(self._routes.values())
 
     def add(self, route: CachedRoute) -> None:
-        """Add a route unless there is one for its address."""
+        """Add a route, unless its address has one."""
         if route.address not in self._routes:
             self._routes[route.address] = route
             self.size_bytes += route.size_bytes
             self._evict()
 
     def keep(self, route: CachedRoute, response: CachedResponse, feed_at: FeedAt, until_s: float) -> None:
-        """Store the response of a route, unless the route was evicted meanwhile."""
+        """Store the response of a route as valid at `feed_at` and until `until_s` (of time.perf_counter), unless the
+        route was evicted meanwhile."""
         if self._routes.get(route.address) is not route:
             return
         self.size_bytes -= route.size_bytes

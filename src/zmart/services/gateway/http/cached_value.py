@@ -1,4 +1,4 @@
-"""Cache one value, read once for all callers."""
+"""Cache one value for a limited time, with one read for all concurrent callers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Value = TypeVar("Value")
 
 
 class CachedValue(Generic[Value]):
-    """A value that may be `ttl_s` old. Concurrent callers wait for one read. From half that age on, the next value is
-    read in the background while the old one is returned, so that under steady load no caller waits."""
+    """A cached value that may be `ttl_s` seconds old; None is not cached. Concurrent callers wait for one read. From
+    half that age on, the next value is read in the background while the old one is returned, so that under steady load
+    no caller waits."""
 
     def __init__(self, read: Callable[[], Awaitable[Value]], ttl_s: float) -> None:
         self._read = read
@@ -25,7 +26,7 @@ class CachedValue(Generic[Value]):
         self._reading: asyncio.Task[Value] | None = None
 
     async def get(self) -> Value:
-        """Return the value. Raises what reading it raises."""
+        """Return the value, cached or read now. Raises what the read raises."""
         now = time.monotonic()
         if self._value is not None and now < self._until:
             if now >= self._fresh_until:

@@ -1,4 +1,4 @@
-"""Handle what every request needs: its id, HEAD, CORS, response headers, a line in the access log."""
+"""Handle what every request needs: its id, HEAD, CORS, response headers, metrics, a line in the access log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from zmart.services.gateway.http.request_context import RequestContext, enter, r
 from zmart.services.problem_body import request_id_of
 
 _NOT_LOGGED = frozenset((*PROBES, "/health/{service}"))
-"""Routes of probes: a machine asks them every few seconds, and the answer is in what they report."""
+"""Routes of probes, which are not logged: machines request them every few seconds, and their answers are recorded
+elsewhere."""
 
 
 class Edge:
@@ -26,7 +27,7 @@ class Edge:
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Pass one request on to the application, with its RequestContext; answer a CORS preflight here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -49,7 +50,8 @@ class Edge:
 
 
 class _Response:
-    """A response; `send` adds the headers that every response has. `status` is 0 before it has begun."""
+    """A response that is being sent. `send` adds the headers that every response has. `status` is 0 before the response
+    has begun."""
 
     __slots__ = ("_headers", "_request_id", "_send", "status")
 
@@ -78,7 +80,7 @@ class _Response:
 
 
 def with_request_id(app: AsgiApp) -> AsgiApp:
-    """Return `app` with the request's id bound to all that it logs."""
+    """Return an application that runs `app` with the request's id bound to every line that it logs."""
 
     async def bound(scope: Scope, receive: Receive, send: Send) -> None:
         with structlog.contextvars.bound_contextvars(request_id=request_context(scope).request_id):

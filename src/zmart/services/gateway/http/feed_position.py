@@ -1,4 +1,5 @@
-"""Read the change feed's position, which tells whether cached data is valid: one query for all callers that wait."""
+"""Read the position of the change feed, which tells whether cached data is valid. One query serves all callers that
+wait."""
 
 from __future__ import annotations
 
@@ -18,22 +19,23 @@ _MAX_COUNT_AGE_S = 60.0
 
 
 class FeedPositionReader:
-    """Read the feed's position as it was at some moment after each call, so that no commit before the call is missed.
+    """Read the feed's position as of some moment after each call, so that every commit before the call is in it.
 
-    Calls that come while one query runs share the next one. No call takes longer than 1.5 s: those that come while a
-    query hangs fail with it, and the next query has only what is left of the time of the call that waits longest.
+    Calls that arrive while a query runs share the next query. A call takes 1.5 s at most: calls that arrive while a
+    query hangs fail together with it, and the next query gets only the time that the longest waiting call has left.
     """
 
     def __init__(self, pool: Pool) -> None:
         self.changes = RecentChanges()
-        """The changes up to the last position that was returned."""
+        """The changes of markets up to the last position that was returned."""
         self._pool = pool
         self._waiting: list[asyncio.Future[FeedPosition]] = []
         self._waiting_since_s = 0.0
         self._reading: asyncio.Task[None] | None = None
 
     async def position(self) -> FeedPosition:
-        """Return the position. Raises StoreError; TimeoutError when the database does not answer."""
+        """Return the position. Raises StoreError when the database refuses or fails, TimeoutError when it does not
+        answer within 1.5 s."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[FeedPosition] = loop.create_future()
         if not self._waiting:
@@ -64,7 +66,7 @@ class FeedPositionReader:
             self._reading = None
 
     async def _read_position(self) -> FeedPosition:
-        """Return the position, after adding what changed since the last one."""
+        """Return the position, after adding the changes since the previous position to `changes`."""
         position, changes = await change_feed.position(self._pool), self.changes
         if position.at != changes.at:
             changed = None
@@ -75,7 +77,7 @@ class FeedPositionReader:
 
 
 class MarketCounts:
-    """Count markets by filters, again only after a commit that may have changed the count."""
+    """Count markets by filters and sort order. A count is cached until a commit may have changed it."""
 
     def __init__(self, pool: Pool, feed_positions: FeedPositionReader) -> None:
         self._pool = pool
@@ -83,8 +85,9 @@ class MarketCounts:
         self._counts: dict[tuple[Filters, Sort], tuple[int, float, int]] = {}
 
     async def of(self, filters: Filters, sort: Sort, market_list_offset: int | None) -> int:
-        """Return how many markets match. `market_list_offset`: that of store.change_feed.FeedPosition, None to read it.
-        Documents and end dates are not in the feed: a count that depends on them is at most a second old."""
+        """Return how many markets match. `market_list_offset` is that of the feed's position
+        (store.change_feed.FeedPosition); with None it is read. Documents and end dates are not in the feed, so a count
+        that depends on them is at most 1 s old."""
         at = (
             (await self._feed_positions.position()).market_list_offset
             if market_list_offset is None

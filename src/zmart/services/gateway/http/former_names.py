@@ -1,4 +1,4 @@
-"""Accept fields of bodies under the names that existing clients write, where their meaning is clear."""
+"""Accept fields of request bodies under the former names that existing clients send, where their meaning is clear."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from zmart.errors import Invalid
 from zmart.market.json_input import JSON_ERRORS
 
 FORMER_NAMES = "former_names"
-"""Route option: former names of the body's fields, each with its present name."""
+"""Route option: a mapping of former names of the body's fields to their present names."""
 
 
 def with_present_names(body: bytes, former_names: Mapping[str, str]) -> bytes:
-    """Return the body with present names. Raises Invalid for a field that has other values under both."""
+    """Return the body with present names in place of former ones. Raises Invalid for a field that is given under both
+    names with different values."""
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except JSON_ERRORS:
-        return body  # no object, which the handler refuses
+        return body  # not an object: the handler refuses it
     given = [name for name in former_names if name in fields]
     for former in given:
         present, value = former_names[former], fields.pop(former)

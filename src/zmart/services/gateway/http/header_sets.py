@@ -1,4 +1,4 @@
-"""Prepare the headers that every response to one origin has: security and CORS."""
+"""Prepare the headers that every response to requests of an origin has: security headers and CORS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Headers = list[tuple[bytes, bytes]]
 CONTENT_POLICY = b"content-security-policy"
 _OTHER_ORIGINS = 1_024
 _MAX_ORIGIN_BYTES = 300
-"""A host name has 253 at most."""
+"""The longest Origin header, in bytes, that may be that of a page of this machine. A host name has 253 bytes at
+most."""
 _EXPOSED = b"ETag, X-As-Of-Slot, X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _REQUEST_HEADERS = (
@@ -27,8 +28,8 @@ _SUPABASE_HEADERS = (
 
 
 class HeaderSet:
-    """The headers for one origin, or for all that are not allowed. `without_policy`: for a response with a content
-    policy of its own; `preflight`: additional ones for a CORS preflight."""
+    """The headers of responses to one allowed origin, or to all origins that are not allowed. `without_policy`: for a
+    response with its own content security policy. `preflight`: additional headers of the answer to a CORS preflight."""
 
     def __init__(self, security: Headers, cors: Headers, preflight: Headers) -> None:
         self.headers = [*security, *cors]
@@ -37,8 +38,8 @@ class HeaderSet:
 
 
 class HeaderSets:
-    """Header sets by the value of the Origin header. `any_loopback`: pages on this machine are allowed on any port;
-    `supabase_facade`: pages may send what Supabase's client sends."""
+    """Header sets by the value of the Origin header. With `any_loopback`, pages of this machine are allowed on any
+    port. With `supabase_facade`, pages may send the methods and headers that Supabase's client sends."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class HeaderSets:
         self._of_others = lru_cache(_OTHER_ORIGINS)(self._of_loopback) if any_loopback else None
 
     def of(self, origin: bytes | None) -> HeaderSet:
-        """Return the header set for an Origin header, None if there is none."""
+        """Return the header set for the value of an Origin header; `origin` is None if the request has none."""
         if origin is None:
             return self._unlisted
         if (listed := self._listed.get(origin)) is not None:
@@ -72,7 +73,9 @@ class HeaderSets:
 
 
 def security_headers(socket_origin: str) -> Headers:
-    """Return the headers of Express's helmet, with a stricter content policy: pages load from the gateway only."""
+    """Return the security headers: those of Express's helmet, with a stricter content security policy. Scripts, styles
+    and fonts load only from the gateway; images load from any HTTPS address; pages connect to the gateway and
+    `socket_origin`."""
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data: https:; "
         f"script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self' {socket_origin}"

@@ -1,4 +1,4 @@
-"""Report all that is wrong with the values of a request, by field and in the words of JSON."""
+"""Report everything that is wrong with the parameters and the body of a request, one entry for each field."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from zmart.services.field_problems import field_problem, of_body
 
 
 class ParameterRule(msgspec.Struct, frozen=True):
-    """Annotate a parameter of the query with a check beyond its type: `check(name, text)` raises Invalid."""
+    """A check of a query parameter beyond its type, in the parameter's annotation. `check(name, text)` raises Invalid
+    for a wrong value."""
 
     check: Callable[[str, str], object]
 
 
 def field_problems(handler: BaseRouteHandler, query: Mapping[str, str], body: bytes) -> list[FieldProblem]:
-    """Return one entry for each parameter and each field of the body that is missing or wrong."""
+    """Return one entry for each query parameter and each field of the body that is missing or wrong."""
     parameters = handler.parsed_fn_signature.parameters
     problems = list(_of_query(handler, parameters, query))
     if "data" in parameters:

@@ -1,4 +1,4 @@
-"""Map every error to a response of one shape."""
+"""Turn every exception into an error response, all of one shape (client.shapes.system.Problem)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from zmart.services.store_refusal import refusal_of
 log = structlog.get_logger()
 
 GatewayRequest = Request[Any, Any, State]
-"""Litestar's request; its user and auth slots are not used here."""
+"""Litestar's request. Its `user` and `auth` are not used here: handlers get a RequestAuth (http/request_auth.py)."""
 
 _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
     (NotFound, 404),
@@ -58,11 +58,11 @@ _INTERNAL = "The server failed. Try again; if this persists, report this request
 
 
 class UnsupportedBody(ZmartError):
-    """The body is not JSON."""
+    """The body has another media type than JSON, or is compressed. Answered with 415."""
 
 
 class TooManyRequests(ZmartError):
-    """The caller has exceeded a rate limit; `headers` say for how long."""
+    """The client has exceeded a rate limit; answered with 429. `headers` are those of the limit, with Retry-After."""
 
     def __init__(self, message: str, headers: Mapping[str, str]) -> None:
         super().__init__(message)
@@ -70,7 +70,8 @@ class TooManyRequests(ZmartError):
 
 
 def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]:
-    """Return the response to an exception. A 500 is logged with its traceback; the client gets only the request id."""
+    """Return the response to an exception: JSON, or a page for a browser that requested one. An exception that is
+    answered with 500 is logged with its traceback; the client then gets only the request id."""
     status, message, details = explain(problem)
     if isinstance(problem, ValidationException | Invalid):
         message, details = _of_fields(request, message, details)
@@ -107,7 +108,8 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
 def _of_fields(
     request: GatewayRequest, message: str, details: list[FieldProblem]
 ) -> tuple[str, list[FieldProblem]]:
-    """Add to a handler's own problem all others of the request."""
+    """Return message and details of a 400: the problems that the handler found, and all others that the parameters and
+    the body of the request have."""
     body = request_context(request.scope).body
     handler, query = request.scope["route_handler"], request.query_params.dict()
     problems = field_problems(handler, {name: values[-1] for name, values in query.items()}, body)
@@ -119,13 +121,13 @@ def _of_fields(
 
 
 def _wants_page(request: GatewayRequest) -> bool:
-    """Return whether a browser requested a page."""
+    """Return whether a browser requested a page: a path outside the API, with text/html in Accept."""
     is_api = request.scope["path"].startswith(("/api", "/health"))
     return not is_api and "text/html" in request.headers.get("accept", "")
 
 
 def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
-    """Return status, message and details of an exception."""
+    """Return the HTTP status, the message and the details with which an exception is answered."""
     match problem:
         case TooManyRequests():
             return 429, str(problem), []

@@ -1,7 +1,7 @@
-"""Count requests in Redis for all gateways; in this process alone while Redis is unavailable.
+"""Count requests for rate limits: in Redis for all gateways together, or in this process while Redis is unavailable.
 
-Concurrent checks share one Lua call. A client with many requests left is admitted at once and counted some
-milliseconds later; only a client near its limit waits for the count.
+Concurrent checks share one call of a Lua script. A client that has many requests left is admitted at once and counted
+some milliseconds later; only a client near its limit waits for the count.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _CERTAIN_S = 1.0
 COUNT_WITHIN_S = 0.02
 _MAX_CLIENTS = 20_000
 
-# KEYS: one per client. ARGV: now in ms, then for each key its limit, its requests now, and its window in ms.
-# Returns for each key how many requests are admitted, and how many were left before.
-# The count of the window is that of this minute (or day) and the share of the last one that is still in the window.
+# KEYS: one per client. ARGV: the time in ms, then for each key its limit, how many requests to count, its window in ms.
+# Returns for each key how many of these requests are admitted, and how many were left before.
+# The count of a sliding window is that of the present minute (or day), plus a part of the previous one's count.
 _LUA = """
 local now, out = tonumber(ARGV[1]), {}
 for i, key in ipairs(KEYS) do
@@ -53,8 +53,9 @@ return out
 
 
 class _ClientBudget:
-    """`left` requests are certain until `until`; `ahead` were admitted and are not counted yet. A client with no more
-    than `reserve` left waits for the count."""
+    """What this process knows of one client under one policy. `left` requests are certain to be admitted until `until`
+    (of time.monotonic). `ahead` requests were admitted and are not counted yet. A client with at most `reserve`
+    requests left waits for the count."""
 
     __slots__ = ("ahead", "key", "left", "policy", "reserve", "reset_s", "until", "waiting")
 
@@ -70,7 +71,8 @@ class _ClientBudget:
 
 
 class RateLimiter:
-    """Count requests by policy and client, in Redis or, while it is unavailable, in this process."""
+    """Count requests by policy and client: in Redis, or in this process while Redis is unavailable or not
+    configured."""
 
     def __init__(self, redis: RedisClient | None, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self.answer_within_s = answer_within_s
@@ -83,11 +85,12 @@ class RateLimiter:
         self._paused_until = 0.0
 
     async def take(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict:
-        """Count one request and return the verdict."""
+        """Count one request of the client `key` and return the verdict."""
         return self.at_once(policy, key) or await self.begin(policy, key)
 
     def at_once(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict | None:
-        """Count one request if its verdict is certain without Redis; else return None and count nothing."""
+        """Count one request and return its verdict if that is certain without asking Redis; else count nothing and
+        return None."""
         client = self._clients.get((policy.name, key))
         if client is None or client.left <= client.reserve or time.monotonic() >= client.until:
             return None
@@ -100,7 +103,7 @@ class RateLimiter:
         return RateLimitVerdict(True, client.left, client.reset_s)
 
     def begin(self, policy: RateLimitPolicy, key: str) -> asyncio.Future[RateLimitVerdict]:
-        """Return a future of the verdict, which counts the request."""
+        """Begin to count one request of the client `key`, and return a future of its verdict."""
         answer: asyncio.Future[RateLimitVerdict] = asyncio.get_running_loop().create_future()
         if self._script is None or time.monotonic() < self._paused_until:
             answer.set_result(self._local.take(_name(policy, key), policy.requests, policy.window_s))
@@ -117,7 +120,7 @@ class RateLimiter:
         return answer
 
     async def close(self) -> None:
-        """Count what was admitted and is not counted yet."""
+        """Count in Redis the requests that were admitted and are not counted yet."""
         while self._due or (self._working is not None and not self._working.done()):
             self._start()
             if self._working is not None:
@@ -131,7 +134,8 @@ class RateLimiter:
             self._working = asyncio.create_task(self._count_due())
 
     async def _count_due(self) -> None:
-        """Count until nobody waits; what was let through meanwhile is counted when the timer says so."""
+        """Count the due clients until no request waits for a verdict. Requests that were admitted at once meanwhile are
+        counted when the timer fires."""
         while self._due:
             clients, self._due = list(self._due), {}
             batch = [(client, client.ahead, client.waiting) for client in clients]
@@ -166,7 +170,7 @@ class RateLimiter:
             )
             self._paused_until = time.monotonic() + _PAUSE_S
             return self._counted_here(requested)
-        except Exception:  # requests wait for the verdict, whatever Redis may have said
+        except Exception:  # requests wait for the verdict, whatever Redis answered
             log.exception("rate limits are counted by this process alone")
             self._paused_until = time.monotonic() + _PAUSE_S
             return self._counted_here(requested)

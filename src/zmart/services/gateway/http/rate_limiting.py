@@ -1,4 +1,5 @@
-"""Admit requests by address, and by wallet in addition once a proof has held: a claim costs nothing."""
+"""Admit requests by rate limits: by address, and in addition by wallet once the wallet's proof was found valid. Before
+that anyone can name any wallet."""
 
 from __future__ import annotations
 
@@ -17,32 +18,36 @@ from zmart.services.gateway.http.rate_limits import (
 from zmart.services.gateway.http.request_context import RequestContext
 
 WALLETS_PER_ADDRESS = 4
-"""How many wallets behind one address may use their whole limit; all requests with a proof from it share that much."""
+"""How many wallets behind one address can use their whole limits: all requests with a proof from one address share this
+multiple of the limit."""
 
 
 def of_address(policy: RateLimitPolicy) -> RateLimitPolicy:
-    """Return the policy for all requests with a proof that come from one address."""
+    """Return the policy that all requests with a proof from one address share: WALLETS_PER_ADDRESS times the limit of
+    `policy`."""
     return RateLimitPolicy(
         f"{policy.name}-of-address", policy.requests * WALLETS_PER_ADDRESS, policy.window_s
     )
 
 
 async def admit(context: RequestContext, limiter: RateLimiter, policy: RateLimitPolicy, key: str) -> None:
-    """Count the request for `key`, and keep the verdict for the response's headers. Raises TooManyRequests."""
+    """Count the request for the client `key`, and keep the verdict for the response's headers. Raises
+    TooManyRequests."""
     verdict = await limiter.take(policy, key)
     context.policy, context.rate_limit = policy, verdict
     refuse_above_limit(context)
 
 
 def refuse_above_limit(context: RequestContext) -> None:
-    """Raise TooManyRequests if the context's verdict is a refusal."""
+    """Raise TooManyRequests if the request was counted and the verdict is a refusal."""
     policy, verdict = context.policy, context.rate_limit
     if policy is not None and verdict is not None:
         _refuse(policy, verdict)
 
 
 async def admit_within_quota(limiter: RateLimiter, policy: RateLimitPolicy, key: str) -> None:
-    """Count what costs us beyond the request. Raises TooManyRequests."""
+    """Count one use of a daily quota for `key`; the response's headers do not show it. Raises TooManyRequests beyond
+    the quota."""
     _refuse(policy, await limiter.take(policy, key))
 
 
@@ -56,7 +61,7 @@ def _refuse(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> None:
 
 
 def limit_headers(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> dict[str, str]:
-    """Return the headers of draft-ietf-httpapi-ratelimit-headers."""
+    """Return the headers RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers."""
     return {
         "RateLimit-Policy": policy_header(policy).decode(),
         "RateLimit": limit_header(policy, verdict).decode(),
@@ -64,7 +69,8 @@ def limit_headers(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> dict[st
 
 
 def with_limit_headers(send: Send, context: RequestContext) -> Send:
-    """Return a `send` that adds the headers by the last verdict, unless the response has them."""
+    """Return a `send` that adds the headers RateLimit-Policy and RateLimit by the context's last verdict, unless the
+    response has them."""
 
     async def with_headers(message: Message) -> None:
         if message["type"] == "http.response.start" and context.policy and context.rate_limit:

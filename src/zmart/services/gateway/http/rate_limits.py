@@ -1,4 +1,4 @@
-"""Define rate limits: policies, verdicts, and a sliding window that this process counts by itself."""
+"""Define rate limits: policies, verdicts, and the sliding window by which this process counts alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_LOCAL_KEYS = 20_000
 
 
 class RateLimitPolicy(msgspec.Struct, frozen=True):
-    """A limit of requests within `window_s`; clients see its `name`."""
+    """A limit of `requests` within `window_s` seconds. Clients see its `name` in headers and messages."""
 
     name: str
     requests: int
@@ -23,12 +23,12 @@ class RateLimitPolicy(msgspec.Struct, frozen=True):
 
 
 def quota(name: str, requests: int) -> RateLimitPolicy:
-    """Return a limit of requests a day, of what costs us beyond the request itself."""
+    """Return a limit for a day, for uses that cost us more than the request itself, such as pins."""
     return RateLimitPolicy(name, requests, DAY_S)
 
 
 def policies(settings: Settings) -> dict[str, RateLimitPolicy]:
-    """Return every policy by its name."""
+    """Return the policies of the RATE_LIMIT_ settings (requests a minute), by name."""
     limits = {
         "reads": settings.rate_limit_reads,
         "writes": settings.rate_limit_writes,
@@ -40,7 +40,8 @@ def policies(settings: Settings) -> dict[str, RateLimitPolicy]:
 
 
 class RateLimitVerdict(msgspec.Struct, frozen=True):
-    """Whether a request is admitted, how many more are allowed, and in how many seconds the window ends."""
+    """Whether a request is admitted (`allowed`), how many more are (`remaining`), and in how many seconds the window
+    ends."""
 
     allowed: bool
     remaining: int
@@ -48,41 +49,43 @@ class RateLimitVerdict(msgspec.Struct, frozen=True):
 
 
 class RateLimitGrant(msgspec.Struct, frozen=True):
-    """How many requests of a client, counted together, are admitted, and how many were still allowed before them."""
+    """The result of counting several requests of a client together: how many of them are admitted (`granted`), how many
+    were still allowed before them (`left`), and in how many seconds the window ends."""
 
     granted: int
     left: int
     reset_s: int
 
     def verdict(self, position: int) -> RateLimitVerdict:
-        """Return the verdict of the request that came after `position` others."""
+        """Return the verdict of one of these requests, before which `position` others of them are counted."""
         return RateLimitVerdict(
             position < self.granted, max(0, self.left - min(position + 1, self.granted)), self.reset_s
         )
 
 
 def policy_header(policy: RateLimitPolicy) -> bytes:
-    """Return the header RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers."""
+    """Return the value of the header RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers."""
     return b'"%b";q=%d;w=%d' % (policy.name.encode(), policy.requests, policy.window_s)
 
 
 def limit_header(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> bytes:
-    """Return the header RateLimit of the same draft."""
+    """Return the value of the header RateLimit of draft-ietf-httpapi-ratelimit-headers."""
     return b'"%b";r=%d;t=%d' % (policy.name.encode(), verdict.remaining, verdict.reset_s)
 
 
 class LocalCounts:
-    """Counts of this process by key: of this window, and of the share of the last one that is still in it."""
+    """Count requests by key in this process alone. The count of a sliding window is that of the present minute (or
+    day), plus the part of the previous one's count that is still within `window_s` seconds."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int, int]] = {}
 
     def take(self, key: str, limit: int, window_s: int = WINDOW_S) -> RateLimitVerdict:
-        """Count one request and return the verdict."""
+        """Count one request for `key` and return the verdict."""
         return self.grant(key, limit, 1, window_s).verdict(0)
 
     def grant(self, key: str, limit: int, requested: int, window_s: int = WINDOW_S) -> RateLimitGrant:
-        """Count several requests and return how many are admitted."""
+        """Count `requested` requests for `key` together, and return how many of them are admitted."""
         now = time.time()
         this = int(now // window_s)
         window, count, before = self._counts.get(key, (this, 0, 0))

@@ -1,4 +1,4 @@
-"""Give handlers the sender of a request."""
+"""Give handlers the authenticated sender of a request."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SENDER_FIELDS = (
 
 
 class RequestAuth:
-    """The sender of one request; its methods raise Unauthenticated or Forbidden. A proof that the operation's
-    `security` does not name is ignored."""
+    """The sender of one request, for its handler. The methods raise Unauthenticated or Forbidden. A proof that the
+    operation's `security` does not name is ignored."""
 
     def __init__(
         self, context: AppContext, principal: Principal, content: RequestContent, request: RequestContext
@@ -35,20 +35,23 @@ class RequestAuth:
         self.request = request
 
     async def wallet(self) -> Wallet:
-        """Return the wallet that signed in or signed this request, counted by its own limit."""
+        """Return the wallet that signed in or signed this request, after counting the request by the wallet's own
+        limit. Raises Unauthenticated without a valid proof, Forbidden if the body names another sender,
+        TooManyRequests."""
         wallet = await self.context.authenticator.wallet(self.principal, self.content)
         _refuse_other_wallets(self.content.body, wallet)
-        policy, self.request.wallet_policy = self.request.wallet_policy, None  # it is counted once
+        policy, self.request.wallet_policy = self.request.wallet_policy, None  # the request is counted once
         if policy is not None:
             await admit(self.request, self.context.limiter, policy, wallet)
         return wallet
 
     async def reader(self) -> Wallet | None:
-        """Return the wallet that reads; None without a valid proof."""
+        """Return the wallet that sends this read; None without a valid proof."""
         return await self.context.authenticator.reader(self.principal)
 
     async def operator(self) -> None:
-        """Require the operator's token, or the program's admin wallet."""
+        """Require the operator's token, or a proof of the program's admin wallet. Raises Unauthenticated or
+        Forbidden."""
         rules = await self.context.rules.get()
         await self.context.authenticator.operator(
             self.principal, self.content, rules.admin if rules else None
@@ -56,11 +59,12 @@ class RequestAuth:
 
 
 def _refuse_other_wallets(body: bytes, wallet: Wallet) -> None:
-    """Raise Forbidden if a field of the body names another wallet as the sender: clients name it in many ways."""
+    """Raise Forbidden if a field of the body names another wallet as the sender. Clients name the sender in any of
+    SENDER_FIELDS."""
     try:
         fields = msgspec.json.decode(body or b"{}", type=dict[str, object])
     except JSON_ERRORS:
-        return  # no object, which a handler that needs one has refused
+        return  # not an object: a handler that needs one has refused it
     for name in SENDER_FIELDS:
         named = fields.get(name)
         if isinstance(named, str) and is_address(named.strip()) and named.strip() != wallet:
@@ -70,11 +74,11 @@ def _refuse_other_wallets(body: bytes, wallet: Wallet) -> None:
 
 
 Auth = NamedDependency[RequestAuth]
-"""The parameter type by which a handler gets it."""
+"""The annotation of a handler's parameter `auth`, for which Litestar provides the RequestAuth."""
 
 
 async def provide_request_auth(request: GatewayRequest, context: Context) -> RequestAuth:
-    """Return the sender that the request guard has read."""
+    """Return the RequestAuth of the request, from the principal and the body that the request guard has read."""
     state = request_context(request.scope)
     assert state.principal is not None, "the request guard has set it"
     content = RequestContent(request.method, request.scope["path"], state.body)

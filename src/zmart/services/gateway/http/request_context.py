@@ -1,4 +1,4 @@
-"""Hold what the parts of the gateway share about one request."""
+"""Hold what the layers of the gateway share about one request."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _STATE_KEY = "zmart.request"
 
 @dataclass(slots=True, frozen=True)
 class CacheableRead:
-    """How to read a response again. It depends only on path and query of the request, on published tables, and on data
-    that may be `max_age_s` old."""
+    """How to read a response again. What `read` returns depends only on path and query of the request, on published
+    tables, and on data that may be `max_age_s` seconds old."""
 
     read: Callable[[], Awaitable[object]]
     max_age_s: float | Callable[[], float]
@@ -24,35 +24,37 @@ class CacheableRead:
 
 @dataclass(slots=True)
 class RequestContext:
-    """The context of one request, in the ASGI scope's `state`. `began_s` is of time.perf_counter."""
+    """The context of one request, kept in the ASGI scope's `state`. `began_s` is the arrival of the request, by
+    time.perf_counter."""
 
     request_id: str
     headers: Mapping[bytes, bytes]
-    """Values of headers by name; the last one of a repeated header."""
+    """The request's headers: values by lower-case name. Of a repeated header the last value."""
     began_s: float
     client: str = ""
-    """The sender's address as limits count it; set by the request guard."""
+    """The network address by which limits count the request; set by the request guard."""
     body: bytes = b""
     principal: Principal | None = None
     as_of_slot: int = 0
     amounts_as_text: bool = False
     is_private: bool = False
-    """The response depends on the sender."""
+    """Whether the response depends on the sender."""
     wallet_policy: RateLimitPolicy | None = None
-    """The policy that counts the wallet in addition, once its proof has held."""
+    """The policy by which the wallet is counted once its proof was found valid, in addition to the address; None if it
+    is not to be counted."""
     policy: RateLimitPolicy | None = None
     rate_limit: RateLimitVerdict | None = None
-    """The policy that counted the request last, and its verdict."""
+    """The verdict of `policy`, by which the request was counted last; both are None before that."""
     cacheable: CacheableRead | None = None
     is_cacheable_response: bool = False
-    """The response was successful and is the same for all senders."""
+    """Whether the response was successful and is the same for all senders."""
 
 
 def request_context(scope: object) -> RequestContext:
-    """Return the context of the request of an ASGI scope."""
+    """Return the RequestContext in an ASGI scope, raw or of Litestar."""
     return cast("RequestContext", cast("Scope", scope)["state"][_STATE_KEY])
 
 
 def enter(scope: Scope, context: RequestContext) -> None:
-    """Put the context into the scope."""
+    """Put the RequestContext of a request into its ASGI scope."""
     scope.setdefault("state", {})[_STATE_KEY] = context

@@ -1,4 +1,4 @@
-"""Check a request between routing and its handler: encoding, principal, rate limit."""
+"""Check a request between the router and its handler: body, principal, rate limit, parameters."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from zmart.services.gateway.http.security import accepted_proofs
 from zmart.services.plain_http import content_encoding_problem
 
 LIMIT = "limit"
-"""Route option: the name of the policy that limits its requests."""
+"""Route option: the name of the policy by which requests are limited. By default `reads` or `writes`."""
 NO_LIMIT = "none"
 READS_BODY = "reads_body"
-"""Route option: the handler reads the body itself, once it knows the sender."""
+"""Route option: the handler reads the body itself, so the guard does not."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NUMERIC_NAME = "numeric"
 _NUMERIC = ("number", "string")
@@ -52,7 +52,7 @@ _STATE_KEY = "zmart.guard"
 
 
 class RequestGuard:
-    """Limit the requests of one gateway, and put principal, body and the index's slot into their context."""
+    """Limit the requests of one gateway, and put principal, body and the index's slot into their RequestContext."""
 
     def __init__(self, context: AppContext, clients: ClientAddresses) -> None:
         self._context = context
@@ -60,7 +60,8 @@ class RequestGuard:
         self._policies = policies(context.settings)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Check the request and pass it on. Raises Invalid, TooManyRequests, UnsupportedBody."""
+        """Check the request and pass it on to `next_app`. Raises Invalid, UnsupportedBody, TooManyRequests; ZmartError
+        or HTTPException for a body that cannot be read."""
         context = request_context(scope)
         request: GatewayRequest = Request(scope, receive, send)
         address, options = self._clients.of_scope(scope), scope["route_handler"].opt
@@ -76,7 +77,7 @@ class RequestGuard:
         if b"%00" in scope["query_string"] or "\0" in scope["path"]:
             raise Invalid("path", "The address contains a NUL character.")
         _refuse_repeats(request)
-        if FORMER_NAMES in options:  # a signature stays bound to the body as it came
+        if FORMER_NAMES in options:  # a signature stays bound to the body that the client sent
             ScopeState.from_scope(scope).body = with_present_names(context.body, options[FORMER_NAMES])
         if request.method in _SAFE:
             await self._context.authenticator.note_read(context.principal)
@@ -89,7 +90,7 @@ class RequestGuard:
         await next_app(scope, receive, send)
 
     async def _body(self, request: GatewayRequest, policy: RateLimitPolicy | None, address: str) -> bytes:
-        """Read the body. A request whose body is refused is counted by its address, too."""
+        """Read the body. If it is refused, the request is counted by its address before the error is raised."""
         try:
             return await _json_body(request)
         except (ZmartError, HTTPException):
@@ -102,7 +103,8 @@ class RequestGuard:
     async def _admit(
         self, policy: RateLimitPolicy, address: str, context: RequestContext, handler: BaseRouteHandler
     ) -> None:
-        """Count the request by its address, unless the response cache has counted it."""
+        """Count the request by its address, unless the response cache has counted it. A request with a proof is counted
+        under `of_address`, and later by its wallet, too. Raises TooManyRequests."""
         if context.rate_limit is not None:
             refuse_above_limit(context)
             return
@@ -115,7 +117,7 @@ class RequestGuard:
         await admit(context, self._context.limiter, policy, address)
 
     def guarding(self, router: AsgiApp) -> AsgiApp:
-        """Return `router` with this guard and its gateway's context in the scope of each request."""
+        """Return an application that runs `router` with this guard in the scope of each request."""
 
         async def guarded(scope: ServiceScope, receive: ServiceReceive, send: ServiceSend) -> None:
             scope.setdefault("state", {})[_STATE_KEY] = self
@@ -125,17 +127,18 @@ class RequestGuard:
 
     @classmethod
     def context_of(cls, scope: Scope) -> AppContext:
-        """Return the context of the gateway that received the request."""
+        """Return the AppContext of the gateway that received the request."""
         return _guard_of(scope)._context
 
 
 class GuardMiddleware(ASGIMiddleware):
-    """Middleware of the router, which holds nothing of one gateway: the guard in the scope checks the request."""
+    """The router's middleware that runs the request guard. All gateways of a process share the router, so the guard is
+    taken from the scope of each request."""
 
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Check the request and pass it on."""
+        """Run the guard in the scope, which checks the request and passes it on."""
         await _guard_of(scope).handle(scope, receive, send, next_app)
 
 
@@ -144,8 +147,8 @@ def _guard_of(scope: Scope) -> RequestGuard:
 
 
 def _refuse_repeats(request: GatewayRequest) -> None:
-    """Raise Invalid for a repeated parameter of the route: a proxy may choose another of the values than we do. Others
-    are ignored, because edge proxies of front ends add their own."""
+    """Raise Invalid for a parameter of the route that is given more than once: a proxy may take another of its values
+    than we do. Other parameters may repeat, because the proxies of front ends add their own."""
     taken, seen = _query_names(request.scope["route_handler"]), set()
     for name, _ in request.query_params.multi_items():
         if name in seen and name in taken:
@@ -155,7 +158,7 @@ def _refuse_repeats(request: GatewayRequest) -> None:
 
 @cache
 def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
-    """Return the names of the query parameters that a route takes."""
+    """Return the names of the query parameters that the route of `handler` takes."""
     parameters = handler.parsed_fn_signature.parameters.items()
     return frozenset({_NUMERIC_NAME}) | {
         field.kwarg_definition.name or name
@@ -174,7 +177,8 @@ def _wants_text(request: GatewayRequest) -> bool:
 
 
 async def _send_allowed_methods(app: Litestar, template: str, send: Send) -> None:
-    """Answer OPTIONS with all methods of the path; the framework's own answer has those of its first handler only."""
+    """Answer OPTIONS with all methods of the path. The framework's own answer has only the methods of the path's first
+    handler."""
     [route] = [item for item in app.routes if item.path_format == template]
     allowed = ", ".join(sorted(route.methods)) if isinstance(route, HTTPRoute) else ""
     await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed.encode())]})
@@ -182,7 +186,8 @@ async def _send_allowed_methods(app: Litestar, template: str, send: Send) -> Non
 
 
 async def _json_body(request: GatewayRequest) -> bytes:
-    """Read the body, which stays readable for the handler. Raises UnsupportedBody or Invalid if it is not JSON."""
+    """Return the body, which the handler can read again. Raises UnsupportedBody if it is not sent as uncompressed JSON,
+    Invalid if it is not UTF-8."""
     if (problem := content_encoding_problem(cast("Mapping[str, Any]", request.scope))) is not None:
         raise UnsupportedBody(problem)
     body = await request.body()

@@ -1,8 +1,8 @@
 """Answer repeated GETs without the router: from the cache while no commit has changed the content, else by reading it
 again.
 
-Signed, private or personal responses are never cached. A request that fails here is passed to the router, which
-reports the error.
+Signed, private or personal responses are never cached. A request that cannot be answered here is passed to the router,
+which also reports its error.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _ROUTES_ALONE_BYTES = 8 << 20
 
 
 class ResponseCache:
-    """Answer repeated GETs; an ASGI application around the router. With `max_bytes` 0 no response is cached: each is
-    read again."""
+    """An ASGI application around the router that answers repeated GETs. With `max_bytes` 0 no response is cached: each
+    is read again, without the router."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ResponseCache:
         self.routes = CachedRoutes(max_bytes or _ROUTES_ALONE_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Answer one request from the cache, or pass it to the router and learn how to read its response again."""
         request = request_context(scope)
         if not _is_plain(scope, request):
             await self._app(scope, receive, send)
@@ -74,7 +74,7 @@ class ResponseCache:
             await self._app(scope, receive, send)
 
     async def _respond(self, route: CachedRoute, scope: Scope, request: RequestContext, send: Send) -> bool:
-        """Send the response. Returns False, and has sent nothing, when the router has to answer."""
+        """Send the response of a known route. Returns False, having sent nothing, if the router has to answer."""
         try:
             key = self._clients.of_scope(scope)
             verdict = self._limiter.at_once(self._policy, key) or await self._begin(key, request)
@@ -100,7 +100,7 @@ class ResponseCache:
         return True
 
     def _learn(self, scope: Scope, request: RequestContext) -> None:
-        """Remember how to read the response that the router sent."""
+        """Remember how to read the response again that the router has just sent, if it may be cached."""
         if request.cacheable is None or not request.is_cacheable_response:
             return
         address = scope["path"], scope["query_string"]
@@ -110,24 +110,25 @@ class ResponseCache:
             metrics.CACHE.size_bytes = self.routes.size_bytes
 
     def _time_left(self, request: RequestContext) -> asyncio.Timeout:
-        """Return a limit for the rest of the time of the request. A cached response needs none: the feed's position has
-        its own, and nothing else is waited for."""
+        """Return a timeout for what is left of the request's time. It is not needed for a cached response: nothing is
+        awaited then but the feed's position, which has a limit of its own."""
         return asyncio.timeout(self._read_within_s - (perf_counter() - request.began_s))
 
     async def _begin(self, key: str, request: RequestContext) -> RateLimitVerdict:
-        """Count the request where the count of its address has to be read first."""
+        """Count the request if the limiter cannot decide at once; wait for its verdict within the time that is left."""
         async with self._time_left(request):
             return await self._limiter.begin(self._policy, key)
 
     async def _read(self, route: CachedRoute, request: RequestContext) -> tuple[CachedResponse, int]:
-        """Return a response read now, and the slot through which it is complete."""
+        """Return a response that is read now, and the slot through which the index is complete."""
         metrics.CACHE.misses += 1
         async with self._time_left(request):
             slot = await self._as_of_slot.get()
             return await self._fresh(route), slot
 
     async def _cached(self, route: CachedRoute, request: RequestContext) -> tuple[CachedResponse, int]:
-        """Return the cached response if no commit has changed its rows, else a new one."""
+        """Return the cached response if no commit has changed its rows, else one that is read now; and the slot through
+        which the index is complete."""
         position = await self._feed_positions.position()
         response = route.valid_response(position.at, self._feed_positions.changes)
         if response is not None:
@@ -140,7 +141,7 @@ class ResponseCache:
         return response, position.slot
 
     async def _renewed(self, route: CachedRoute, feed_at: FeedAt) -> CachedResponse:
-        """Return a new response, read once for all requests that wait for it."""
+        """Return a response as of the feed's position `feed_at`, read once for all requests that wait for it."""
         if route.reading is None or route.reading_at != feed_at:
             route.reading_at = feed_at
             route.reading = asyncio.create_task(self._read_and_keep(route, feed_at))
@@ -161,7 +162,8 @@ class ResponseCache:
                 route.reading = None
 
     async def _fresh(self, route: CachedRoute) -> CachedResponse:
-        """Read the response. Raises NotFound when the resource no longer exists; the router then reports that."""
+        """Read and encode the response of a route. Raises NotFound if the resource no longer exists: the router then
+        answers with that error."""
         content = await route.cacheable.read()
         if content is None:
             raise NotFound("The resource is gone.")
@@ -177,7 +179,8 @@ class ResponseCache:
 
 
 def _is_plain(scope: Scope, request: RequestContext) -> bool:
-    """Return whether this is a GET without authorization. Requests with a repeated header are left to the router."""
+    """Return whether this is a GET without authorization and without a repeated header. All other requests are left to
+    the router."""
     headers = request.headers
     is_get = scope["type"] == "http" and scope["method"] == "GET"
     return is_get and b"authorization" not in headers and len(headers) == len(scope["headers"])

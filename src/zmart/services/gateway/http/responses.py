@@ -1,4 +1,5 @@
-"""Build responses: `numeric=string`, ETag and 304, the slot of data that is derived from the chain."""
+"""Build responses: amounts as text (`numeric=string`), ETag and 304, the slot of data that is derived from the
+chain."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.request_context import CacheableRead, request_context
 
 CHAIN = "chain"
-"""Route option: the response is derived from the chain."""
+"""Route option: the response is derived from the chain, so it has an ETag and the slot of the index."""
 REVALIDATE = b"public, max-age=0, must-revalidate"
 _PRIVATE = "private, no-store"
 _AMOUNTS = (Lamports, Shares, shapes.Units)
@@ -29,8 +30,8 @@ Content = TypeVar("Content")
 
 
 class Encoded(msgspec.Struct, Generic[Shape], frozen=True):
-    """The JSON of a `Shape`, assembled from fragments; amounts are in the form that the request chose. `rows`: the
-    published rows in it, None if any commit may change it."""
+    """The JSON of a `Shape`, assembled from fragments. Its amounts are already in the form that the request chose.
+    `rows` are the published rows in it; None if any commit may change it."""
 
     json: bytes
     rows: ResponseRows | None = None
@@ -39,17 +40,19 @@ class Encoded(msgspec.Struct, Generic[Shape], frozen=True):
 def encoded_around(
     shape: type[Shape],
     rows: ResponseRows | None = None,
-    **fields: Any,  # noqa: ANN401  # the shape's, a msgspec.Raw for each part that is encoded already
+    **fields: Any,  # noqa: ANN401  # the shape's fields; a msgspec.Raw for each part that is encoded already
 ) -> Encoded[Shape]:
-    """Encode a shape around parts that are encoded already. Raises TypeError for a field that it lacks or needs."""
+    """Encode `shape` with `fields`, some of which are encoded already (msgspec.Raw). Raises TypeError for a field that
+    the shape does not have, or that is missing."""
     return Encoded(msgspec.json.encode(shape(**fields)), rows)
 
 
 class ApiResponse(Response[Any], Generic[Shape]):
-    """A response with the JSON of a `Shape`; other return values of handlers are wrapped in one."""
+    """A response with the JSON of a `Shape`. Litestar wraps other return values of handlers in this class."""
 
     def to_asgi_response(self, app: Any, request: GatewayRequest, **options: Any) -> ASGIResponse:  # noqa: ANN401
-        """Encode the response, with ETag, slot and caching headers."""
+        """Encode the response. A GET that is derived from the chain gets ETag, slot and caching headers, and is
+        answered with 304 if the client has it already. All other responses get `Cache-Control: no-store` by default."""
         content, headers = self.content, self.headers
         route = request.scope.get("route_handler")
         if request.method == "GET" and route is not None and CHAIN in route.opt:
@@ -72,7 +75,7 @@ class ApiResponse(Response[Any], Generic[Shape]):
 
 
 def encode(content: object, *, as_text: bool = False) -> tuple[bytes, bytes]:
-    """Return the JSON and its ETag; `as_text`: every amount as text."""
+    """Return the JSON of `content` and its ETag. `as_text`: amounts are text, unless `content` is encoded already."""
     if isinstance(content, Encoded):
         body: bytes = content.json
     else:
@@ -81,7 +84,8 @@ def encode(content: object, *, as_text: bool = False) -> tuple[bytes, bytes]:
 
 
 def is_known_to(if_none_match: bytes | None, etag: bytes) -> bool:
-    """Return whether If-None-Match names the tag."""
+    """Return whether the value of an If-None-Match header names `etag`, or any with `*`; None: there is no such
+    header."""
     if not if_none_match:
         return False
     if if_none_match.strip() == b"*":
@@ -95,17 +99,18 @@ def cacheable(
     *,
     max_age_s: float | Callable[[], float] = 1.0,
 ) -> Awaitable[Content]:
-    """Return `read()`, and let the response cache call `read` for the same path and query (http/response_cache.py).
+    """Return `read()`, and let the response cache call `read` again for the same path and query
+    (http/response_cache.py).
 
-    `read` may depend only on path and query, on published tables, and on data that may be `max_age_s` old: documents
-    that are fetched later, the program's rules, windows that end now.
+    What `read` returns may depend only on path and query, on published tables, and on data that may be `max_age_s`
+    seconds old, such as documents that are fetched later, the program's rules, or windows that end now.
     """
     request_context(request.scope).cacheable = CacheableRead(read, max_age_s)
     return read()
 
 
 def wants_text(request: GatewayRequest) -> bool:
-    """Return whether the client asked for amounts as text (`numeric=string`)."""
+    """Return whether the client requested amounts as text (`numeric=string`)."""
     return request_context(request.scope).amounts_as_text
 
 
@@ -143,7 +148,7 @@ def _marked(kind: type[msgspec.Struct]) -> frozenset[str]:
 
 @cache
 def _amounts_by_name() -> frozenset[str]:
-    """Return the names of fields with amounts in events and messages, which are plain objects."""
+    """Return the names of the fields with amounts in events and messages, which responses contain as plain objects."""
     kinds = [
         *get_args(AnyEvent),
         shapes.MarketData,

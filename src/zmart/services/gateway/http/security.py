@@ -1,4 +1,5 @@
-"""Name the proofs of identity that an operation accepts, on its decorator; no others count (http/request_auth.py)."""
+"""Name the proofs of a sender's identity that an operation accepts, for its decorator. Other proofs in a request are
+ignored (http/request_auth.py)."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ SESSION, SIGNATURE, OPERATOR_TOKEN = "session", "signature", "operator"  # names
 SIGNED_IN: list[SecurityRequirement] = [{SESSION: []}]
 WALLET: list[SecurityRequirement] = [{SESSION: []}, {SIGNATURE: []}]
 OPERATOR: list[SecurityRequirement] = [{OPERATOR_TOKEN: []}, *WALLET]
-"""The operator's token, or a proof of the program's admin wallet."""
+"""For operations of the operator: the operator's token, or a proof of the program's admin wallet."""
 PUBLIC_OR_WALLET: list[SecurityRequirement] = [{}, *WALLET]
-"""Public; with a proof of a wallet the operation does more (drafts), or needs no other proof (votes)."""
+"""For public operations that use a wallet's proof if there is one: it shows the wallet's drafts, or stands for a vote's
+statement if VOTES_REQUIRE_STATEMENT is off."""
 
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     SESSION: SecurityScheme(type="http", scheme="bearer", description="A token of POST /api/auth/verify."),

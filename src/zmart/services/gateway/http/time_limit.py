@@ -1,4 +1,4 @@
-"""Limit the time that the router may take for a response; a request that takes longer gets 503."""
+"""Limit the time that the router may take until a response begins; a request that takes longer is answered with 503."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ log = structlog.get_logger()
 
 _SAFE = ("GET", "HEAD")
 _ON_CHAIN = ("/api/markets", "/api/trades", "/api/transactions", "/api/local")
-"""Writes that wait for an RPC or a pin provider."""
+"""The paths of writes that wait for an RPC or a pin provider."""
 _LANDS = ("/approve", "/cancel", "/release")
-"""Those of them that wait until a transaction of the operator has landed, and answer "pending" after 12 s."""
+"""The ends of those paths that only the operator uses. /approve and /cancel may wait until a transaction has landed;
+they answer "pending" after 12 s."""
 _AT_LEAST_S = 0.05
 _TIMED_OUT = (
     "The request timed out, most likely because the database or the chain does not answer: try again."
@@ -27,8 +28,9 @@ _TIMED_OUT = (
 
 
 class TimeLimits(msgspec.Struct, frozen=True):
-    """Limits of a response in seconds, for a write from the arrival of its body on. `body_s`: the limit of that;
-    `connection_s`: how long a request waits for a free connection to PostgreSQL."""
+    """How many seconds a response may take until it begins; that of a write from the arrival of its body on. `body_s`:
+    how long the body may take to arrive. `connection_s`: how long a request waits for a free connection to
+    PostgreSQL."""
 
     read_s: float = 1.8
     write_s: float = 1.8
@@ -38,7 +40,7 @@ class TimeLimits(msgspec.Struct, frozen=True):
     connection_s: float = 1.5
 
     def of(self, method: str, path: str) -> float:
-        """Return the limit of a request."""
+        """Return the limit in seconds of a request with this method and path."""
         if method in _SAFE:
             return self.read_s
         if not path.startswith(_ON_CHAIN):
@@ -47,21 +49,21 @@ class TimeLimits(msgspec.Struct, frozen=True):
 
 
 class TimeLimit:
-    """Limit the time of the router's responses; an ASGI application around it."""
+    """An ASGI application around the router that limits the time until a response begins."""
 
     def __init__(self, app: AsgiApp, limits: TimeLimits) -> None:
         self._app = app
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Pass one request to the router, and answer with 503 if no response begins within its limit."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         within_s = self._limits.of(scope["method"], scope["path"])
         request = request_context(scope)
         is_read = scope["method"] in _SAFE
-        waited_s = time.perf_counter() - request.began_s  # in the cache
+        waited_s = time.perf_counter() - request.began_s  # in the response cache
         left_s = max(within_s - waited_s, _AT_LEAST_S) if is_read else self._limits.body_s + within_s
         limit = asyncio.timeout(left_s)
         response = _Begun(send, limit)
@@ -77,8 +79,9 @@ class TimeLimit:
 
 
 class _Begun:
-    """Knows whether a response has begun: then it is not replaced, and the limit ends. What is left is the client's
-    time to read, which connection_limits.py limits: a send waits while its buffers are full."""
+    """A `send` that ends the time limit when the response begins: a response that has begun cannot be replaced by 503.
+    What follows is the client's time to read, which services/connection_limits.py limits: `send` waits while buffers
+    are full."""
 
     __slots__ = ("_limit", "_send", "has_begun")
 
@@ -100,7 +103,7 @@ async def _give_up(scope: Scope, request: RequestContext, send: Send) -> None:
 
 
 def _watched(receive: Receive, limit: asyncio.Timeout, within_s: float, response: _Begun) -> Receive:
-    """Return `receive` that starts the limit of the response when the body has arrived."""
+    """Return a `receive` that starts the limit of the response when the body has arrived."""
 
     async def watched() -> Scope:
         message = await receive()

@@ -1,1 +1,1 @@
-"""The published description of the API: OpenAPI, and the pages made from it."""
+"""Publish the description of the API: the OpenAPI document, and the pages made from it."""

@@ -1,4 +1,5 @@
-"""Write an operation's description beside its handler: what its decorator and its parameters declare."""
+"""Declare parts of an operation's description beside its handler, in its decorator and its parameters: refusals,
+examples, links."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from litestar.params import BodyKwarg
 from zmart.client.shapes.system import Problem
 
 LINKS = "links"
-"""Route option: the operations that a value of the answer leads to, each with its arguments as runtime expressions."""
+"""Route option: the operations to which values of the answer lead, each with its arguments as runtime expressions of
+OpenAPI."""
 MEANINGS = {
     304: "Not Modified: what `If-None-Match` names is still what would be answered.",
     400: "A value does not meet its rule, or the body is no JSON; `details` names the fields.",
@@ -38,7 +40,8 @@ Links = dict[str, dict[str, str]]
 
 
 def refusals(*statuses: int) -> dict[int, ResponseSpec]:
-    """Return the refusals of one operation, for `responses`; those of all operations are added (operations.py)."""
+    """Return the descriptions of these error statuses, for `responses` of a handler's decorator. Statuses that all
+    operations have are added in operations.py."""
     return {
         status: ResponseSpec(Problem, generate_examples=False, description=MEANINGS[status])
         for status in statuses
@@ -46,15 +49,15 @@ def refusals(*statuses: int) -> dict[int, ResponseSpec]:
 
 
 def example(**fields: object) -> BodyKwarg:
-    """Annotate a handler's `data` with a body as a client would send it."""
+    """Return the annotation of a handler's `data`: an example of the body, with these fields."""
     return BodyKwarg(media_type=RequestEncodingType.JSON, examples=[Example(value=fields)])
 
 
 def lead_to(*operations: str, **arguments: str) -> Links:
-    """Return links to operations that take the same arguments."""
+    """Return links to `operations`, each with the same `arguments`, for the route option LINKS."""
     return {operation: dict(arguments) for operation in operations}
 
 
 def link_objects(links: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
-    """Return the links as OpenAPI writes them."""
+    """Return links in the form of OpenAPI: link objects by the name of the operation."""
     return {name: {"operationId": name, "parameters": dict(values)} for name, values in links.items()}

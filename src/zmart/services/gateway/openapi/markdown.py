@@ -14,13 +14,14 @@ _PROOFS = {"": "public", "session": "session", "signature": "signed request", "o
 
 
 def with_calls(text: str, schema: Schema) -> str:
-    """Return the page with its list of calls made again; what people wrote above the marker stays."""
+    """Return the text of docs/api.md with its list of calls made again from the document. The text above MARKER stays
+    as it is."""
     written = text.partition(MARKER)[0].rstrip()
     return f"{written}\n\n{MARKER}\n\n{calls(schema)}"
 
 
 def calls(schema: Schema) -> str:
-    """Return every call by group, then every shape, as Markdown."""
+    """Return Markdown with every call, grouped by tag, and after them every schema."""
     return "\n".join([*_calls(schema), *_shapes(schema)]) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Make the description without a running gateway."""
+"""Make the OpenAPI document without a running gateway."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def document() -> Schema:
         route_handlers=[*HANDLERS],
         dependencies={"context": Provide(_nothing, sync_to_thread=False), "auth": REQUEST_AUTH},
         openapi_config=specification.OPENAPI,
-        logging_config=None,  # describing sets up nothing in the process that asked
+        logging_config=None,  # leave the logging of this process as it is
     )
     return specification.document(app)
 

@@ -1,4 +1,5 @@
-"""Complete an operation's description by what the layers around its handler do: middleware, limits, revalidation."""
+"""Complete an operation's description by what the layers around its handler add: parameters, headers, and the errors of
+middleware and limits."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 def complete(operation: Schema, method: str, path: str, handler: HTTPRouteHandler) -> list[type]:
-    """Complete it in place; return the types of its body and its answer."""
+    """Complete the OpenAPI operation of a handler in place. Return the types of its body and its answer, whose schemas
+    have to be published."""
     operation["summary"] = _sentence(operation["operationId"])
     operation.pop("deprecated", None)
     operation.setdefault("security", [])
@@ -86,7 +88,7 @@ def _refusal(status: int) -> Schema:
 
 
 def _sentence(operation_id: str) -> str:
-    """Make "List markets" of ListMarkets."""
+    """Return an operation's summary, made of its id: "List markets" of ListMarkets."""
     sentence = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation_id)
     return sentence[0] + sentence[1:].lower()
 
@@ -105,7 +107,8 @@ def _add_parameters(operation: Schema, method: str, path: str, handler: HTTPRout
 
 
 def _add_refusals(operation: Schema, method: str, handler: HTTPRouteHandler) -> None:
-    """Add what the router and its middleware answer to what the decorator declares."""
+    """Add the errors with which the router and its middleware answer, and 304, to the responses that the handler's
+    decorator declares."""
     responses = operation["responses"]
     statuses = [*_OF_EVERYTHING, *(_OF_WRITES if method != "get" else ())]
     if operation["security"] and {} not in operation["security"]:

@@ -1,4 +1,5 @@
-"""Make the plain pages of reference from the published documents: calls, messages and shapes, each type with a link."""
+"""Make the content of the plain reference pages from the published documents: calls, messages and shapes, in which each
+type links to its shape."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ from zmart.services.gateway.openapi import samples, specification
 from zmart.services.gateway.openapi.shapes import Schema
 
 TypePart = tuple[str, bool]
-"""A piece of a type's text; whether it names a shape of the page."""
+"""A piece of the text of a type, and whether it names a shape of the page."""
 _WORD = re.compile(r"(\w+)")
 
 
 def calls(schema: Schema) -> dict[str, list[dict[str, object]]]:
-    """Return every call by its group, in the order of the document's groups."""
+    """Return the values of every call for the template, by group, in the order of the document's tags."""
     groups: dict[str, list[dict[str, object]]] = {tag["name"]: [] for tag in schema["tags"]}
     for path, item in sorted(schema["paths"].items()):
         for method, operation in item.items():
@@ -25,7 +26,7 @@ def calls(schema: Schema) -> dict[str, list[dict[str, object]]]:
 
 
 def messages(document: Schema) -> dict[str, list[dict[str, object]]]:
-    """Return every message of the live feed by its direction."""
+    """Return the values of every WebSocket message for the template, by direction: from the client, from the server."""
     from_clients = {
         _named(message)
         for operation in document["operations"].values()
@@ -41,7 +42,8 @@ def messages(document: Schema) -> dict[str, list[dict[str, object]]]:
 
 
 def shapes(document: Schema) -> list[dict[str, object]]:
-    """Return every shape by name, with its fields or its type."""
+    """Return the values of every shape for the template, sorted by name: its description, and its fields or its
+    type."""
     return [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""Serve the API's own description: OpenAPI, AsyncAPI, and pages that need no internet."""
+"""Serve the descriptions of the API: OpenAPI, AsyncAPI, and pages that load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ _POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
     "script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; connect-src 'self'"
 )
-"""As for all pages, but that Scalar may add styles to its page; scripts are those of the gateway all the same."""
+"""The content security policy of the page with Scalar: that of all other pages, but styles may be inline, because
+Scalar adds them. Scripts are those of the gateway only."""
 
 
 @get("/api/openapi.json", include_in_schema=False, opt=_FREE)
 async def openapi_json(request: GatewayRequest) -> Response[bytes]:
-    """Serve OpenAPI 3.1."""
+    """Serve the OpenAPI 3.1 document of the HTTP API."""
     return Response(specification.published(request.app), media_type="application/json")
 
 
 @get(asyncapi.PATH, include_in_schema=False, opt=_FREE)
 async def asyncapi_json(context: Context) -> Response[bytes]:
-    """Serve AsyncAPI 3.0 of the WebSocket."""
+    """Serve the AsyncAPI 3.0 document of the WebSocket."""
     return Response(asyncapi.published(context.socket_url), media_type="application/json")
 
 
 @get("/docs", include_in_schema=False, opt=_FREE)
 async def docs(request: GatewayRequest) -> Response[str]:
-    """Show the API reference by Scalar; without scripts the plain one."""
+    """Show the API reference in Scalar; without scripts the page is the plain reference."""
     reply = answer(_reference_page(request.app, "docs.html"))
     reply.headers["Content-Security-Policy"] = _POLICY
     return reply
@@ -44,17 +45,17 @@ async def docs(request: GatewayRequest) -> Response[str]:
 
 @get("/docs/plain", include_in_schema=False, opt=_FREE)
 async def plain_docs(request: GatewayRequest) -> Response[str]:
-    """Show the API reference without scripts."""
+    """Show the API reference as a page that needs no scripts."""
     return answer(_reference_page(request.app, "docs_plain.html"))
 
 
 @get("/docs/socket", include_in_schema=False, opt=_FREE)
 async def socket_docs(context: Context) -> Response[str]:
-    """Show the live feed's channels, messages and shapes."""
+    """Show the messages and shapes of the WebSocket, and how to connect to it."""
     return answer(_socket_page(context.socket_url))
 
 
-# Rendered once: they do not change while a process runs, and each takes 20 ms of processor time.
+# Each page is rendered once: it does not change while a process runs, and takes 20 ms of processor time.
 @lru_cache(maxsize=2)
 def _reference_page(app: Litestar, template: str) -> str:
     schema = specification.document(app)

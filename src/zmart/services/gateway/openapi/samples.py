@@ -1,4 +1,4 @@
-"""Write a sample of each call for the reference pages: with curl, and with the TypeScript client."""
+"""Write samples of calls for the reference pages: with curl, and with the TypeScript client."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _VALUES = {
     "q": "rain",
     "outcome": "YES",
 }
+"""Sample values of parameters, by the name of the parameter's schema or by its own name."""
 _ONE_OF = {"GetQuote": {"max_cost": "100000000"}}
-"""Parameters of which a call needs one or the other."""
-"""What stands for a parameter in a sample, by the name of its schema or its own."""
+"""Optional parameters in the samples of some operations, by operation id: GetQuote needs `max_cost` or `shares`."""
 
 
 def curl(method: str, path: str, operation: Schema) -> str:
-    """Return the call for a shell, against the local stack."""
+    """Return an operation as a curl command against the local stack."""
     values = _values(operation)
     query = "&".join(f"{name}={value}" for name, value in values["query"].items())
     address = f"'{LOCAL}{_filled(path, values['path'])}{'?' + query if query else ''}'"
@@ -39,7 +39,7 @@ def curl(method: str, path: str, operation: Schema) -> str:
 
 
 def typescript(method: str, path: str, operation: Schema) -> str:
-    """Return the call with @zmart/client."""
+    """Return an operation as a TypeScript program with @zmart/client."""
     options: dict[str, object] = {name: values for name, values in _values(operation).items() if values}
     if (body := _body(operation)) is not None:
         options["body"] = body
@@ -52,7 +52,7 @@ def typescript(method: str, path: str, operation: Schema) -> str:
 
 
 def _values(operation: Schema) -> dict[str, dict[str, str]]:
-    """Return what is needed in path and query."""
+    """Return sample values of the required parameters in path and query, by their names."""
     needed: dict[str, dict[str, str]] = {"path": {}, "query": {}}
     for item in operation.get("parameters", ()):
         if item["required"] and item["in"] in needed:

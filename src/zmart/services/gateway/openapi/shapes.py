@@ -1,4 +1,5 @@
-"""Make the schemas of bodies and answers from their structs; types of the domain are recognized by their titles."""
+"""Make the schemas of bodies and answers from their structs. A schema whose title is one of SCALARS becomes a reference
+to it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from zmart.client.shapes.system import Problem
 from zmart.market.identifiers import ADDRESS_FORM, MARKET_ID_FORM, SIGNATURE_FORM
 from zmart.services.gateway.openapi.declarations import A_COMMENT, A_MARKET, A_SIGNATURE, A_WALLET
 
-# A JSON Schema, whose shape is that standard's.
+# A JSON Schema as plain dicts and lists; the standard defines its form.
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/{name}"
@@ -36,11 +37,12 @@ SCALARS: dict[str, Schema] = {
     "Shares": {**_AMOUNT, "description": "Shares in units of 1e-9. Text with `numeric=string`, else an integer."},
     "Bps": {"type": "integer", "minimum": 0, "maximum": 10_000, "description": "Hundredths of a percent."},
 }  # fmt: skip
-"""Schemas with one of these titles are published as references to it. In bodies of requests amounts are integers."""
+"""Schemas of scalar types by title. A schema with one of these titles is published as a reference to it. In request
+bodies amounts are integers."""
 
 
 def of_answer(annotation: Any) -> tuple[Schema, list[type]]:  # noqa: ANN401  # a handler's annotation
-    """Return the schema of what a handler returns, and the types in it."""
+    """Return the schema of the answer by a handler's return annotation, and the struct types in it."""
     if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Response):
         [annotation] = get_args(annotation)
     kinds = list(get_args(annotation)) if get_origin(annotation) is UnionType else [annotation]
@@ -50,14 +52,15 @@ def of_answer(annotation: Any) -> tuple[Schema, list[type]]:  # noqa: ANN401  # 
 
 
 def reference(kind: Any) -> Schema:  # noqa: ANN401
-    """Return the schema that names a struct, or a list of them."""
+    """Return the schema that refers to a struct by its name, or an array of that for a list of structs."""
     if get_origin(kind) is list:
         return {"type": "array", "items": reference(get_args(kind)[0])}
     return {"$ref": REF.format(name=kind.__name__)}
 
 
 def components(kinds: Iterable[type]) -> dict[str, Schema]:
-    """Return every schema that these structs need, by name."""
+    """Return the schemas of these structs, of Problem and of all structs inside of them, by name. Fields of which one
+    must be given (`either`, `any_of`) are stated, too."""
     structs = list(dict.fromkeys([*kinds, Problem]))
     _, schemas = msgspec.json.schema_components(structs, schema_hook=_anything, ref_template=REF)
     for kind in structs:
@@ -69,14 +72,15 @@ def components(kinds: Iterable[type]) -> dict[str, Schema]:
 
 
 def _only(name: str, fields: Iterable[str]) -> Schema:
-    """Demand one of the fields and none of the others."""
+    """Return a schema that requires the field `name` and forbids values of all other `fields`."""
     other = {field: {"type": "null"} for field in fields if field != name}
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}, **other}}
 
 
 def tidied(part: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
-    """Return the document with references to SCALARS, and without what generators of clients read as something else:
-    a reference's siblings, and defaults of fields, which make a field required for some (a parameter keeps its own)."""
+    """Return a part of a document with references to SCALARS, and without what generators of clients misread: the
+    siblings of a reference, and the defaults of fields, for which some declare the field as required. Parameters keep
+    their defaults."""
     if isinstance(part, list):
         return [tidied(item) for item in part]
     if not isinstance(part, dict):
@@ -95,5 +99,5 @@ def tidied(part: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
 
 
 def _anything(_: type) -> Schema:
-    """Describe a field of the type `object`."""
+    """Return the schema of a field of the type `object`: any JSON value."""
     return {"description": "Any JSON value."}

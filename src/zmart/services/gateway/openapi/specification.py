@@ -1,4 +1,4 @@
-"""Generate the published description of the API from the handlers and the shapes of what they take and answer."""
+"""Generate the OpenAPI document from the handlers, and from the shapes of their parameters, bodies and answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TAGS = {
     "auth": "Sign in with a wallet.",
     "system": "The state of the backend.",
 }
-"""The groups of operations, in the order of the reference pages."""
+"""The groups of operations (tags) with their descriptions, in the order of the reference pages."""
 
 OPENAPI = OpenAPIConfig(
     title="ZMART gateway",
@@ -54,7 +54,7 @@ OPENAPI = OpenAPIConfig(
 
 @lru_cache(maxsize=1)
 def document(app: Litestar) -> Schema:
-    """Return the OpenAPI 3.1 document."""
+    """Return the OpenAPI 3.1 document of the handlers of `app`."""
     schema: Schema = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     kinds: list[type] = []
     for route in (route for route in app.routes if isinstance(route, HTTPRoute)):
@@ -77,12 +77,13 @@ def document(app: Litestar) -> Schema:
 
 @lru_cache(maxsize=1)
 def published(app: Litestar) -> bytes:
-    """Return the document's JSON."""
+    """Return the OpenAPI document as JSON."""
     return msgspec.json.encode(document(app))
 
 
 def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    """Return name, type and description of each field of a body or answer, for pages of reference."""
+    """Return name, type and description of each field of a body or answer, for the reference pages. `part` is its
+    schema; of an array or a union, the first struct is described."""
     named = _resolved(schema, part or {})
     if named.get("type") == "array":
         named = _resolved(schema, named.get("items", {}))
@@ -96,14 +97,14 @@ def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str,
 
 
 def type_of_parameter(schema: Mapping[str, Any]) -> str:
-    """Return the type of a parameter, without the values that mean the same as leaving it out."""
+    """Return the type of a parameter as text, without the values that mean the same as omitting it."""
     if "enum" in schema:
         return " | ".join(value for value in schema["enum"] if value)
     return type_of(next((schema[key][0] for key in ("oneOf", "anyOf") if key in schema), schema))
 
 
 def type_of(field: Mapping[str, Any]) -> str:
-    """Return the type of a field in a word or two."""
+    """Return the type of a field as text: a schema's name, a JSON type, or alternatives with | between them."""
     if "$ref" in field:
         return str(field["$ref"]).rpartition("/")[2]
     for key in ("oneOf", "anyOf"):

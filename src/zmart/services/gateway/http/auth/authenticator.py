@@ -1,4 +1,5 @@
-"""Authenticate the principal of a request. Proofs are read early and required late, after validation."""
+"""Authenticate the sender of a request. Proofs are read before the request is validated; handlers require them after
+that."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _NO_PROOF = "Nothing in this request proves who sends it."
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sends a request, as far as it proves. `problem`: why a given proof is invalid."""
+    """The sender of a request, by the proofs that the request contains: a session token, a wallet's signature or the
+    operator's token. `problem` says why a given proof is invalid."""
 
     token: SessionToken | None = None
     signed: WalletSignature | None = None
@@ -33,13 +35,14 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def claimed(self) -> Wallet | None:
-        """The wallet of the signature or token, which `Authenticator` may still refuse."""
+        """Return the wallet of the token or signature; None without one. `Authenticator` may still refuse it, if the
+        token was revoked or the signature was used."""
         if self.token is not None:
             return self.token.wallet
         return None if self.signed is None else self.signed.wallet
 
     def limited_to(self, proofs: Collection[str]) -> Principal:
-        """Return the principal with only the proofs that are named."""
+        """Return the principal with only those proofs that `proofs` names (http/security.py)."""
         return Principal(
             token=self.token if SESSION in proofs else None,
             signed=self.signed if SIGNATURE in proofs else None,
@@ -49,7 +52,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestContent(msgspec.Struct, frozen=True):
-    """The content of a request to which a signature is bound."""
+    """The content of a request: its first write binds a signature to method, path and body."""
 
     method: str
     path: str
@@ -57,7 +60,7 @@ class RequestContent(msgspec.Struct, frozen=True):
 
 
 class Authenticator:
-    """Read the proofs of requests, and require them."""
+    """Read the proofs in requests, and check them when a handler requires one."""
 
     def __init__(
         self,
@@ -72,7 +75,8 @@ class Authenticator:
         self._signed_requests = signed_requests
 
     def principal(self, authorization: str | None, body: bytes) -> Principal:
-        """Return the principal. Never raises: an invalid proof is reported when one is required."""
+        """Return the principal by the Authorization header, or else by a signature in the body. Raises nothing: why a
+        proof is invalid is kept in `problem`, and reported when a handler requires a proof."""
         try:
             return self._principal(authorization or "", body)
         except Unauthenticated as problem:
@@ -96,7 +100,8 @@ class Authenticator:
         return bool(self._operator_token) and hmac.compare_digest(value.encode(), self._operator_token)
 
     async def wallet(self, principal: Principal, request: RequestContent) -> Wallet:
-        """Return the wallet that sends this write. Raises Unauthenticated."""
+        """Return the wallet that sends this write; a signature is used up by this. Raises Unauthenticated without a
+        valid proof, StoreError while Redis cannot tell whether a signature was used."""
         if principal.token is not None:
             await self.tokens.check(principal.token)
             return principal.token.wallet
@@ -106,13 +111,15 @@ class Authenticator:
         raise Unauthenticated(principal.problem or _NO_PROOF)
 
     async def note_read(self, principal: Principal) -> None:
-        """Remember that the signature came with a read, so that it serves no write of anyone who saw it there."""
+        """Record that a signature came with a read. It is then refused for writes, which anyone could send who saw it
+        in that request."""
         if principal.signed is not None:
             with suppress(StoreError):  # without Redis no signature serves a write
                 await self._replays.may_read(principal.signed)
 
     async def reader(self, principal: Principal) -> Wallet | None:
-        """Return the wallet that reads, for what only it may see; None without a valid proof."""
+        """Return the wallet that sends this read, for data that only this wallet may see; None without a valid proof.
+        Raises StoreError while Redis cannot tell whether a signature was used."""
         if principal.token is not None:
             try:
                 await self.tokens.check(principal.token)
@@ -123,8 +130,8 @@ class Authenticator:
         return principal.claimed
 
     async def operator(self, principal: Principal, request: RequestContent, admin: Wallet | None) -> None:
-        """Return if the operator sends this request. Raises Unauthenticated without a proof, Forbidden for a wallet
-        other than the program's admin."""
+        """Check that the operator sends this request, by the operator's token or as the program's admin wallet. Raises
+        Unauthenticated without a valid proof, Forbidden for any other wallet."""
         if principal.operator:
             return
         wallet = await self.wallet(principal, request)

@@ -1,4 +1,5 @@
-"""Say for one operation what proves who sends a request: which credential, which text to sign, where to read on."""
+"""Explain in errors how a client proves who sends a request of an operation: with which credential, by signing which
+text, and where that is documented."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _OPERATOR = "Bearer <OPERATOR_TOKEN>; or a proof of the program's admin wallet, 
 
 
 class MissingStatement(Unauthenticated):
-    """A vote brings no proof; `statement` is the text that its wallet signs for it."""
+    """A vote has no valid proof. `statement` is the text that its wallet has to sign for it."""
 
     def __init__(self, message: str, statement: str) -> None:
         super().__init__(message)
@@ -30,12 +31,13 @@ class MissingStatement(Unauthenticated):
 
 
 def proof_details(problem: Exception, proofs: Collection[str]) -> list[FieldProblem]:
-    """Return one entry for each way to prove who sends a request of an operation that accepts `proofs`."""
+    """Return the details of a 401 or 403: one entry for each way to prove who sends a request, of those in `proofs`
+    that the operation accepts."""
     return [FieldProblem(field=field, message=message) for field, message in _ways(problem, proofs)]
 
 
 def proof_message(problem: Unauthenticated, proofs: Collection[str]) -> str:
-    """Return what is wrong with the proof of a request, and what this operation needs."""
+    """Return the message of a 401: what is wrong with the proof of the request, and which proof the operation needs."""
     if isinstance(problem, MissingStatement):
         return (
             f"{problem} Sign the text in details, to the letter, with the wallet that votes, and send it as "

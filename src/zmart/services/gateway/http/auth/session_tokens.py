@@ -29,7 +29,7 @@ _CHECK_WITHIN_S = 1.0
 
 
 class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of a token; `expires` in Unix seconds."""
+    """The content of a session token. `expires` is in Unix seconds; `id` names the token in revocations."""
 
     wallet: Wallet
     id: str
@@ -37,8 +37,8 @@ class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionTokens:
-    """Issue, read and revoke session tokens. Revocations are in Redis; while it is unavailable, this process knows only
-    its own."""
+    """Issue, read and revoke session tokens. Revocations are stored in Redis; while Redis is unavailable, this process
+    knows only those that it made itself."""
 
     def __init__(self, secret: str, redis: RedisClient | None) -> None:
         self._secret = secret.encode()
@@ -46,7 +46,7 @@ class SessionTokens:
         self._revoked: dict[str, int] = {}
 
     def issue(self, wallet: Wallet) -> tuple[str, SessionToken]:
-        """Return a new token, as text and content."""
+        """Return a new token for the wallet, as text for the client and as content. It is valid for LIFETIME_S."""
         token = SessionToken(
             wallet=wallet, id=secrets.token_urlsafe(12), expires=int(time.time()) + LIFETIME_S
         )
@@ -54,7 +54,7 @@ class SessionTokens:
         return f"{PREFIX}{payload}.{self._seal(payload)}", token
 
     def read(self, text: str) -> SessionToken:
-        """Return the content of a token. Raises Unauthenticated for an invalid or expired one."""
+        """Return the content of a token. Raises Unauthenticated for an invalid or expired token."""
         payload, _, seal = text.removeprefix(PREFIX).partition(".")
         if len(text) > _MAX_CHARS or not hmac.compare_digest(self._seal(payload).encode(), seal.encode()):
             raise Unauthenticated("The session token is invalid: sign in again.")
@@ -64,7 +64,7 @@ class SessionTokens:
         return token
 
     async def check(self, token: SessionToken) -> None:
-        """Return unless the token was revoked. Raises Unauthenticated."""
+        """Check that the token was not revoked. Raises Unauthenticated if it was."""
         if token.id in self._revoked:
             raise Unauthenticated("This session was signed out: sign in again.")
         if self._redis is None:
@@ -79,7 +79,8 @@ class SessionTokens:
             raise Unauthenticated("This session was signed out: sign in again.")
 
     async def revoke(self, token: SessionToken) -> None:
-        """Revoke the token. Raises StoreError when Redis cannot store it; this process refuses it all the same."""
+        """Revoke the token. Raises StoreError when Redis cannot store the revocation; this process then refuses the
+        token nevertheless."""
         now = int(time.time())
         self._revoked = {key: end for key, end in self._revoked.items() if end > now} | {
             token.id: token.expires

@@ -1,6 +1,6 @@
-"""Sign in with Solana: the wallet signs a message with a nonce, which is accepted once.
+"""Let wallets sign in with Solana: the wallet signs a message with a nonce, which is accepted once.
 
-Text: github.com/phantom/sign-in-with-solana (the ABNF of its "Sign In Message").
+The message has the form of github.com/phantom/sign-in-with-solana (the ABNF of its "Sign In Message").
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NEW_NONCE = "ask POST /api/auth/nonce for a new message and sign that."
 
 
 class SignInChallenge(msgspec.Struct, frozen=True, kw_only=True):
-    """The exact message that the wallet has to sign."""
+    """A challenge to sign in: `message` is the exact text that the wallet has to sign until `expires_at`."""
 
     nonce: str
     message: str
@@ -38,15 +38,16 @@ class _PendingSignIn(msgspec.Struct, frozen=True):
 
 
 class SignIn:
-    """Let wallets sign in with a message that can be used once. Nonces are in Redis, where taking one also deletes it.
-    Raises StoreError while Redis is unavailable."""
+    """Let wallets sign in with a message that can be used once. Nonces are stored in Redis, and reading a nonce deletes
+    it. Raises StoreError while Redis is unavailable."""
 
     def __init__(self, redis: RedisClient | None, chain_id: str) -> None:
         self._redis = redis
         self._chain_id = chain_id
 
     async def challenge(self, wallet: Wallet, uri: str) -> SignInChallenge:
-        """Return a new message for the wallet to sign on the page at `uri`, valid for NONCE_LIFETIME_S."""
+        """Return a new message for the wallet to sign on the page at `uri`, valid for NONCE_LIFETIME_S. Raises
+        StoreError while Redis is unavailable."""
         nonce = secrets.token_hex(16)
         issued = datetime.now(UTC)
         expires = issued + timedelta(seconds=NONCE_LIFETIME_S)
@@ -59,8 +60,8 @@ class SignIn:
         return SignInChallenge(nonce=nonce, message=message, expires_at=expires)
 
     async def verify(self, wallet: Wallet, message: str, signature: str) -> None:
-        """Check that the message was issued here, is signed by the wallet and was not used before. Raises
-        Unauthenticated."""
+        """Check that the message was issued by a gateway, is signed by the wallet and was not used before. Raises
+        Unauthenticated if not, StoreError while Redis is unavailable."""
         require_signature(wallet, message, signature)
         match = _NONCE.search(message)
         pending = None if match is None else await self._take(match[1])

@@ -1,6 +1,7 @@
-"""Choose the domain of a sign-in text: wallets refuse one that is not the host of the page that asks for the signature.
+"""Choose the domain of a sign-in message. It must be the host of the page that requests the signature, else wallets
+warn or refuse to sign.
 
-The text protects its signer only if it names hosts of this deployment: those of AUTH_DOMAIN, PUBLIC_API_URL and
+The message protects its signer only if it names hosts of this deployment: those of AUTH_DOMAIN, PUBLIC_API_URL and
 CORS_ORIGIN, and in the local stack loopback hosts.
 """
 
@@ -17,7 +18,7 @@ _LISTS = "AUTH_DOMAIN, PUBLIC_API_URL and CORS_ORIGIN list the hosts that users 
 
 
 class SignInHosts:
-    """The hosts that users may sign in for, each with the URI of its page."""
+    """The hosts for which users may sign in, each with the URI of its page."""
 
     def __init__(self, settings: Settings) -> None:
         named = [
@@ -30,9 +31,13 @@ class SignInHosts:
         self._allows_loopback = settings.is_local
 
     def uri_of(self, origin: str | None, host: str) -> str:
-        """Return the URI of the page that asks: of the `Origin` header that browsers send, else of the asked host. An
-        internal address, which a proxy in front may have written, is no page: then the first setting counts. Raises
-        Invalid for a host that is not listed."""
+        """Return the URI of the page that sends a request: by the header `Origin` if a browser sent it, else by the
+        header `Host`.
+
+        A loopback `Host` may have been written by a proxy in front of the gateway. If it is not listed, the URI is that
+        of AUTH_DOMAIN or else PUBLIC_API_URL, and the host itself if both are empty. Raises Invalid for a host that is
+        not listed.
+        """
         if origin is not None and origin != "null":
             return self._of_origin(origin)
         if is_loopback(host):

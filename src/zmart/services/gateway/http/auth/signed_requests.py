@@ -1,7 +1,9 @@
-"""Read requests that existing clients sign: in the body, or in the header `Authorization: Signature ...`.
+"""Read the signatures of requests that existing clients sign: in the body, or in the header `Authorization: Signature
+...`.
 
-The signature covers a time, not the request. So each one is spent by the first write that it comes with, and one that
-has read serves no write (`ReplayGuard`). A text that names a host counts at that host's deployment only.
+The signed text contains a time and says nothing of the request. So a signature is used up by the first write that it
+comes with, and a signature that came with a read is refused for writes (`ReplayGuard`). A text that names a host is
+accepted only by that host's deployment.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ _USED = "This signature was used for another request: sign a new message for eac
 
 
 class WalletSignature(msgspec.Struct, frozen=True):
-    """A signature of a wallet, valid for `window_s`."""
+    """A wallet's signature over a text with a time. It is valid within `window_s` seconds of that time."""
 
     wallet: Wallet
     signature: str
@@ -53,14 +55,16 @@ class _SignedBody(_SignatureFields, frozen=True):
 
 
 class SignedRequests:
-    """Read the signatures of requests. `must_name_host`: only texts that name a host of this deployment count."""
+    """Read the signatures of requests. With `must_name_host`, only texts that name a host of this deployment are
+    accepted."""
 
     def __init__(self, hosts: SignInHosts, *, must_name_host: bool = False) -> None:
         self._hosts = hosts
         self._must_name_host = must_name_host
 
     def in_body(self, body: bytes) -> WalletSignature | None:
-        """Return the signature of a body; None if there is none. Raises Unauthenticated if it is invalid."""
+        """Return the signature in a body; None if the body has none. Raises Unauthenticated if the signature is
+        invalid."""
         try:
             signed = msgspec.json.decode(body, type=_SignedBody)
         except JSON_ERRORS:
@@ -71,11 +75,11 @@ class SignedRequests:
         return self._checked(fields, _BODY_TEXT, BODY_WINDOW_S)
 
     def in_header(self, value: str) -> WalletSignature:
-        """Return the signature of the header. Raises Unauthenticated if it is invalid."""
+        """Return the signature in an Authorization header. Raises Unauthenticated if it is missing or invalid."""
         if len(value) > _MAX_HEADER_CHARS:
             raise Unauthenticated("The Authorization header is too long.")
         pairs: Mapping[str, str] = dict(parse_qsl(value.removeprefix(HEADER_PREFIX)))
-        signature = pairs.get("signature", "").replace(" ", "+")  # of base64 that was not escaped
+        signature = pairs.get("signature", "").replace(" ", "+")  # base64 that was not escaped
         fields = _SignatureFields(pairs.get("message", ""), signature, pairs.get("wallet", ""))
         return self._checked(fields, _HEADER_TEXT, HEADER_WINDOW_S)
 
@@ -102,26 +106,27 @@ class SignedRequests:
 
 
 class ReplayGuard:
-    """Remember in Redis what each signature was used for. Raises StoreError while Redis is unavailable."""
+    """Record in Redis for what each signature was used first. Raises StoreError while Redis is unavailable."""
 
     def __init__(self, redis: RedisClient | None) -> None:
         self._redis = redis
 
     async def spend(self, signed: WalletSignature, method: str, path: str, body: bytes) -> None:
-        """Use the signature for this write. Raises Unauthenticated if it was used before, even for the same write; only
-        what deletes may be repeated: what is gone stays gone."""
+        """Use up the signature for this write. Raises Unauthenticated if it was used before, even for the same write.
+        Only the same DELETE may be repeated, because it changes nothing."""
         digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest().encode()
         first = await self._first_use(signed, digest)
         if first is not None and not (method == "DELETE" and first == digest):
             raise Unauthenticated(_USED)
 
     async def may_read(self, signed: WalletSignature) -> bool:
-        """Record that the signature came with a read, and return whether it has served no write; from now on it serves
-        none."""
+        """Record that the signature came with a read, and return whether it may be used for reads: no write has used
+        it. Later writes with it are refused."""
         return await self._first_use(signed, _READS) in (None, _READS)
 
     async def _first_use(self, signed: WalletSignature, use: bytes) -> bytes | None:
-        """Note the use if it is the first, and return None; else return the first one."""
+        """Record `use` as the first use of the signature and return None; if there was an earlier use, return that
+        one."""
         if self._redis is None:
             raise StoreError("Signed requests need Redis: set REDIS_URL, or sign in for a session.")
         key = f"auth:bound:{hashlib.sha256(signed.signature.encode()).hexdigest()}"
@@ -133,4 +138,4 @@ class ReplayGuard:
             raise StoreError(
                 f"Signed requests cannot be checked at the moment, try again in a few seconds: {problem}"
             ) from problem
-        return first if isinstance(first, bytes) else b""  # it expired just now: unknown, and so used
+        return first if isinstance(first, bytes) else b""  # expired just now: the first use is unknown

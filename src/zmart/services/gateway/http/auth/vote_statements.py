@@ -1,4 +1,5 @@
-"""Read who signed the vote statement in a body, to choose whose rate limit applies."""
+"""Read which wallet signed the vote statement in a body. A vote with a valid statement falls under another rate limit
+than one without a proof."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ class _StatementBody(msgspec.Struct, frozen=True):
 
 
 def signer_of(body: bytes) -> Wallet | None:
-    """Return the wallet with a valid signature over `statement`; None for every other body."""
+    """Return the wallet that the body names, if its signature over `statement` is valid; None for every other body."""
     if b'"statement"' not in body:
         return None
     try:
