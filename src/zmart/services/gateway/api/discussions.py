@@ -149,7 +149,8 @@ async def _comment(
     opt={LIMIT: "comments"},
 )
 async def delete_comment(context: Context, auth: Auth, key: CommentInPath) -> shapes.Message:
-    """Delete your own comment. Snapshots of later days have the time of its deletion instead of its content."""
+    """Delete your own comment. Snapshots that are made later contain the time of its deletion instead of its
+    content."""
     named = lookup.comment_in_path(key)
     wallet = await auth.wallet()
     comment = await discussions.one(context.pool, named)

@@ -29,6 +29,7 @@ class Buy(RequestBody, frozen=True, kw_only=True):
 
     The wallet signs `max_cost` and `min_shares` as bounds. `min_shares` is by default the quoted number less
     `slippage_bps` (default 100). An order with `shares` and with `max_cost` or `slippage_bps` accepts no fewer shares.
+    A program without that bound (v0.69) refuses `min_shares`.
     """
 
     any_of = ("max_cost", "shares")
