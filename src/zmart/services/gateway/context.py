@@ -106,7 +106,7 @@ Context = NamedDependency[AppContext]
 
 
 def cached_rules(pool: Pool) -> CachedValue[ConfigFold | None]:
-    """Return a cache of the program's GlobalConfig as indexed, at most 1 s old. Its value is None before that is
+    """Return a cache of the program's GlobalConfig as indexed, at most 1 s old. Its value is None before it is
     indexed."""
     return CachedValue(lambda: projections.read_config(pool), ttl_s=1.0)
 

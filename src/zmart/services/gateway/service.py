@@ -87,8 +87,9 @@ class Gateway:
         await self.context.pool.close()
 
     async def readiness(self) -> Readiness:
-        """Return that the gateway is ready if PostgreSQL can be read and written within 1.5 s. Failures of the RPC or
-        of sign-in are reported and do not make the gateway unready: reads continue without them."""
+        """Return whether PostgreSQL can be read and written, found out within 1.5 s: then the gateway is ready.
+        Failures of the RPC and of sign-in are reported, and leave the gateway ready, because reads continue without
+        them."""
         try:
             async with answer_within(_READY_WITHIN_S):
                 await status.check(self.context.pool)

@@ -20,7 +20,7 @@ _EXPIRES_S = 60
 
 class SignInWatch:
     """Test sign-in by a write to Redis every `every_s` seconds. `reason` says why users cannot sign in, and is empty
-    while they can. It is set when two writes in a row fail; after failures for 4 s an alert is raised."""
+    while they can. It is set when two writes in a row fail; when they have failed for 4 s, an alert is raised."""
 
     def __init__(self, pool: Pool, redis: RedisClient | None, every_s: float = EVERY_S) -> None:
         self._pool = pool

@@ -92,8 +92,8 @@ async def _chart(pool: Pool, ref: MarketRef, window: range, step_s: int) -> Cand
 
 
 def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.Raw, int]:
-    """Return one candle for each interval since the market's activation, as a JSON array, and their number. The array
-    is empty if the market was never activated."""
+    """Return one candle for each interval of the window since the market's activation, as a JSON array, and their
+    number. The array is empty if the market was never activated."""
     if chart.activated_at is None:
         return msgspec.Raw(b"[]"), 0
     step_s = window.step

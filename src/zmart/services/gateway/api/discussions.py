@@ -26,7 +26,7 @@ from zmart.store import discussions
 
 class NewComment(RequestBody, frozen=True, kw_only=True):
     """A comment on the market in the path. `content` has 1 to 1000 characters. `market_id` may be omitted; if it is
-    given, it must name the same market. `parent_id` is the comment that is answered."""
+    given, it must name the same market. `parent_id` is the id of the comment that is answered, if any."""
 
     content: schemas.Content
     market_id: schemas.MarketKeyText | None = None
@@ -34,8 +34,8 @@ class NewComment(RequestBody, frozen=True, kw_only=True):
 
 
 class CommentOnMarket(NewComment, frozen=True, kw_only=True):
-    """A comment on the market `market_id`. `content` has 1 to 1000 characters. `parent_id` is the comment that is
-    answered."""
+    """A comment on the market `market_id`. `content` has 1 to 1000 characters. `parent_id` is the id of the comment
+    that is answered, if any."""
 
     market_id: schemas.MarketKeyText
 
@@ -50,7 +50,7 @@ _TO_ALL = lead_to("GetDiscussions", key="$response.body#/discussion/market_id")
 async def market_discussions(
     context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.Discussions:
-    """List a market's comments, newest first, without deleted ones. `count` is the number of all of them."""
+    """List a market's comments, newest first, without deleted ones. `count` is their number on all pages."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     size, after = paging.bounded(limit), paging.key_of(cursor, TimeKey)
     comments = await discussions.of_market(

@@ -47,5 +47,5 @@ def explained(error: ProgramError) -> SimulationError:
 
 
 def refusal(error: ProgramError) -> ProgramError:
-    """Return the error again, with the message for users that `explained` finds."""
+    """Return a copy of the error with the message for users, as in `explained`."""
     return ProgramError(error.code, error.name, explained(error).message)

@@ -1,7 +1,8 @@
-"""Cache the JSON of markets and trades, encoded once for each version of a row. Responses are assembled from it.
+"""Cache the JSON of markets and trades as fragments, one for each version of a row. Responses are assembled from
+fragments.
 
-For every response the current versions of its rows are read from PostgreSQL. A fragment, which is the cached JSON of
-one row, is used only for the version from which it was encoded.
+For every response the current versions of its rows are read from PostgreSQL. A fragment is used only for the version
+from which it was encoded.
 """
 
 from __future__ import annotations

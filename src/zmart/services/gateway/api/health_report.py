@@ -86,8 +86,8 @@ def _state(row: ServiceStatus) -> shapes.ServiceState:
 
 
 def _worst(reports: Sequence[shapes.ServiceState]) -> str:
-    """Return the best status among a service's instances: ok, degraded or down; down without any. A killed instance is
-    reported for one more minute, and must not hide another that works."""
+    """Return the best status among a service's instances: ok, degraded or down; down if there are none. A killed
+    instance is listed for one more minute, and must not hide another that works."""
     statuses = {row.status for row in reports}
     return next((each for each in ("ok", "degraded") if each in statuses), "down")
 

@@ -45,8 +45,8 @@ def market_in_body(text: str, field: str = "market_id") -> MarketRef:
 
 
 def one_market(context: AppContext, named: Mapping[str, MarketRef]) -> MarketRef:
-    """Return the market that every field in `named` names; its keys are the names of the fields. Raises Invalid if they
-    name different markets."""
+    """Return the market that every field names; `named` holds the markets by the names of the fields. Raises Invalid if
+    they differ."""
     of_id = context.program.addresses.market
     if len({ref.address or of_id(MarketId(str(ref))) for ref in named.values()}) > 1:
         raise Invalid(list(named)[-1], f"{' and '.join(named)} name different markets.")
@@ -85,18 +85,18 @@ def comment_in_path(text: str) -> UUID:
 
 
 async def market_of(context: AppContext, ref: MarketRef) -> MarketRow:
-    """Return the market's row. Raises NotFound if the market is not indexed."""
+    """Return the row of the market that `ref` names. Raises NotFound if the market is not indexed."""
     return required(await markets.one(context.pool, ref), ref)
 
 
 async def market_id_of(context: AppContext, ref: MarketRef) -> MarketId:
-    """Return the market's id. Raises NotFound if the market is not indexed."""
+    """Return the id of the market that `ref` names. Raises NotFound if the market is not indexed."""
     return required(await markets.id_of(context.pool, ref), ref)
 
 
 def required(value: Value | None, ref: MarketRef) -> Value:
-    """Return `value`, which was read for the market `ref`. Raises NotFound if it is None, as for an unindexed
-    market."""
+    """Return `value`, which was read for the market `ref`. Raises NotFound if it is None: the market is then not
+    indexed."""
     if value is None:
         raise NotFound(f"There is no market {ref}: it does not exist, or is not indexed yet.")
     return value

@@ -31,7 +31,7 @@ def bounded(limit: int) -> int:
 
 
 def bounded_offset(offset: int) -> int:
-    """Return `offset` as it is. Raises Invalid if it is greater than MAX_OFFSET."""
+    """Return `offset` unchanged. Raises Invalid if it is greater than MAX_OFFSET."""
     if offset > MAX_OFFSET:
         raise Invalid("offset", f"offset goes up to {MAX_OFFSET}: use next_cursor to read on.")
     return offset
@@ -113,7 +113,7 @@ class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 def cursor_of(key: msgspec.Struct) -> str:
-    """Return the cursor that leads to the next page, from the key of the last row of this page."""
+    """Return the text of the cursor that holds `key`, from which the next page begins."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 

@@ -19,8 +19,8 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A trade that a user requests. `outcome`: true is YES. A sale has `shares`. A buy has `shares`, or `max_cost`
     (lamports, fees included), or both: those shares for at most that cost.
 
-    A sale is bounded by `min_proceeds` (lamports after fees), a buy by `min_shares`. By default the bound is the quoted
-    amount less `slippage_bps` (basis points).
+    A sale is bounded by `min_proceeds` (lamports after fees), a buy by `min_shares`. By default these bounds follow
+    from the quote and from `slippage_bps` (basis points).
     """
 
     side: Side
@@ -32,7 +32,7 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
     slippage_bps: int | None = None
 
     def check(self) -> None:
-        """Check that the order has the amounts that its side needs, and no bound of the other side. Raises Invalid."""
+        """Check that the order has the amounts that its side needs, and a sale no `min_shares`. Raises Invalid."""
         if self.side is Side.SELL and self.shares is None:
             raise Invalid("shares", "A sale needs `shares`.")
         if self.side is Side.BUY and self.shares is None and self.max_cost is None:

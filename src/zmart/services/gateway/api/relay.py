@@ -35,18 +35,19 @@ log = structlog.get_logger()
 _PREFLIGHT_FAILED = -32002
 _REMEMBERED_S = 86_400
 _IN_DOUBT_S = 600
-"""How long a transaction is stored before a node has accepted it, and above a quota: longer than a blockhash lives."""
+"""How many seconds a transaction is stored before a node has accepted it, and above a quota: longer than a blockhash
+lives."""
 RELAYED = quota("relayed transactions", 2_000)
-"""The transactions a day of one fee payer; those above the quota are stored for _IN_DOUBT_S only."""
+"""The daily quota of relayed transactions of one fee payer. Those above it are stored for _IN_DOUBT_S only."""
 RELAYED_IN_ALL = quota("relayed transactions in all", 50_000)
-"""The transactions a day of all fee payers together, since anyone can create many wallets that can each pay one fee. So
-they take at most 200 MB in Redis, usually 30 MB."""
+"""The daily quota of relayed transactions of all fee payers together, since anyone can create many wallets that can
+each pay one fee. It limits the transactions in Redis to 200 MB; 30 MB are usual."""
 _BLOCKHASH_LIVES_BLOCKS = 151
 _NODE_LAG_BLOCKS = 32
 
 
 class _Sent(msgspec.Struct, frozen=True, array_like=True):
-    """A relayed transaction as Redis stores it."""
+    """A relayed transaction in the form in which Redis stores it, with what is needed to judge it later."""
 
     raw_tx: bytes
     last_valid_block_height: int
@@ -76,8 +77,8 @@ class Relay:
 
     async def send(self, text: str) -> Signature:
         """Send a transaction, given in base64, and return its signature. Raises Invalid for bytes that are not a fully
-        signed transaction of the program, ProgramError when it would fail, ChainError when the RPC does not accept
-        it."""
+        signed transaction of the program, ProgramError when its simulation by the node fails, ChainError when the RPC
+        does not accept it."""
         raw = _decode(text)
         transaction = _checked(self._program, raw)
         pending = await self._pending(transaction, raw)

@@ -1,8 +1,9 @@
 """Limit how many drafts and documents wallets cause in a day: each costs us a pin or a row, while key pairs cost
 nothing.
 
-A wallet's stake is the deposit of its market, or a proposed outcome that would succeed on chain. What it causes is
-counted by wallet and also by client address, since one deposit can be passed on from wallet to wallet.
+A wallet's stake is the deposit of its market, or a proposed outcome that would succeed on chain. Drafts and documents
+of wallets with a stake are counted by wallet and also by client address, since one deposit can be passed on from wallet
+to wallet.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ async def users_count(context: Context, select: FromQuery[str | None] = None) ->
 
 @post(_USERS, include_in_schema=False)
 async def upsert_user(context: Context, request: GatewayRequest, data: JSONBody[UserUpsert]) -> Response[Any]:
-    """Answer as if the wallet's row had been inserted or updated. The row is returned only if the header Prefer
+    """Answer 201 as if the wallet's row had been inserted or updated. The row is returned only if the header Prefer
     contains return=representation."""
     wallet = lookup.wallet_in_body(data.wallet)
     profile = await users.profile(context.pool, wallet)

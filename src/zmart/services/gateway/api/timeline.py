@@ -25,7 +25,8 @@ _STATES = {
     "MarketCancelled": "CANCELLED",
     "LiquidityWithdrawn": None,
 }
-"""Events of a market's lifecycle, and the state that each leads to; None if it does not change the state."""
+"""Events of a market's lifecycle, each with the state to which it leads. None if the state stays the same; for
+DisputeAggregated the state depends on the event (`_state`)."""
 
 _ACTORS = ("creator", "approved_by", "resolver", "initiator", "cancelled_by")
 _SIGNER = "user"

@@ -40,8 +40,8 @@ class BuiltTransaction(UnsignedTransaction, frozen=True, kw_only=True):
 
 
 class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
-    """A market's present account and the program's GlobalConfig. `position` is a wallet's; None if none was requested,
-    or the wallet has none."""
+    """A market's present account and the program's GlobalConfig. `position` is that of a wallet in the market; None if
+    none was requested, or the wallet has none."""
 
     address: Address
     account: MarketAccount
@@ -137,7 +137,7 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
 
 
 def parts(market: MarketOnChain, built: BuiltTransaction) -> dict[str, Any]:
-    """Return the fields of client.shapes.transactions.MarketTransaction, by their names."""
+    """Return the fields of client.shapes.transactions.MarketTransaction, by name, for a transaction on `market`."""
     named = {"market_id": market.account.market_id, "on_chain_address": market.address}
     return {**same_named(built, UnsignedTransaction), **named}
 

@@ -120,7 +120,7 @@ async def balance(context: Context, wallet: WalletInPath) -> shapes.WalletBalanc
 async def user_trades(
     context: Context, wallet: WalletInPath, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> WalletTrades:
-    """List the wallet's trades, newest first."""
+    """List a wallet's trades in all markets, newest first."""
     who, size = lookup.wallet_in_path(wallet), paging.bounded(limit)
     after = paging.key_of(cursor, TapeKey)
     newest = await trades.of_wallet(

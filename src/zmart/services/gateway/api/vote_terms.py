@@ -37,7 +37,7 @@ def of_settings(settings: Settings) -> list[VoteTerms]:
 
 
 def review_of(row: dispute_reviews.DisputeReviewRow | None) -> DisputeReview | None:
-    """Return a dispute's review in the shape of the API, without the operator's note; None for None."""
+    """Return a dispute's review in the shape of the API, without the operator's note; None if there is no review."""
     if row is None:
         return None
     return DisputeReview(

@@ -1,5 +1,5 @@
 """Provide the styles, scripts and images of the pages. Their addresses contain a digest of all files, so that browsers
-can cache a file permanently and never mix files of two versions."""
+can cache a file permanently, and no page mixes files of two versions from a cache."""
 
 from __future__ import annotations
 

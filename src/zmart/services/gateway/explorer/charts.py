@@ -11,7 +11,7 @@ WIDTH = 640
 HEIGHT = 180
 _LEAST_POINTS = 2
 _FILL = 0.94
-"""The part of the half above or below zero that the largest amount takes."""
+"""The part of the half height, above or below zero, that the line of the largest amount takes."""
 
 
 def price_path(points: Sequence[tuple[datetime, int]]) -> str:

@@ -40,8 +40,8 @@ _SECONDS = ("min_resolution_delay", "dispute_period")
 
 
 class EventField(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of an event, formatted for a page. `exact`: the logged value with its unit, empty unless `text` is
-    rounded. `moment`: the time of a field whose `kind` is time; its `text` is empty."""
+    """A field of an event, formatted for a page. `exact`: the logged value with its unit, if `text` may be rounded,
+    else empty. `moment`: the time of a field whose `kind` is time; its `text` is empty."""
 
     label: str
     text: str

@@ -8,8 +8,8 @@ _UNIT = 1_000_000_000
 
 
 def sol(lamports: int) -> str:
-    """Return lamports as SOL, rounded to three decimals, as 1,234.568. An amount that would be rounded to 0 is <0.001,
-    a negative one >-0.001."""
+    """Return lamports as SOL, rounded to three decimals, as 1,234.568. An amount other than 0 that would be rounded to
+    0 is "<0.001", or ">-0.001" if it is negative."""
     return _fixed(lamports, 3)
 
 

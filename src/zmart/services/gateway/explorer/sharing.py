@@ -34,7 +34,7 @@ _pictures: OrderedDict[MarketPicture, bytes] = OrderedDict()
 
 
 def public_base(context: AppContext) -> str:
-    """Return the pages' public address without a path: PUBLIC_API_URL; if it is empty, the gateway's own address in the
+    """Return the base of the pages' public addresses: PUBLIC_API_URL; if it is empty, the gateway's own address in the
     local stack, and "" elsewhere."""
     settings = context.settings
     if settings.public_api_url or not settings.is_local:
@@ -108,7 +108,7 @@ async def sitemap(context: Context) -> Response[bytes]:
 
 @get("/favicon.ico", include_in_schema=False)
 async def favicon() -> Response[bytes]:
-    """Serve the icon at /favicon.ico, where clients look for it that have not read a page."""
+    """Serve the icon at /favicon.ico, for clients that request it there without having read a page."""
     return Response(assets.files()["mark.png"], media_type="image/png", headers=_FILE_CACHING)
 
 

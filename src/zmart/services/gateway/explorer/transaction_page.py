@@ -1,4 +1,4 @@
-"""Collect the content of a transaction's page: from the index, and from the chain what is not indexed."""
+"""Collect the content of a transaction's page: from the index, and from the chain what the index does not have."""
 
 from __future__ import annotations
 

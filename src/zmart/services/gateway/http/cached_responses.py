@@ -91,8 +91,8 @@ class CachedRoute:
 
 
 class CachedRoutes:
-    """Hold cached routes by address. Beyond `max_bytes`, routes that were not used since the last check are evicted
-    first."""
+    """Hold cached routes by address. Beyond `max_bytes` the oldest routes are evicted; one that was used is kept once
+    more, and counts as the newest from then on."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -107,7 +107,7 @@ class CachedRoutes:
         return iter(self._routes.values())
 
     def add(self, route: CachedRoute) -> None:
-        """Add a route, unless its address has one."""
+        """Add a route, unless there is one for its address."""
         if route.address not in self._routes:
             self._routes[route.address] = route
             self.size_bytes += route.size_bytes

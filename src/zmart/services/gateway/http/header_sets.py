@@ -1,4 +1,4 @@
-"""Prepare the headers that every response to requests of an origin has: security headers and CORS."""
+"""Prepare the security and CORS headers of responses, as one set of headers for each origin."""
 
 from __future__ import annotations
 

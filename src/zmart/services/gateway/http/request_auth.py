@@ -36,8 +36,11 @@ class RequestAuth:
 
     async def wallet(self) -> Wallet:
         """Return the wallet that signed in or signed this request, after counting the request by the wallet's own
-        limit. Raises Unauthenticated without a valid proof, Forbidden if the body names another sender,
-        TooManyRequests."""
+        limit.
+
+        Raises Unauthenticated without a valid proof, Forbidden if the body names another sender, TooManyRequests above
+        the limit, StoreError while Redis cannot tell whether a signature was used.
+        """
         wallet = await self.context.authenticator.wallet(self.principal, self.content)
         _refuse_other_wallets(self.content.body, wallet)
         policy, self.request.wallet_policy = self.request.wallet_policy, None  # the request is counted once

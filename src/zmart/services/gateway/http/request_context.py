@@ -51,7 +51,7 @@ class RequestContext:
 
 
 def request_context(scope: object) -> RequestContext:
-    """Return the RequestContext in an ASGI scope, raw or of Litestar."""
+    """Return the RequestContext that `enter` put into the ASGI scope of a request."""
     return cast("RequestContext", cast("Scope", scope)["state"][_STATE_KEY])
 
 

@@ -103,8 +103,9 @@ class RequestGuard:
     async def _admit(
         self, policy: RateLimitPolicy, address: str, context: RequestContext, handler: BaseRouteHandler
     ) -> None:
-        """Count the request by its address, unless the response cache has counted it. A request with a proof is counted
-        under `of_address`, and later by its wallet, too. Raises TooManyRequests."""
+        """Count the request by its address, unless the response cache has counted it. With a wallet's proof, or a
+        vote's signed statement, the limit is that of `of_address`; the wallet of a proof is counted later, too. Raises
+        TooManyRequests."""
         if context.rate_limit is not None:
             refuse_above_limit(context)
             return

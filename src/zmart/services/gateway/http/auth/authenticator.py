@@ -52,7 +52,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestContent(msgspec.Struct, frozen=True):
-    """The content of a request: its first write binds a signature to method, path and body."""
+    """The method, path and body of a request. A signature is bound to them when it is first used for a write."""
 
     method: str
     path: str

@@ -1,5 +1,5 @@
-"""Explain in errors how a client proves who sends a request of an operation: with which credential, by signing which
-text, and where that is documented."""
+"""Write the parts of errors that explain how to prove who sends a request: which credential an operation accepts, which
+text to sign, and where this is documented."""
 
 from __future__ import annotations
 
