@@ -1,4 +1,4 @@
-"""List the wallets that have positions in a market."""
+"""Handle the list of the wallets that have positions in a market."""
 
 from __future__ import annotations
 

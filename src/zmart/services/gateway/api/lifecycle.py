@@ -129,7 +129,8 @@ async def cancel(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.O
 async def release(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Release, _A_RELEASE]
 ) -> DisputeReview:
-    """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), to be finalized by its votes."""
+    """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold). The market is then finalized by the votes
+    on the dispute."""
     ref = lookup.market_in_path(key)
     await auth.operator()
     market_id = await lookup.market_id_of(context, ref)

@@ -23,7 +23,7 @@ from zmart.votes.completeness import require_recent
 
 _WAIT_S = 12.0
 _PENDING: set[asyncio.Task[Outcome | None]] = set()
-"""The executions in progress; each may continue after the response to its request."""
+"""The tasks that execute actions of the admin; each may continue after the response to its request."""
 
 
 async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Action) -> OperatorTransaction:

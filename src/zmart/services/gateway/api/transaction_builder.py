@@ -76,8 +76,9 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def on_chain(context: AppContext, ref: MarketRef, wallet: Wallet | None = None) -> MarketOnChain:
-    """Read a market's account, GlobalConfig and, if `wallet` is given, its position from the chain in one RPC call.
-    Raises NotFound if there is no such market, ChainError if the RPC fails or the program has no GlobalConfig."""
+    """Read a market's account, GlobalConfig and, if `wallet` is given, the wallet's position from the chain, usually in
+    one RPC call. Raises NotFound if there is no such market, ChainError if the RPC fails or the program has no
+    GlobalConfig."""
     program = context.program
     address = ref.address or program.addresses.market(MarketId(str(ref)))
     addresses = [address, program.addresses.global_config()]

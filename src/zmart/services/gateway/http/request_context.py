@@ -40,8 +40,8 @@ class RequestContext:
     is_private: bool = False
     """Whether the response depends on the sender."""
     wallet_policy: RateLimitPolicy | None = None
-    """The policy by which the wallet is counted once its proof was found valid, in addition to the address; None if it
-    is not to be counted."""
+    """The policy under which the sender's wallet is counted, in addition to the address, once its proof is found valid;
+    None if no wallet is to be counted."""
     policy: RateLimitPolicy | None = None
     rate_limit: RateLimitVerdict | None = None
     """The verdict of `policy`, by which the request was counted last; both are None before that."""

@@ -28,9 +28,9 @@ _TIMED_OUT = (
 
 
 class TimeLimits(msgspec.Struct, frozen=True):
-    """How many seconds a response may take until it begins; that of a write from the arrival of its body on. `body_s`:
-    how long the body may take to arrive. `connection_s`: how long a request waits for a free connection to
-    PostgreSQL."""
+    """Time limits in seconds. `read_s` and the limits of writes: how long a request may take until its response begins,
+    a write from the arrival of its body on. `body_s`: how long a body may take to arrive. `connection_s`: how long a
+    request waits for a free connection to PostgreSQL."""
 
     read_s: float = 1.8
     write_s: float = 1.8
