@@ -87,9 +87,8 @@ class Gateway:
         await self.context.pool.close()
 
     async def readiness(self) -> Readiness:
-        """Return whether PostgreSQL can be read and written, found out within 1.5 s: then the gateway is ready.
-        Failures of the RPC and of sign-in are reported, and leave the gateway ready, because reads continue without
-        them."""
+        """Report the gateway as ready if PostgreSQL can be read and written, which is checked within 1.5 s. Failures of
+        the RPC and of sign-in are reported too, and leave the gateway ready, because reads continue without them."""
         try:
             async with answer_within(_READY_WITHIN_S):
                 await status.check(self.context.pool)

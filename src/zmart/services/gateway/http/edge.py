@@ -14,8 +14,7 @@ from zmart.services.gateway.http.request_context import RequestContext, enter, r
 from zmart.services.problem_body import request_id_of
 
 _NOT_LOGGED = frozenset((*PROBES, "/health/{service}"))
-"""Routes of probes, which are not logged: machines request them every few seconds, and their answers are recorded
-elsewhere."""
+"""Routes of probes, which are not logged: machines request them every few seconds."""
 
 
 class Edge:

@@ -77,7 +77,8 @@ class FeedPositionReader:
 
 
 class MarketCounts:
-    """Count markets by filters and sort order. A count is cached until a commit may have changed it."""
+    """Count markets by filters and sort order. A count is cached until a commit may have changed it, but at most 60
+    s."""
 
     def __init__(self, pool: Pool, feed_positions: FeedPositionReader) -> None:
         self._pool = pool

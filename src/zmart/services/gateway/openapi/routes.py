@@ -19,8 +19,8 @@ _POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
     "script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; connect-src 'self'"
 )
-"""The content security policy of the page with Scalar: that of all other pages, but styles may be inline, because
-Scalar adds them. Scripts are those of the gateway only."""
+"""The content security policy of the page with Scalar. Styles may be inline there, because Scalar adds them. Scripts,
+images and data come from the gateway only."""
 
 
 @get("/api/openapi.json", include_in_schema=False, opt=_FREE)
