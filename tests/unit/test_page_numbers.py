@@ -45,6 +45,6 @@ def test_durations_changes_and_fees_are_written_in_their_units() -> None:
         "0 minutes", "1 minute", "1 hour", "1 hour", "1 day", "3 days",
     ]  # fmt: skip
     assert [numbers.points(change) for change in (15_000_000, 0, -20_000_000)] == ["+1.5", "±0.0", "−2.0"]
-    assert [numbers.precise(lamports) for lamports in (5000, 10**9, 1_000_000_001)] == [
-        "0.000005", "1", "1.000000001",
+    assert [numbers.precise(lamports) for lamports in (5000, 10**9, 1_000_000_001, -5000)] == [
+        "0.000005", "1", "1.000000001", "−0.000005",
     ]  # fmt: skip

@@ -37,7 +37,7 @@ async def of_service(context: AppContext, name: str) -> shapes.ServiceHealth:
     reports = [
         _state(row) for row in await service_status.all_statuses(context.pool) if row.service == service
     ]
-    return shapes.ServiceHealth(status=_worst(reports), service=name, timestamp=now_iso(), instances=reports)
+    return shapes.ServiceHealth(status=_best(reports), service=name, timestamp=now_iso(), instances=reports)
 
 
 async def status_of(context: AppContext) -> shapes.Status:
@@ -47,7 +47,7 @@ async def status_of(context: AppContext) -> shapes.Status:
     progress = await status.progress(context.pool)
     feed = await change_feed.head(context.pool)
     payer = await context.payer_balance.get()
-    by_service = {name: _worst([row for row in reports if row.service == name]) for name in _EXPECTED}
+    by_service = {name: _best([row for row in reports if row.service == name]) for name in _EXPECTED}
     return shapes.Status(
         status="ok" if set(by_service.values()) == {"ok"} else "degraded",
         timestamp=now_iso(),
@@ -85,7 +85,7 @@ def _state(row: ServiceStatus) -> shapes.ServiceState:
     )
 
 
-def _worst(reports: Sequence[shapes.ServiceState]) -> str:
+def _best(reports: Sequence[shapes.ServiceState]) -> str:
     """Return the best status among a service's instances: ok, degraded or down; down if there are none. A killed
     instance is listed for one more minute, and must not hide another that works."""
     statuses = {row.status for row in reports}

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 from typing import assert_never
 
+import structlog
+
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
 from zmart.decisions.context import DecisionContext
@@ -21,6 +23,8 @@ from zmart.store import intents, tallies
 from zmart.store.intents import Action
 from zmart.votes.completeness import require_recent
 
+log = structlog.get_logger()
+
 _WAIT_S = 12.0
 _PENDING: set[asyncio.Task[Outcome | None]] = set()
 """The tasks that execute actions of the admin; each may continue after the response to its request."""
@@ -33,22 +37,32 @@ async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Ac
     Raises IndexIncomplete for an approval while the index may lack votes that contradict it, ProgramError when the
     program refuses the transaction, ChainError when the transaction expired or its result cannot be determined.
     """
+    market_id = on_chain.account.market_id
     if action is Action.APPROVE_PROPOSAL:
         now = (await context.chain().get_clock()).unix_timestamp
-        row = await tallies.latest(context.pool, on_chain.account.market_id, VoteKind.PROPOSAL)
+        row = await tallies.latest(context.pool, market_id, VoteKind.PROPOSAL)
         counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
-        market_id = on_chain.account.market_id
         await require_recent(context.pool, context.program.address, market_id, now, *counted)
     if context.admin is None or str(context.admin.pubkey()) != on_chain.config.admin:
         return await _unsigned(context, on_chain, action)
-    intent = await intents.plan(context.pool, on_chain.account.market_id, action, 0, {})
-    task = asyncio.create_task(execute(_decision_context(context), intent))
+    intent = await intents.plan(context.pool, market_id, action, 0, {})
+    task = asyncio.create_task(execute(_decision_context(context), intent), name=f"{action} {market_id}")
     _PENDING.add(task)
     task.add_done_callback(_PENDING.discard)
-    await asyncio.wait({task}, timeout=_WAIT_S)
+    try:
+        await asyncio.wait({task}, timeout=_WAIT_S)
+    finally:
+        if not task.done():
+            task.add_done_callback(_log_failure)
     if not task.done():
         return _answer(on_chain, "pending", sent=True)
     return _result_of(on_chain, task.result())
+
+
+def _log_failure(task: asyncio.Task[Outcome | None]) -> None:
+    """Log the error of an action that ended after the response to its request: nobody else reads it."""
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        log.error("the operator's action failed after its response", task=task.get_name(), exc_info=problem)
 
 
 def _result_of(on_chain: MarketOnChain, outcome: Outcome | None) -> OperatorTransaction:

@@ -15,8 +15,8 @@ def sol(lamports: int) -> str:
 
 def precise(lamports: int) -> str:
     """Return lamports as SOL with all decimals that are not trailing zeros, as 0.000005."""
-    whole, rest = divmod(lamports, _UNIT)
-    return f"{whole:,}.{rest:09d}".rstrip("0").rstrip(".")
+    whole, rest = divmod(abs(lamports), _UNIT)
+    return f"{'−' if lamports < 0 else ''}{whole:,}.{rest:09d}".rstrip("0").rstrip(".")
 
 
 def shares(amount: int) -> str:

@@ -18,9 +18,9 @@ log = structlog.get_logger()
 _SAFE = ("GET", "HEAD")
 _ON_CHAIN = ("/api/markets", "/api/trades", "/api/transactions", "/api/local")
 """The paths of writes that wait for an RPC or a pin provider."""
-_LANDS = ("/approve", "/cancel", "/release")
-"""The ends of those paths that only the operator uses. /approve and /cancel may wait until a transaction has landed;
-they answer "pending" after 12 s."""
+_LANDS = ("/approve", "/cancel")
+"""The ends of those paths that may wait until a transaction of the operator has landed; they answer "pending" after
+12 s."""
 _AT_LEAST_S = 0.05
 _TIMED_OUT = (
     "The request timed out, most likely because the database or the chain does not answer: try again."
