@@ -1,4 +1,4 @@
-"""Read the recent activity of all markets in one list: trades, votes, comments, new and finalized markets."""
+"""Read the recent activity of all markets in one list: trades, votes off chain, comments, new and finalized markets."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ _NEWEST = {
         FROM markets WHERE state = 'FINALIZED' ORDER BY finalized_at DESC, market_id DESC LIMIT $1""",
 }
 TYPES = tuple(_NEWEST)
-"""What a row is: a trade, vote, discussion, or the creation or resolution of a market."""
+"""The types of rows: trade, vote (cast off chain), discussion (a comment), creation and resolution of a market."""
 
 
 class ActivityRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the activity list. `amount`: the lamports of a trade; `question`: that of its market."""
+    """A row of the activity list, of one of TYPES, which happened at `moment`. `amount`: lamports of a trade, fees
+    included; None for other types. `question`: the question of the row's market, empty while its text is unknown."""
 
     id: str
     type: str
@@ -53,5 +54,5 @@ def _union(types: tuple[str, ...]) -> str:
 
 
 async def newest(pool: Pool, limit: int, only: tuple[str, ...] = TYPES) -> list[ActivityRow]:
-    """Return the newest rows of the TYPES in `only`."""
+    """Return the newest `limit` rows whose type is in `only`, the newest first."""
     return [ActivityRow(**row) for row in await pool.fetch(_union(only), limit)]

@@ -1,4 +1,4 @@
-"""Store alerts by key. At most one is open for each key; raising it again counts it, resolving closes it."""
+"""Store alerts by key. A key has at most one open alert: raising it again counts it, resolving it closes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETURNING times
 """
 _RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE key = $1 AND resolved_at IS NULL RETURNING id"
 _OPEN = f"SELECT {_COLUMNS} FROM alerts WHERE resolved_at IS NULL ORDER BY severity, raised_at, id"
-# The lease is also the pause after a failure: a process that could not notify leaves it as it is.
+# The lease is also the pause after a failed notification: the process that failed does not shorten it.
 _CLAIM = f"""
 UPDATE alerts SET claimed_until = now() + make_interval(secs => $1)
 WHERE id = (SELECT id FROM alerts
@@ -33,7 +33,8 @@ _NOTIFIED = "UPDATE alerts SET notified_at = $2, claimed_until = NULL WHERE id =
 
 
 class AlertRow(msgspec.Struct, frozen=True):
-    """An alert. `times`: how often it was raised while open; `notified_at`: when the last notification was sent."""
+    """An alert. `times`: how often it was raised while open; `last_at`: when it was raised last. `notified_at`: when
+    the alert was claimed for the last notification that was sent; `resolved_at` is None while the alert is open."""
 
     id: int
     key: str
@@ -47,30 +48,32 @@ class AlertRow(msgspec.Struct, frozen=True):
 
 
 class AlertNotification(msgspec.Struct, frozen=True):
-    """An alert as it was at `claimed_at`, for which a notification is to be sent."""
+    """An alert that needs a notification, as the alert was at `claimed_at`."""
 
     alert: AlertRow
     claimed_at: datetime
 
 
 async def raise_alert(db: Pool | Connection, key: str, severity: Severity, message: str) -> int:
-    """Open the alert, or count it once more. Returns how often it has been raised since it opened."""
+    """Open an alert, or count the open alert of `key` once more and replace its severity and message. Returns how often
+    the alert has been raised since it was opened."""
     times: int = await db.fetchval(_RAISE, key, severity, message)
     return times
 
 
 async def resolve_alert(db: Pool | Connection, key: str) -> bool:
-    """Close the open alert of that key. Returns False when there was none."""
+    """Close the open alert of `key`. Returns False when no alert of the key was open."""
     return await db.fetchval(_RESOLVE, key) is not None
 
 
 async def open_alerts(db: Pool | Connection) -> list[AlertRow]:
-    """Return all open alerts, critical ones first."""
+    """Return all open alerts: critical ones first, then by the time at which they were raised first."""
     return [_alert(row) for row in await db.fetch(_OPEN)]
 
 
 async def claim_notification(db: Pool | Connection, lease_s: float) -> AlertNotification | None:
-    """Return an alert whose opening or closing needs a notification; no other caller gets it until the lease ends."""
+    """Return an alert whose opening or closing needs a notification; None if no alert does. No other caller gets the
+    same alert within `lease_s` seconds."""
     row = await db.fetchrow(_CLAIM, lease_s)
     if row is None:
         return None
@@ -79,7 +82,7 @@ async def claim_notification(db: Pool | Connection, lease_s: float) -> AlertNoti
 
 
 async def mark_notified(db: Pool | Connection, notification: AlertNotification) -> None:
-    """Record that the notification was sent. A change of the alert since the claim needs another one."""
+    """Record that the notification was sent. An alert that was resolved after the claim needs another notification."""
     await db.execute(_NOTIFIED, notification.alert.id, notification.claimed_at)
 
 

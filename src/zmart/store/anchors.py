@@ -1,4 +1,4 @@
-"""Store what is pinned: the bytes before the upload, the pin, and whether the bytes were read back."""
+"""Store anchors: documents to be pinned to IPFS, with their bytes, their pins, and whether the bytes were read back."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ VALUES ('snapshot', $1, $2, $3, $4, $5, length($5::bytea), $6, $7)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO NOTHING
 """
 _COLUMNS = "id, kind, market_id, snapshot_day, cid, content, provider, pinned_at, attempts"
-# Failed ones come last, so that one that cannot be pinned delays no other.
+# Anchors with failed attempts come last, so that a document that cannot be pinned delays no other.
 _OPEN = f"""
 SELECT {_COLUMNS} FROM ipfs_anchors WHERE verified_at IS NULL AND content IS NOT NULL AND unpinned_at IS NULL
   AND ($1::text IS NULL OR market_id = $1)
 ORDER BY attempts, id LIMIT $2
 """
-# A row from before any provider was known goes to the provider that pins the bytes, unless that has such a row already.
+# A row may name another provider than the one that pinned the bytes: it then gets that provider. If the provider has a
+# row of the same document already, _TWIN deletes the row instead.
 _PINNED = """
 UPDATE ipfs_anchors SET provider = $2, provider_id = $3, last_error = NULL, pinned_at = coalesce(pinned_at, now()),
     unpin_after = CASE WHEN kind = 'snapshot' THEN coalesce(unpin_after, now() + $4 * interval '1 day') END
@@ -78,7 +79,7 @@ FROM (SELECT DISTINCT cid, provider, size_bytes FROM ipfs_anchors
 
 
 class AnchorKind(Enum):
-    """The kind of document that is pinned."""
+    """The kinds of documents that are pinned: a market's daily snapshot, its question, and evidence of a resolution."""
 
     SNAPSHOT = "snapshot"
     QUESTION = "question"
@@ -86,7 +87,7 @@ class AnchorKind(Enum):
 
 
 class LatestSnapshot(msgspec.Struct, frozen=True):
-    """The newest snapshot of a market."""
+    """The newest snapshot of a market; `previous_cid` is the CID of the snapshot before, None for the first."""
 
     cid: str
     previous_cid: str | None
@@ -94,7 +95,7 @@ class LatestSnapshot(msgspec.Struct, frozen=True):
 
 
 class NewSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A document to be pinned; `cid` names exactly `content`."""
+    """A snapshot to be pinned. `cid` is the CID of the bytes `content`; `comments` is the number of comments in it."""
 
     market_id: MarketId
     day: date
@@ -106,7 +107,8 @@ class NewSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAnchor(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes that were not read back from IPFS yet. `pinned_at`: when a provider accepted them."""
+    """A document whose bytes, `content`, were not read back from IPFS yet. `pinned_at`: when a provider pinned it; None
+    before. `attempts`: how often pinning or reading back has failed."""
 
     id: int
     kind: AnchorKind
@@ -120,7 +122,7 @@ class OpenAnchor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnapshotStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a market's newest snapshot: pinned, verified, or why not."""
+    """The state of a market's newest snapshot: when it was pinned and read back, None before, and the last error."""
 
     cid: str
     snapshot_day: date
@@ -130,7 +132,8 @@ class SnapshotStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueAnchor(msgspec.Struct, frozen=True):
-    """A pin that has reached `unpin_after`. `needed`: another row keeps the same bytes at the same provider."""
+    """A pin that has reached `unpin_after`. `needed`: another row still needs the same CID at the same provider, so the
+    pin stays there and only this row is marked as unpinned."""
 
     id: int
     cid: str
@@ -139,7 +142,8 @@ class DueAnchor(msgspec.Struct, frozen=True):
 
 
 class AnchorCounts(msgspec.Struct, frozen=True):
-    """Count pins: `open` are not verified, `failing` of these have failed at least once."""
+    """Counts of anchors that were not unpinned. `open`: documents not read back yet; `failing`: open ones with a failed
+    attempt; `last_error`: one of their errors. `last_snapshot_at`: when a snapshot was last read back."""
 
     open: int
     failing: int
@@ -148,19 +152,19 @@ class AnchorCounts(msgspec.Struct, frozen=True):
 
 
 class PinStorage(msgspec.Struct, frozen=True):
-    """What providers store for us now."""
+    """The number of pins at all providers now, and their total size in bytes."""
 
     pins: int
     size_bytes: int
 
 
 async def lock(connection: Connection, market_id: MarketId) -> None:
-    """Lock the market's snapshots until the transaction ends, so that their chain never forks."""
+    """Lock the market's snapshots until the transaction ends, so that no two snapshots name the same previous one."""
     await connection.execute(_LOCK, market_id)
 
 
 async def latest(db: Pool | Connection, market_id: MarketId) -> LatestSnapshot | None:
-    """Return the market's snapshot that was added last, pinned or not."""
+    """Return the market's snapshot that was added last, pinned or not; None when the market has no snapshot."""
     row = await db.fetchrow(_LATEST, market_id)
     return None if row is None else LatestSnapshot(row["cid"], row["previous_cid"], row["snapshot_day"])
 
@@ -172,7 +176,7 @@ async def snapshot_status(db: Pool | Connection, market_id: MarketId) -> Snapsho
 
 
 async def add(connection: Connection, new: NewSnapshot) -> None:
-    """Insert a snapshot with its bytes; the same one again changes nothing."""
+    """Insert a snapshot with its bytes. Inserting the same snapshot again changes nothing."""
     await connection.execute(
         _ADD, new.market_id, new.day, new.cid, new.previous_cid, new.content, new.comments, new.provider
     )
@@ -181,42 +185,45 @@ async def add(connection: Connection, new: NewSnapshot) -> None:
 async def open_anchors(
     db: Pool | Connection, limit: int, market_id: MarketId | None = None
 ) -> list[OpenAnchor]:
-    """Return what is still to be pinned or read back, of one market or of all."""
+    """Return up to `limit` documents that are still to be pinned or read back, of one market, or of all if None.
+    Documents with the fewest failed attempts come first."""
     return [msgspec.convert(dict(row), OpenAnchor) for row in await db.fetch(_OPEN, market_id, limit)]
 
 
 async def pinned(pool: Pool, anchor_id: int, provider: str, provider_id: str, keep_days: int) -> None:
-    """Record that a provider pinned the bytes: a snapshot for `keep_days`, documents permanently."""
+    """Record that a provider pinned the bytes: a snapshot for `keep_days` days, a question or evidence permanently. If
+    the provider has another row of the same document, this row is deleted."""
     async with pool.transaction() as connection:
         await connection.execute(_TWIN, anchor_id, provider)
         await connection.execute(_PINNED, anchor_id, provider, provider_id, keep_days)
 
 
 async def verified(db: Pool | Connection, anchor_id: int) -> None:
-    """Record that the bytes were read back through an IPFS gateway, and drop our own copy."""
+    """Record that the bytes were read back through an IPFS gateway, and delete our own copy."""
     await db.execute(_VERIFIED, anchor_id)
 
 
 async def failed(db: Pool | Connection, anchor_id: int, error: str) -> None:
-    """Record a failed attempt, with the first 500 characters of the error."""
+    """Record a failed attempt to pin or read back, with the first 500 characters of the error."""
     await db.execute(_FAILED, anchor_id, error[:500])
 
 
 async def due(db: Pool | Connection, provider: str, limit: int) -> list[DueAnchor]:
-    """Return pins at `provider` that have reached `unpin_after`."""
+    """Return up to `limit` pins at `provider` that have reached `unpin_after`, the longest overdue first."""
     return [DueAnchor(**row) for row in await db.fetch(_DUE, provider, limit)]
 
 
 async def unpinned(db: Pool | Connection, anchor_id: int) -> None:
-    """Record that the provider removed the pin; the row stays."""
+    """Record that the pin is no longer needed or was removed by the provider. Deletes our own copy of the bytes; the
+    row stays."""
     await db.execute(_UNPINNED, anchor_id)
 
 
 async def counts(db: Pool | Connection) -> AnchorCounts:
-    """Return the counts of all pins that were not removed."""
+    """Return the counts of all anchors that were not unpinned."""
     return AnchorCounts(**await db.fetchrow(_COUNTS) or {})
 
 
 async def storage(db: Pool | Connection) -> PinStorage:
-    """Return how many documents are pinned, and their size; the same bytes at one provider count once."""
+    """Return how many documents are pinned, and their size in bytes; the same CID at one provider counts once."""
     return PinStorage(**await db.fetchrow(_STORAGE) or {})

@@ -1,4 +1,7 @@
-"""Store the progress of backfills, so that an interrupted one continues where it was."""
+"""Store the progress of backfills, so that an interrupted backfill continues where it stopped.
+
+A backfill lists the program's transactions in a range of slots, from the newest to the oldest.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ _ENDED = "UPDATE backfills SET ended_at = now() WHERE (from_slot, to_slot) = ($1
 
 
 class BackfillCursor(msgspec.Struct, frozen=True, kw_only=True):
-    """The oldest transaction listed so far, None at the beginning. `new_count`: how many were not known before."""
+    """The progress of a backfill: the oldest transaction listed so far, by signature and slot, None before the first.
+    `new_count`: how many of the listed transactions were not known before."""
 
     oldest_signature: Signature | None
     oldest_slot: Slot | None
@@ -34,7 +38,8 @@ class BackfillCursor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def begin(pool: Pool, from_slot: Slot, to_slot: Slot) -> BackfillCursor:
-    """Return where to continue: at the beginning, unless an earlier listing of this range was interrupted."""
+    """Begin the backfill of a range, and return where its listing continues. A range whose earlier backfill was
+    interrupted continues there; any other range begins with an empty cursor."""
     row = await pool.fetchrow(_BEGIN, from_slot, to_slot)
     assert row is not None
     return BackfillCursor(**row)
@@ -43,10 +48,11 @@ async def begin(pool: Pool, from_slot: Slot, to_slot: Slot) -> BackfillCursor:
 async def listed_to(
     pool: Pool, from_slot: Slot, to_slot: Slot, signature: Signature, slot: Slot, new_count: int
 ) -> None:
-    """Record that everything down to `signature` is in the inbox."""
+    """Record that every transaction of the range down to `signature`, in `slot`, is in the inbox. `new_count` is the
+    number of newly known transactions since the last call."""
     await pool.execute(_LISTED_TO, from_slot, to_slot, signature, slot, new_count)
 
 
 async def ended(pool: Pool, from_slot: Slot, to_slot: Slot) -> None:
-    """Record that the range is listed completely."""
+    """Record that the range of slots is listed completely."""
     await pool.execute(_ENDED, from_slot, to_slot)

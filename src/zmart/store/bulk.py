@@ -34,11 +34,11 @@ def enum_name(value: object) -> object:
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column and how its values are sent.
+    """A column, and how its values are sent to PostgreSQL.
 
-    `array_type`: the element type of the array; `time` sends Unix seconds for a timestamptz. `read` returns the value
-    from a row, by default the attribute of the column's name; `encode` converts it; `decode` converts it back when it
-    is read.
+    `array_type`: the SQL type of the array's elements, or `time`, which sends Unix seconds for a timestamptz. `read`
+    returns the value from a row object; the default reads the attribute of the column's name. `encode` converts the
+    value before it is written; `decode` converts a value that was read from the database back.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def parameter_type(self) -> str:
-        """The SQL type of the array's elements."""
+        """The SQL type of the elements in the array parameter: bigint for `time`, otherwise `array_type`."""
         return "bigint" if self.array_type == "time" else self.array_type
 
     @property
@@ -59,14 +59,14 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def read_expression(self) -> str:
-        """The SQL that selects the value in the form in which it is written."""
+        """The SQL that selects the value in the form in which it is sent: Unix seconds for `time`."""
         if self.array_type == "time":
             return f"extract(epoch FROM {self.name})::bigint AS {self.name}"
         return self.name
 
 
 def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[str]:
-    """Return the rows as one array for each column, in PostgreSQL's text form."""
+    """Return the values of all rows as one array for each column, in PostgreSQL's text form."""
     result: list[str] = []
     for column in columns:
         values = list(map(column.read or attrgetter(column.name), rows))
@@ -100,15 +100,15 @@ def unnest(columns: Sequence[Column], first: int = 1) -> str:
 
 
 def insert(table: str, columns: Sequence[Column]) -> str:
-    """Return the statement that inserts rows, one array parameter for each column."""
+    """Return the statement that inserts rows; its parameters are the results of `arrays`, one for each column."""
     names = ", ".join(c.name for c in columns)
     return f"INSERT INTO {table} ({names}) SELECT {', '.join(c.expression for c in columns)} FROM {unnest(columns)}"
 
 
 def upsert(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
-    """Return the statement that inserts or updates rows by `key`.
+    """Return the statement that inserts rows, or updates the rows with the same `key`.
 
-    Rows that are equal already are not written, so they are no change to publish.
+    A stored row that equals the new one is not written, so the change feed publishes no change for it.
     """
     values = [c.name for c in columns if c.name not in key]
     assignments = ", ".join(f"{name} = excluded.{name}" for name in values)
@@ -121,5 +121,5 @@ def upsert(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
 
 
 def select(table: str, columns: Sequence[Column]) -> str:
-    """Return the statement that reads all rows."""
+    """Return the statement that reads the columns of all rows of a table, in the form in which they are written."""
     return f"SELECT {', '.join(c.read_expression for c in columns)} FROM {table}"

@@ -11,8 +11,8 @@ from zmart.market.identifiers import MarketRef
 from zmart.market.types import Lamports, MarketId, PriceE9
 from zmart.store.pool import Pool
 
-# One row for each interval with trades; before them one without a start, with the price before the window. Every row
-# has the market's columns; a market with neither yields one row with these alone.
+# The result has one row for each interval with trades. A row without a start precedes them: it holds the price before
+# the window. Every row has the market's columns. A market without any trade yields one row with only these columns.
 _OF_ID = """
 SELECT m.market_id, m.activated_at, coalesce(m.finalized_at, m.cancelled_at) AS ended_at, c.*
 FROM markets m LEFT JOIN LATERAL (
@@ -32,7 +32,8 @@ _OF_ADDRESS = _OF_ID.replace("m.market_id = $1", "m.address = $1")
 
 
 class CandleRow(msgspec.Struct, frozen=True):
-    """YES prices of the trades in one interval that begins at `start_s` (Unix seconds)."""
+    """A candle: the YES prices after the trades of one interval, which begins at `start_s` (Unix seconds, chain time).
+    `volume`: the sum of what the trades cost or paid out; `trades`: their number."""
 
     start_s: int
     open_e9: PriceE9
@@ -44,8 +45,9 @@ class CandleRow(msgspec.Struct, frozen=True):
 
 
 class CandleChart(msgspec.Struct, frozen=True):
-    """A market's intervals with trades, in order, and the YES price before the first. It could be traded from
-    `activated_at` to `ended_at`; None: not yet."""
+    """A market's candles in order of time, one for each interval with trades. `price_before`: the YES price after the
+    last trade before the window; None if there was no trade. The market could be traded from `activated_at` (None: not
+    activated yet) until `ended_at`, when it was finalized or cancelled (None: not ended yet)."""
 
     market_id: MarketId
     activated_at: datetime | None
@@ -57,7 +59,8 @@ class CandleChart(msgspec.Struct, frozen=True):
 async def of_market(
     pool: Pool, ref: MarketRef, start: datetime, end: datetime, interval_s: int
 ) -> CandleChart | None:
-    """Return the market's window; None if there is no such market."""
+    """Return a market's candles of `interval_s` seconds with trades from `start` until before `end`; None if the market
+    is not indexed. Raises Invalid("interval") unless `interval_s` is positive."""
     if interval_s <= 0:
         raise Invalid("interval", "An interval is longer than nothing.")
     sql = _OF_ID if ref.id else _OF_ADDRESS

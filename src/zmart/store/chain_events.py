@@ -1,4 +1,4 @@
-"""Store every transaction of the program that was read, with its events, permanently."""
+"""Store every indexed transaction of the program with its events, permanently."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8,
 FROM chain_transactions t
 WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2) ORDER BY slot, signature LIMIT $3
 """
-# What only a webhook reported is not final, even if the transaction that it names is.
+# A delivery of a webhook that our own RPC has not confirmed is not final, even if the transaction that it names is.
 _FINALIZE = """
 UPDATE chain_transactions t SET finality = 'finalized' WHERE signature = ANY($1::text[])
     AND NOT EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature))
@@ -125,8 +125,8 @@ _event = msgspec.json.Decoder(StoredEvent)
 
 
 class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that was read. `unknown_events`: how many payloads of the program could not be decoded;
-    `undecodable`: these with their ordinals."""
+    """A transaction to index. `index_in_block` is None while it is not known. `unknown_events`: how many event payloads
+    of the program could not be decoded; `undecodable`: these payloads as (ordinal, bytes)."""
 
     signature: Signature
     slot: Slot
@@ -139,7 +139,8 @@ class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """A transaction with events, by its position: events of one slot are folded in the order of the block."""
+    """The position of an indexed transaction with events. Events of one slot are folded in the order of
+    `index_in_block`, which is None while it is not known."""
 
     slot: Slot
     signature: Signature
@@ -147,8 +148,9 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 class UnfinalTransaction(msgspec.Struct, frozen=True):
-    """A transaction that may still leave the chain; `age_s` is how long it has been indexed. `unconfirmed`: a
-    webhook delivered it, and our own RPC has not shown it yet. `is_empty`: it succeeded and has no event."""
+    """An indexed transaction that is not finalized, so it may still leave the chain. `age_s`: seconds since it was
+    indexed. `unconfirmed`: a webhook delivered it, and our own RPC has not shown it yet. `is_empty`: it succeeded and
+    has no event."""
 
     signature: Signature
     slot: Slot
@@ -159,14 +161,15 @@ class UnfinalTransaction(msgspec.Struct, frozen=True):
 
 
 class AffectedProjections(msgspec.Struct, frozen=True):
-    """The markets, and whether also the config, that the events of some transactions are about."""
+    """The projections that the events of some transactions change: the `markets`, and GlobalConfig if `config` is
+    set."""
 
     markets: set[MarketId]
     config: bool
 
 
 async def known(connection: Connection, signatures: Collection[Signature]) -> set[Signature]:
-    """Return those of `signatures` that are indexed."""
+    """Return those of `signatures` whose transactions are indexed."""
     return {row["signature"] for row in await connection.fetch(_KNOWN, list(signatures))}
 
 
@@ -175,7 +178,8 @@ async def add(
     transactions: Sequence[TransactionRow],
     events: Iterable[tuple[ChainEvent, MarketId | None]] = (),
 ) -> None:
-    """Insert transactions and their events; those that are indexed already stay as they are."""
+    """Insert transactions and their events, each event with the id of its market (None for an event of GlobalConfig or
+    of an unknown market). Transactions and events that are indexed already stay as they are."""
     await connection.execute(_ADD_TRANSACTIONS, *arrays_of(_TRANSACTIONS, transactions))
     rows = [
         (
@@ -198,18 +202,18 @@ async def add(
 
 
 async def slots_of(connection: Connection, signatures: Collection[Signature]) -> dict[Signature, Slot]:
-    """Return the slots of those of `signatures` that are indexed."""
+    """Return the slots of indexed transactions by signature; signatures that are not indexed are left out."""
     rows = await connection.fetch(_SLOTS, list(signatures))
     return {row["signature"]: row["slot"] for row in rows}
 
 
 async def neighbours(connection: Connection | Pool, slots: Collection[Slot]) -> list[Neighbour]:
-    """Return the indexed transactions with events in these slots."""
+    """Return the positions of the indexed transactions with events in `slots`."""
     return [Neighbour(*row) for row in await connection.fetch(_NEIGHBOURS, list(slots))]
 
 
 async def set_positions(connection: Connection, placed: Sequence[Neighbour]) -> None:
-    """Write the index in the block of these transactions into every table that holds it."""
+    """Write the index in the block of each transaction in `placed` into every table that holds it."""
     arguments = (
         [p.signature for p in placed],
         [p.index_in_block for p in placed],
@@ -220,7 +224,8 @@ async def set_positions(connection: Connection, placed: Sequence[Neighbour]) -> 
 
 
 async def map_claims(connection: Connection, markets: Mapping[Address, MarketId]) -> set[MarketId]:
-    """Give claims that were indexed before their market its id. Returns the markets that had such claims."""
+    """Set the market id of WinningsClaimed events that were indexed before their market was; `markets` maps addresses
+    to ids. Returns the ids of the markets that had such events."""
     if not markets:
         return set()
     rows = await connection.fetch(_MAP, list(markets.keys()), list(markets.values()))
@@ -228,7 +233,7 @@ async def map_claims(connection: Connection, markets: Mapping[Address, MarketId]
 
 
 async def markets_at(connection: Connection, addresses: Collection[Address]) -> dict[Address, MarketId]:
-    """Return the ids of markets by the addresses of their accounts."""
+    """Return the ids of indexed markets by the addresses of their accounts."""
     if not addresses:
         return {}
     return {row["address"]: row["market_id"] for row in await connection.fetch(_MARKETS_AT, list(addresses))}
@@ -237,7 +242,7 @@ async def markets_at(connection: Connection, addresses: Collection[Address]) -> 
 async def of_markets(
     connection: Connection, market_ids: Collection[MarketId]
 ) -> dict[MarketId, list[ChainEvent]]:
-    """Return all events of these markets, each list in chain order."""
+    """Return all events of each market in chain order; an empty list for a market without events."""
     events: dict[MarketId, list[ChainEvent]] = {market_id: [] for market_id in market_ids}
     for row in await connection.fetch(_OF_MARKETS, list(market_ids)):
         events[row["market_id"]].append(_chain_event(row))
@@ -247,13 +252,13 @@ async def of_markets(
 async def of_long_market(
     connection: Connection, market_id: MarketId, piece: int
 ) -> AsyncIterator[list[ChainEvent]]:
-    """Yield the events of one market in chain order, `piece` at a time. Needs a transaction."""
+    """Yield the events of one market in chain order, in lists of at most `piece` events. Needs a transaction."""
     async for rows in connection.pieces(_OF_LONG_MARKET, market_id, size=piece):
         yield [_chain_event(row) for row in rows]
 
 
 async def counts(connection: Connection, market_ids: Collection[MarketId]) -> dict[MarketId, int]:
-    """Return how many events each of these markets has; markets without events are left out."""
+    """Return the number of events by market; markets without events are left out."""
     return {row["market_id"]: row["n"] for row in await connection.fetch(_COUNTS, list(market_ids))}
 
 
@@ -263,7 +268,8 @@ async def of_config(connection: Connection | Pool) -> list[ChainEvent]:
 
 
 async def market_ids(connection: Connection, after: str, limit: int) -> list[MarketId]:
-    """Return a page of the markets that any event or projection names, by id, after `after`."""
+    """Return up to `limit` ids, in order and greater than `after`, of all markets that an event or a projection
+    names."""
     return [row["market_id"] for row in await connection.fetch(_MARKET_IDS, after, limit)]
 
 
@@ -274,26 +280,28 @@ async def count(connection: Connection | Pool) -> int:
 
 
 async def unfinal(pool: Pool, after: UnfinalTransaction | None, limit: int) -> list[UnfinalTransaction]:
-    """Return a page of the transactions that are not known to be finalized, the oldest first, after `after`."""
+    """Return up to `limit` transactions that are not known to be finalized, in order of slot and signature. The page
+    begins after the transaction `after`, or with the oldest one if None."""
     position = (after.slot, after.signature) if after else (-1, "")
     return [UnfinalTransaction(*row) for row in await pool.fetch(_UNFINAL, *position, limit)]
 
 
 async def finalize(pool: Pool, signatures: Sequence[Signature]) -> int:
-    """Mark as finalized those that our own RPC has shown. Returns how many."""
+    """Mark transactions as finalized, except those that a webhook delivered and our own RPC has not confirmed. Returns
+    how many were marked."""
     status = await pool.execute(_FINALIZE, list(signatures))
     return int(status.rpartition(" ")[2])
 
 
 async def affected_by(connection: Connection, signatures: Collection[Signature]) -> AffectedProjections:
-    """Return what the events of these transactions are about."""
+    """Return the projections that the events of these transactions change."""
     rows = await connection.fetch(_MARKETS_OF, list(signatures))
     markets = {row["market_id"] for row in rows if row["market_id"] is not None}
     return AffectedProjections(markets, any(row["config"] for row in rows))
 
 
 async def remove(connection: Connection, signatures: Sequence[Signature]) -> AffectedProjections:
-    """Delete transactions that left the chain, with their events. Returns what the events were about."""
+    """Delete transactions that left the chain, with their events. Returns the projections that the events changed."""
     affected = await affected_by(connection, signatures)
     await connection.execute(_REMOVE_UNKNOWN, list(signatures))
     await connection.execute(_REMOVE_UNCONFIRMED, list(signatures))
@@ -303,19 +311,21 @@ async def remove(connection: Connection, signatures: Sequence[Signature]) -> Aff
 
 
 async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:
-    """Return a finalized transaction below `slot`, at which a scan may end; None if there is none."""
+    """Return the newest finalized transaction below `slot`; None if there is none. A scan from the tip may end at it
+    (`until` of getSignaturesForAddress)."""
     signature: Signature | None = await pool.fetchval(_LAST_FINAL, slot)
     return signature
 
 
 async def first_final_after(pool: Pool, slot: Slot) -> Signature | None:
-    """Return a finalized transaction above `slot`, before which a listing may begin; None if there is none."""
+    """Return the oldest finalized transaction above `slot`; None if there is none. A listing of older transactions may
+    begin at it (`before` of getSignaturesForAddress)."""
     signature: Signature | None = await pool.fetchval(_FIRST_FINAL, slot)
     return signature
 
 
 async def unknown(connection: Connection | Pool, limit: int) -> list[Signature]:
-    """Return transactions with payloads of the program that could not be decoded, the newest first."""
+    """Return up to `limit` transactions with event payloads that could not be decoded, the newest first."""
     return [row["signature"] for row in await connection.fetch(_UNKNOWN, limit)]
 
 
@@ -338,7 +348,8 @@ def _chain_event(row: Record) -> ChainEvent:
 
 
 def market_named(event: StoredEvent, at: Mapping[Address, MarketId]) -> MarketId | None:
-    """Return the market that an event is about; None for an event of the config, or a claim of an unknown market."""
+    """Return the id of an event's market; None for an event of GlobalConfig, and for a claim whose market is not in
+    `at`, the market ids by address."""
     if isinstance(event, WinningsClaimed):
         return at.get(event.market)
     market_id: MarketId | None = getattr(event, "market_id", None)

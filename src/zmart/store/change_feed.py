@@ -1,4 +1,4 @@
-"""Read the change feed: every committed change of a published table, with dense offsets in the order of commits."""
+"""Read the change feed: every committed change of a published table, with offsets without gaps in order of commits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTIFICATION = "zmart_feed"
 """The NOTIFY channel; its payload is the last offset of a commit."""
 
 _RELAY_LOCK = (
-    0x7A6D66656564  # any number that is used for nothing else: one process publishes the feed to Redis
+    0x7A6D66656564  # an arbitrary number that no other lock uses: one process at a time publishes the feed to Redis
 )
 
 _HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
@@ -24,7 +24,7 @@ _POSITION = """
 SELECT epoch::text, head, market_list_offset, coalesce((SELECT gap_free_through_slot FROM index_progress), 0)
 FROM feed_head
 """
-# Offsets are dense: fewer rows than offsets between two heads mean that some are not kept any more.
+# Offsets have no gaps: fewer rows than offsets between two heads mean that some changes were deleted.
 CHANGED_MARKETS = """
 SELECT count(*), array_agg(DISTINCT f.market_id),
        bool_or(f.topic = 'markets'
@@ -35,7 +35,7 @@ WHERE c.base_offset >= $1 AND c.base_offset < $2
 """
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
-# Offsets are dense: the commit that holds offset n+1 is the last one whose base_offset is at most n, and k offsets
+# Offsets have no gaps: the commit that holds offset n+1 is the last one whose base_offset is at most n, and k offsets
 # after n end at n+k. Both bounds together keep the scan of the index short.
 _AFTER = """
 SELECT c.base_offset + f.ordinal AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
@@ -96,7 +96,8 @@ class Op(Enum):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One changed row. `old_row` and `new_row` are JSON text as PostgreSQL writes it; None where there is none."""
+    """One changed row of a published table. `old_row` and `new_row` are the row before and after the change, as
+    PostgreSQL's JSON text; `old_row` is None for a created row, `new_row` for a deleted one."""
 
     offset: int
     committed_at: datetime
@@ -108,8 +109,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedHead(msgspec.Struct, frozen=True):
-    """The ends of the feed: `head` is the last offset, `kept_from` the first that can still be read; offsets count
-    within `epoch`."""
+    """The bounds of the feed: `head` is the last offset, `kept_from` the first that can still be read. Offsets are
+    comparable only within one `epoch`."""
 
     epoch: str
     head: int
@@ -117,8 +118,9 @@ class FeedHead(msgspec.Struct, frozen=True):
 
 
 class FeedPosition(msgspec.Struct, frozen=True):
-    """The position of the feed. While `at` is the same, no published table has changed; while `market_list_offset` is
-    the same, no market was added, removed or changed its state. The index is gap-free through `slot`."""
+    """The position of the feed. `head` is its last offset in `epoch`; `market_list_offset` is the offset of the last
+    commit that added or removed a market or changed a market's state. The index is gap-free through `slot`, which is
+    0 before an indexer has ever run."""
 
     epoch: str
     head: int
@@ -127,20 +129,20 @@ class FeedPosition(msgspec.Struct, frozen=True):
 
     @property
     def at(self) -> tuple[str, int]:
-        """Epoch and head: equal while no published table changes."""
+        """Epoch and head, as a value to compare: it stays equal while no published table changes."""
         return self.epoch, self.head
 
 
 class ChangedMarkets(msgspec.Struct, frozen=True):
-    """The markets of which any row changed between two heads. `market_list_changed`: one of them was added, removed, or
-    may have moved in a list by state, creator or age."""
+    """The markets with any changed row between two heads. `market_list_changed`: a market was added or removed, or its
+    state, creator or time of creation changed."""
 
     market_ids: list[MarketId]
     market_list_changed: bool
 
 
 async def position(db: Pool | Connection) -> FeedPosition:
-    """Return the feed's position. Raises StoreError before the schema is migrated."""
+    """Return the feed's current position. Raises StoreError before the schema is migrated."""
     row = await db.fetchrow(_POSITION)
     if row is None:
         raise StoreError("The change feed has no head: run `zmart migrate up`.")
@@ -148,7 +150,8 @@ async def position(db: Pool | Connection) -> FeedPosition:
 
 
 async def changed_markets(db: Pool | Connection, after: int, upto: int) -> ChangedMarkets | None:
-    """Return what changed between two heads of one epoch; None if some of the changes are not kept any more."""
+    """Return the markets that changed between two heads of one epoch, after offset `after` through `upto`; None if some
+    of the changes were deleted."""
     [(count, market_ids, market_list_changed)] = await db.fetch(CHANGED_MARKETS, after, upto)
     if count != upto - after:
         return None
@@ -156,7 +159,7 @@ async def changed_markets(db: Pool | Connection, after: int, upto: int) -> Chang
 
 
 async def head(db: Pool | Connection) -> FeedHead:
-    """Return the feed's head. Raises StoreError before the schema is migrated."""
+    """Return the feed's epoch and bounds. Raises StoreError before the schema is migrated."""
     row = await db.fetchrow(_HEAD)
     if row is None:
         raise StoreError("The change feed has no head: run `zmart migrate up`.")
@@ -164,48 +167,53 @@ async def head(db: Pool | Connection) -> FeedHead:
 
 
 async def read_after(db: Pool | Connection, after: int, limit: int) -> list[Change]:
-    """Return the changes with `after` < offset <= `after + limit` that are committed and kept, in order."""
+    """Return the changes with `after` < offset <= `after + limit` that can still be read, in order of offsets."""
     return [_change(row) for row in await db.fetch(_AFTER, after, after + limit)]
 
 
 async def read_filtered(
     db: Pool | Connection, after: int, upto: int, topics: frozenset[Topic], market_id: str | None
 ) -> list[Change]:
-    """Return the changes of some topics (and of one market) with `after` < offset <= `upto`, in order."""
+    """Return the changes of `topics` with `after` < offset <= `upto`, in order of offsets: of one market, or of all if
+    `market_id` is None."""
     names = [topic.value for topic in topics]
     return [_change(row) for row in await db.fetch(_AFTER_FILTERED, after, upto, names, market_id)]
 
 
 async def try_relay_lock(connection: Connection) -> bool:
-    """Take the relay's lock for the life of this connection. Returns False when another process holds it."""
+    """Take the lock of the process that publishes the feed to Redis, until this connection ends. Returns False when
+    another connection holds the lock."""
     taken: bool = await connection.fetchval(_TRY_LOCK, _RELAY_LOCK)
     return taken
 
 
 async def end_silent_relay(connection: Connection, silent_s: float) -> bool:
-    """End the session of a relay that has run no statement for `silent_s` seconds. Returns whether there was one."""
+    """End the session that holds the relay's lock if it has run no statement for `silent_s` seconds. Returns whether a
+    session was ended."""
     return await session_locks.end_silent_holder(connection, _RELAY_LOCK, silent_s)
 
 
 async def renew_epoch(db: Pool | Connection) -> str:
-    """Begin a new epoch and return it, when offsets that readers have seen are no longer in the database (it was
-    restored from a backup): every resume then reports a gap."""
+    """Begin a new epoch and return its id. It is for a database that was restored from a backup and lacks offsets that
+    readers have seen: in a new epoch every reader that resumes is told of a gap."""
     epoch: str = await db.fetchval(_RENEW_EPOCH)
     return epoch
 
 
 async def renew_lost_epoch(db: Pool | Connection, epoch: str, received: int) -> None:
-    """Begin a new epoch if `epoch` lasts, and its offset `received`, which a reader has, is not in the database."""
+    """Begin a new epoch if `epoch` is still the current one and lost changes: its last offset is below `received`, an
+    offset that a reader has seen, or the database was restored since the epoch began."""
     await db.execute(_RENEW_LOST, epoch, received)
 
 
 async def renew_restored_epoch(db: Pool | Connection) -> bool:
-    """Begin a new epoch if this database was restored since its epoch began. Returns whether it was."""
+    """Begin a new epoch if this database was restored since its epoch began. Returns whether a new epoch began."""
     return await db.fetchval(_RENEW_RESTORED) is not None
 
 
 async def prune(db: Pool | Connection, keep_hours: int) -> int:
-    """Delete commits that are older than `keep_hours`. Returns how many were deleted; call again until 0."""
+    """Delete up to 2,000 commits that are older than `keep_hours` hours, with their changes. Returns how many commits
+    were deleted; call again until 0."""
     await db.execute(_FORGET, keep_hours)
     status: str = await db.execute(_PRUNE, _PRUNE_COMMITS)
     return int(status.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Connect to PostgreSQL; connections raise the errors of the store."""
+"""Connect to PostgreSQL. The connections raise the errors of the store instead of the driver's."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ _TCP_OPTIONS = {
     "TCP_KEEPCNT": 3,
     "TCP_USER_TIMEOUT": 10_000,  # milliseconds
 }
-"""A connection whose other end is gone ends within about ten seconds, idle or not; by default after hours."""
+"""With these options a connection whose peer has vanished ends within about ten seconds, idle or not. With the
+defaults of Linux it ends after hours."""
 _ENDED = "PostgreSQL is unavailable (it ended the connection)."
 _ENDS_A_STATEMENT = (*DRIVER_ERRORS, asyncio.CancelledError)
 
 
 class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publishes no types
-    """asyncpg's connection. Raises Unavailable, Busy and ReadOnly; any other exception is a bug.
+    """asyncpg's connection. It raises Unavailable, Busy and ReadOnly; any other exception is a bug.
 
-    Once a statement has timed out or was cancelled, `hung_since_s` is when it began, by the monotonic clock: whether
-    the connection works is unknown then, and it may be used for nothing more.
+    After a statement timed out or was cancelled, `hung_since_s` holds when the statement began, by the monotonic clock:
+    whether the connection still works is unknown, and it must not be used any more. `statement_began_s` is 0 while no
+    statement runs; `answered_at_s` is when the last statement ended.
     """
 
     statement_began_s = 0.0
@@ -50,10 +52,10 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
     session: ServerSession | None = None
     watch: ConnectionWatch | None = None
 
-    # Each method catches for itself: one coroutine around them all would cost every statement microseconds.
+    # Each method catches errors itself: one coroutine around all of them would cost every statement microseconds.
 
     async def execute(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
-        """Run a statement and return its status."""
+        """Run a statement and return PostgreSQL's command tag, such as "UPDATE 3"."""
         self._begin()
         try:
             return await super().execute(query, *arguments, **options)
@@ -103,7 +105,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
     async def pieces(self, query: str, *arguments: object, size: int) -> AsyncIterator[list[Any]]:
-        """Yield the rows of a query, `size` at a time. Needs a transaction."""
+        """Yield the rows of a query in lists of at most `size` rows. Needs a transaction."""
         cursor = await self._noted(self.cursor(query, *arguments))
         while rows := await self._noted(cursor.fetch(size)):
             yield rows
@@ -118,18 +120,18 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
     def transaction(self, **options: Any) -> Transaction:  # noqa: ANN401
-        """Return a block within a transaction, as asyncpg's."""
+        """Return a transaction for `async with`, as in asyncpg. Raises Unavailable if the connection has ended."""
         self._check_open()
         return _StoreTransaction(
             self, options.get("isolation"), options.get("readonly", False), options.get("deferrable", False)
         )
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as in asyncpg
-        """Close the connection; without a farewell if it may hang."""
+        """Close the connection, within `timeout` or two seconds. A connection that may hang is terminated at once."""
         if self.hung_since_s is not None:
             self.terminate()
             return
-        # A server that hangs does not hold up the end: the driver drops the connection.
+        # A server that hangs does not delay this: after the timeout the driver drops the connection.
         with suppress(*DRIVER_ERRORS):
             await super().close(timeout=timeout or _CLOSE_WITHIN_S)
 
@@ -139,8 +141,8 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             self.watch.arm()
 
     def _check_open(self) -> None:
-        """Refuse what begins on a connection that has ended: a transaction, a cursor, LISTEN. asyncpg calls it first in
-        each, and raises what it also raises for a call that is wrong."""
+        """Raise Unavailable if the connection has ended. asyncpg calls this method before a transaction, a cursor or
+        LISTEN begins; its own version raises InterfaceError, which cannot be told from the error of a wrong call."""
         if self.is_closed():
             metrics.errors.labels(Unavailable.__name__).inc()
             raise Unavailable(_ENDED)
@@ -163,7 +165,8 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
 
 class _StoreTransaction(Transaction):  # type: ignore[misc]  # asyncpg publishes no types
-    """A transaction that ends with its connection if that may hang: a rollback would wait for it."""
+    """A transaction that terminates its connection instead of rolling back if the connection may hang or has ended: a
+    rollback would wait for the server."""
 
     async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
         connection: StoreConnection = self._connection
@@ -174,9 +177,10 @@ class _StoreTransaction(Transaction):  # type: ignore[misc]  # asyncpg publishes
 
 
 async def connect(database_url: str, *, statement_within_s: float | None = STATEMENT_WITHIN_S) -> Any:  # noqa: ANN401
-    """Return a new connection, which reads numeric as int and jsonb as text.
+    """Return a new connection. It reads numeric as int (as Decimal if it has a fraction), json and jsonb as text.
 
-    Raises SettingError for an address that cannot be parsed, Unavailable and Busy.
+    A statement times out after `statement_within_s` seconds; None sets no limit. Raises SettingError for an address
+    that cannot be parsed or lacks a user, Unavailable, Busy and ReadOnly.
     """
     with _connect_errors():
         async with asyncio.timeout(CONNECT_WITHIN_S):
@@ -186,8 +190,8 @@ async def connect(database_url: str, *, statement_within_s: float | None = STATE
 
 
 async def connect_unprepared(database_url: str) -> Any:  # noqa: ANN401
-    """Return a new connection that keeps no prepared statements, for use before the server is known. Raises as
-    `connect`."""
+    """Return a new connection that caches no prepared statements and sets no codecs, for use before it is known whether
+    a connection pooler in transaction mode is in between. Raises as `connect`."""
     with _connect_errors():
         return await _connect(database_url, command_timeout=CONNECT_WITHIN_S, statement_cache_size=0)
 
@@ -202,7 +206,7 @@ async def _connect(database_url: str, **options: Any) -> Any:  # noqa: ANN401
 def _connect_errors() -> Iterator[None]:
     try:
         yield
-    except ValueError:  # its text holds parts of the address, and so of the password
+    except ValueError:  # the error's text holds parts of the address, and so of the password
         raise SettingError("DATABASE_URL is not an address of PostgreSQL: see .env.example.") from None
     except DRIVER_ERRORS as problem:
         error = connect_error(problem)
@@ -228,7 +232,7 @@ def _set_tcp_options(connection: StoreConnection) -> None:
     transport_socket = connection._transport.get_extra_info("socket")
     if transport_socket is None or transport_socket.family == socket.AF_UNIX:
         return
-    # The loop's own object may not set options; a second descriptor of the same socket may.
+    # The event loop's socket object forbids setting options; a duplicate of its file descriptor allows it.
     with socket.socket(fileno=os.dup(transport_socket.fileno())) as same:
         same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _TCP_OPTIONS.items():
@@ -245,5 +249,6 @@ async def _set_codecs(connection: asyncpg.Connection) -> None:
 
 
 def _number(text: str) -> int | Decimal:
-    """Decode a numeric: columns hold integers, only a computed value may have a fraction."""
+    """Decode a numeric: int without a fraction, else Decimal. Columns hold integers; only computed values have
+    fractions."""
     return Decimal(text) if "." in text else int(text)

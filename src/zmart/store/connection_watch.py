@@ -1,4 +1,4 @@
-"""Notice a connection that hangs while PostgreSQL no longer works on its statement, and end it."""
+"""Detect a connection that waits for an answer while PostgreSQL does not work on its statement, and end it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from zmart.store.server_sessions import ServerSession, SessionState
 
 EVERY_S = 1.0
 SUSPECT_AFTER_S = 0.9
-"""A statement that takes longer is examined from the next look on: most take milliseconds."""
+"""Seconds after which a running statement is examined, once each EVERY_S. Most statements take milliseconds."""
 NO_CONTACT_S = 5.0
-"""A statement that takes longer is given up when PostgreSQL does not answer on another connection either."""
+"""Seconds after which a running statement is given up if PostgreSQL does not answer on a second connection either."""
 log = structlog.get_logger()
 
 
 class WatchedConnection(Protocol):
-    """What the watch needs of a connection. `statement_began_s`: by the monotonic clock, 0 while none runs.
-    `hung_since_s` is set to that when the connection is ended: others to the same server are in doubt, too."""
+    """The attributes and methods of a connection that its watch uses.
+
+    `statement_began_s`: when the running statement began, by the monotonic clock; 0 while none runs. The watch sets
+    `hung_since_s` to this value when it ends the connection, so that the pool also doubts its other connections.
+    """
 
     statement_began_s: float
     hung_since_s: float | None
@@ -33,16 +36,16 @@ class WatchedConnection(Protocol):
         ...
 
     def terminate(self) -> None:
-        """End it; a statement that waits for its answer raises."""
+        """End the connection; a statement that waits for its answer raises."""
         ...
 
 
 class ConnectionWatch:
-    """Examine a connection every second while it is used: each statement calls `arm`.
+    """Examine a connection every second while a statement runs. Each statement calls `arm`.
 
-    A long statement is no fault: the connection is ended only when the server is idle in two examinations of one
-    statement, for an answer may be under way at the first, when it has no such session, as after a fail-over, or when
-    PostgreSQL cannot be reached at all.
+    The connection is ended in one of three cases. The server does not work on the statement in two examinations in a
+    row (at the first, its answer may be on the way). The server has no such session, as after a fail-over. PostgreSQL
+    cannot be reached for NO_CONTACT_S. A statement that the server works on may take any time.
     """
 
     def __init__(self, connection: WatchedConnection, database_url: str, session: ServerSession) -> None:
@@ -50,17 +53,18 @@ class ConnectionWatch:
         self._database_url = database_url
         self._session = session
         self._idle_in = 0.0
-        """When the statement began that the server did not work on."""
+        """When the statement began that the server did not work on in the last examination; 0 if it worked."""
         self._examining: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def arm(self) -> None:
-        """Watch from now on; idempotent. Ends by itself once no statement runs: an idle connection costs nothing."""
+        """Start watching, unless the connection is watched already. Watching ends by itself once no statement runs, so
+        an idle connection costs nothing."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
 
     def stop(self) -> None:
-        """Stop watching; called when the connection has ended."""
+        """Stop watching. The connection calls it when it has ended."""
         if self._timer is not None:
             self._timer.cancel()
         if self._examining is not None and self._examining is not asyncio.current_task():
@@ -80,7 +84,7 @@ class ConnectionWatch:
         try:
             state = await server_sessions.state_of(self._database_url, self._session)
         except asyncpg.PostgresError:
-            return  # it answers, and refuses this connection: nothing is known of the other
+            return  # PostgreSQL answers and refuses this second connection: nothing is known about the first one
         except DRIVER_ERRORS as problem:
             if time.monotonic() - began_s > NO_CONTACT_S:
                 self._end(began_s, f"PostgreSQL does not answer ({type(problem).__name__})")
@@ -93,7 +97,7 @@ class ConnectionWatch:
         self._idle_in = began_s if state is SessionState.IDLE else 0.0
 
     def _end(self, began_s: float, reason: str) -> None:
-        if self._connection.statement_began_s == began_s:  # its answer has not come meanwhile
+        if self._connection.statement_began_s == began_s:  # the statement's answer has not arrived meanwhile
             log.warning("a database connection hangs and is ended", reason=reason)
             self._connection.hung_since_s = began_s
             self._connection.terminate()

@@ -1,4 +1,4 @@
-"""Judge a database before anything works in it. Services, `zmart migrate` and `zmart doctor` ask here."""
+"""Check whether this version can work in a database. Services, `zmart migrate` and `zmart doctor` use it first."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ log = structlog.get_logger()
 
 
 async def require_usable(database_url: str) -> None:
-    """Return if this version can work in the database. Raises SettingError for a pooler in transaction mode,
-    ConfigError for a schema on which this version does not work, or too old a server, StoreError when nobody can
-    tell."""
+    """Return if this version can work in the database. Raises SettingError for a connection pooler in transaction mode,
+    ConfigError for a schema on which this version does not work or a server older than OLDEST_MAJOR, and StoreError
+    when the database cannot be read."""
     async with session(database_url) as connection:
         await _require_usable(connection)
 
 
 async def require_writable(database_url: str) -> None:
-    """Raise as `require_usable`, and ReadOnly when the database accepts no writes now."""
+    """Return if this version can work in the database and write to it now. Raises as `require_usable`, and ReadOnly
+    when the database accepts no writes."""
     async with session(database_url) as connection:
         await _require_usable(connection)
         await status.check(connection)

@@ -1,6 +1,6 @@
 """Connect to the primary among the hosts of a DATABASE_URL that names several.
 
-All hosts are asked at once: one that is cut off does not answer, and must not use up the time for the others.
+All hosts are tried at once: a host that cannot be reached does not answer, and must not use up the time of the others.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ _ONE_AFTER_THE_OTHER = {"any", "prefer-standby"}
 
 
 async def open_connection(database_url: str, **options: Any) -> Any:  # noqa: ANN401  # asyncpg publishes no types
-    """Return a connection to the host of `database_url`, or to the one of its hosts that takes writes; `options` are
-    those of `asyncpg.connect`. Raises errors of the driver, ValueError for an address that cannot be parsed, and
-    SettingError for one without a user where this process has no name that could stand for it."""
+    """Return a connection to the host of `database_url`. Of several hosts, it is the first that answers and has the
+    role of `target_session_attrs` (default: the primary).
+
+    `options` are those of `asyncpg.connect`. Raises errors of the driver, ValueError for an address that cannot be
+    parsed, and SettingError for an address without a user when the system has no name for this process's user.
+    """
     address = database_address(database_url)
     _require_user(address)
     hosts = _one_by_one(address)
@@ -46,7 +49,7 @@ def _require_user(address: str) -> None:
         return
     try:
         getpass.getuser()
-    except (KeyError, OSError):  # of Python up to 3.12, and from 3.13
+    except (KeyError, OSError):  # KeyError up to Python 3.12, OSError from 3.13
         raise SettingError(
             f"DATABASE_URL names no user, and the system has no name for ours (number {os.getuid()}): write "
             "postgresql://user@host/database."
@@ -54,7 +57,7 @@ def _require_user(address: str) -> None:
 
 
 def _one_by_one(address: str) -> list[str]:
-    """Return the address of each host, or the address itself where their order counts."""
+    """Return one address for each host; only the whole address if it has one host or their order is significant."""
     parts = urlsplit(address)
     user, at, hosts = parts.netloc.rpartition("@")
     attribute = parse_qs(parts.query).get("target_session_attrs", [""])[-1]
@@ -77,7 +80,8 @@ async def _first(attempts: list[asyncio.Future[Any]]) -> Any:  # noqa: ANN401
 
 
 def _rank(problem: BaseException) -> int:
-    """What says most comes first: a bug, a refusal, a stand-by, a host that does not answer."""
+    """Return the rank of an error, the lowest for the most informative: 0 for a bug, 1 for a refusal by PostgreSQL, 2
+    for a host of the wrong role, such as a stand-by, 3 for a host that does not answer."""
     if not isinstance(problem, DRIVER_ERRORS):
         return 0
     if isinstance(problem, asyncpg.PostgresError):
@@ -86,6 +90,7 @@ def _rank(problem: BaseException) -> int:
 
 
 def _discard_unless(attempt: asyncio.Future[Any], chosen: object) -> None:
-    """End a connection that came too late; an error that nobody asked for is taken, so that it is not logged."""
+    """Terminate the attempt's connection unless it is the chosen one. Also retrieve the attempt's error, so that
+    asyncio does not log it as never retrieved."""
     if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not chosen:
         attempt.result().terminate()

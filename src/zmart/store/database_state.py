@@ -1,6 +1,6 @@
-"""Read what a database holds, in one snapshot: its schema, how far index and feed are, and a digest of each table.
+"""Read the state of a database in one snapshot: its schema, the progress of index and feed, and a digest of each table.
 
-A backup says it of the database that was dumped, and the check of a backup compares it with the one that was restored.
+A backup records the state of the dumped database; the check of a backup compares the restored database with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _TABLES = """
 SELECT relname FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname
 """
-# The order of rows does not matter. A row is 60 bits of its MD5: this finds damage, it does not prove anything.
+# The digest is a sum over rows, so their order does not matter. A row counts as 60 bits of its MD5: the digest detects
+# damage, but not a deliberate change.
 _TABLE = """
 SELECT count(*), coalesce(sum(('x' || left(md5(counted_row::text), 15))::bit(60)::bigint), 0)::text
 FROM {} AS counted_row
@@ -39,14 +40,15 @@ _FEED = "SELECT epoch::text, head FROM feed_head"
 
 
 class TableState(msgspec.Struct, frozen=True):
-    """The rows of a table: their number, and a sum over all of them."""
+    """The state of a table: the number of its rows, and a digest that is the sum of their hashes."""
 
     rows: int
     digest: str
 
 
 class DatabaseState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a database holds. `program_id`, `genesis_hash` and `gap_free_slot` are None where nothing was indexed."""
+    """The state of a database. `revision`: of its schema; `fingerprints`: of its migrations, by revision; `tables`: by
+    name. `program_id`, `genesis_hash` and `gap_free_slot` are None before an indexer has ever run on it."""
 
     revision: str
     fingerprints: dict[str, str]
@@ -59,12 +61,13 @@ class DatabaseState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rows(self) -> int:
-        """Return the number of all rows."""
+        """Return the number of rows of all tables together."""
         return sum(table.rows for table in self.tables.values())
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A snapshot of the database that other sessions may read, too, by its `id`, while it is held."""
+    """A snapshot of the database, held by `connection`. Other sessions can read it by its `id` (SET TRANSACTION
+    SNAPSHOT) while it is held. `schema` is the name of the schema with the tables."""
 
     id: str
     schema: str
@@ -72,14 +75,14 @@ class Snapshot(msgspec.Struct, frozen=True):
     connection: Connection
 
     async def state(self) -> DatabaseState:
-        """Read the state as of the snapshot."""
+        """Read the state of the database as of the snapshot."""
         return await _read(self.connection)
 
 
 @asynccontextmanager
 async def held_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
-    """Hold a snapshot of the database for the block. Raises as `connect`, and ConfigError for a database without a
-    schema of ours."""
+    """Hold a snapshot of the database for the block. Raises as `connect`, and ConfigError for a database without our
+    schema."""
     connection = await connect(database_url, statement_within_s=None)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -115,7 +118,7 @@ async def server_major(database_url: str) -> int:
 
 
 async def feed_epoch(database_url: str) -> str:
-    """Return the epoch of the change feed. Raises as `connect`."""
+    """Return the id of the change feed's current epoch. Raises as `connect`."""
     connection = await connect(database_url)
     try:
         epoch, _ = await connection.fetchrow(_FEED)
@@ -125,7 +128,7 @@ async def feed_epoch(database_url: str) -> str:
 
 
 async def publications(database_url: str) -> frozenset[str]:
-    """Return the names of the publications of a database. Raises as `connect`."""
+    """Return the names of the database's publications (logical replication). Raises as `connect`."""
     connection = await connect(database_url)
     try:
         return frozenset(row[0] for row in await connection.fetch(_PUBLICATIONS))
@@ -135,7 +138,7 @@ async def publications(database_url: str) -> frozenset[str]:
 
 async def _read(connection: Connection) -> DatabaseState:
     status = await migrate.status_of(connection)
-    assert status.current is not None  # looked at when the snapshot was taken
+    assert status.current is not None  # checked when the snapshot was taken
     progress = await connection.fetchrow(_PROGRESS)
     epoch, offset = await connection.fetchrow(_FEED)
     tables = [row[0] for row in await connection.fetch(_TABLES)]

@@ -1,4 +1,4 @@
-"""Compare what became of markets with what their votes and thresholds demanded."""
+"""Compare the decisions about markets with their last tallies: whether each decision follows from its counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import msgspec
 from zmart.market.types import VoteKind
 from zmart.store.pool import Connection, Pool
 
-# The verdict is computed again from the counts: a stored `passed` that is wrong must show.
+# The verdict is computed again from the counts, so that a wrong stored `passed` is detected.
 _ACCURACY = """
 WITH newest AS (
     SELECT DISTINCT ON (market_id, kind) market_id, kind,
@@ -28,7 +28,8 @@ WHERE d.is_correct IS NOT NULL GROUP BY n.kind
 
 
 class DecisionAccuracy(msgspec.Struct, frozen=True):
-    """Decided votes of one kind: how many ended as their counts demand, and how many did not."""
+    """The decided votes of one kind: for how many the decision follows from the counts and threshold of the last tally
+    (`correct`), and for how many it does not (`wrong`)."""
 
     kind: VoteKind
     correct: int
@@ -36,7 +37,8 @@ class DecisionAccuracy(msgspec.Struct, frozen=True):
 
 
 async def accuracy(db: Pool | Connection, days: int) -> list[DecisionAccuracy]:
-    """Return the accuracy of each kind, for votes that were counted within the last `days`."""
+    """Return the accuracy for each kind of vote. Only votes that were tallied within the last `days` days and are
+    decided are counted."""
     rows = {VoteKind(row["kind"]): row for row in await db.fetch(_ACCURACY, days)}
     return [
         DecisionAccuracy(kind, rows[kind]["correct"], rows[kind]["wrong"])

@@ -1,4 +1,4 @@
-"""Close the alerts about decisions whose reason is gone. Their keys are `<topic>:<job>:<market>`."""
+"""Close the alerts about decisions that no longer apply. The keys of these alerts are `<topic>:<job>:<market>`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ RETURNING a.key
 
 
 async def resolve_outdated(db: Pool | Connection) -> list[str]:
-    """Close each `failing` alert whose job does not fail any more, and each `waiting` alert whose job waits for no
-    person any more, whichever process did it. Returns their keys."""
+    """Close each `failing` alert whose job no longer fails, and each `waiting` alert whose job no longer waits for a
+    person, whichever process raised the alert. Returns the keys of the closed alerts."""
     return [row["key"] for row in await db.fetch(_RESOLVE_OUTDATED, list(WAITS_FOR_A_PERSON))]
