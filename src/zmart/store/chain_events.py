@@ -1,4 +1,4 @@
-"""Store every indexed transaction of the program with its events, permanently."""
+"""Store every indexed transaction of the program with its events. Rows are deleted only if it leaves the chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store webhook deliveries that were folded before our own RPC confirmed them, and those that were false."""
+"""Store webhook deliveries that were indexed before our own RPC confirmed them, and deliveries that were false."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from zmart.market.types import Signature, Slot
 from zmart.store.inbox import CHANNEL, LOCKED, LOCKED_BY_SIGNATURE
 from zmart.store.pool import Connection, Pool
 
-# Rows in the order of slots fill the pages of the index. If the chain's listing names the transaction, its slot counts.
+# Rows in the order of slots fill the pages of the index. `listed_slot` is the slot in the chain's own listing, if that
+# differs from the slot that the webhook named.
 _FOLDED = f"""
 WITH {LOCKED}, gone AS (
     DELETE FROM inbox i USING locked l
@@ -32,7 +33,8 @@ WITH {LOCKED}, named AS (
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM named LIMIT 1)
 SELECT count(*) FROM woken
 """
-# The RPC is asked if the listing names the transaction; if it names it later, the absent row becomes pending again.
+# The transaction is fetched from the RPC if the chain's listing names it. If the listing names it later, the row that
+# is absent becomes pending again.
 _REPORTED_NOT_OURS = f"""
 WITH {LOCKED}, reported AS (
     UPDATE inbox i SET payload = NULL, delivered = false, reported_not_ours = true,
@@ -75,7 +77,8 @@ WHERE (u.slot, u.signature) = (l.slot, l.signature)
 """
 _WITHDRAW = "DELETE FROM unconfirmed_transactions WHERE (slot, signature) = ($1, $2) RETURNING true"
 # The slot in which our own RPC lists a transaction bounds the gap-free slot, whatever slot a webhook named. The inbox
-# comes first: a row that a worker folds meanwhile carries what is written here, or the second statement finds it.
+# is updated first: if a worker moves a row to unconfirmed_transactions meanwhile, the row takes the new values along,
+# or the second statement finds it there.
 _LISTED = (
     f"""
 WITH {LOCKED_BY_SIGNATURE} UPDATE inbox i SET listed = true, slot = h.slot
@@ -114,7 +117,8 @@ _NEXT_DUE = "SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FRO
 
 
 class UnconfirmedDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that is folded in `slot`; `digest` is what it reported (chain/digest.py)."""
+    """A webhook delivery that is indexed in `slot` and not confirmed by our own RPC yet. `digest` covers the content
+    that the webhook delivered (chain/digest.py)."""
 
     slot: Slot
     signature: Signature
@@ -123,7 +127,7 @@ class UnconfirmedDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FalseDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that differed from the chain; `differs` names the parts that did."""
+    """A webhook delivery whose content differed from the chain; `differs` names the parts that differed."""
 
     signature: Signature
     differs: list[str]
@@ -132,10 +136,11 @@ class FalseDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnconfirmedBacklog(msgspec.Struct, frozen=True, kw_only=True):
-    """How many deliveries our RPC has not confirmed, and since when the oldest waits (None: there is none).
+    """The deliveries that our own RPC has not confirmed: their number, and the age of the oldest in seconds (None if
+    there is none).
 
-    `listed` and `oldest_listed_s` consider those that our RPC itself lists, so it should be able to show them;
-    `last_error` is of one of these, if there is one.
+    `listed` and `oldest_listed_s` count only deliveries that our RPC lists itself, so it should be able to return them.
+    `last_error` is the error of one delivery, of a listed one if possible; None if no attempt has failed.
     """
 
     number: int
@@ -146,8 +151,8 @@ class UnconfirmedBacklog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def folded(connection: Connection, rows: Mapping[int, tuple[bytes, Slot]]) -> set[int]:
-    """Move deliveries (by id of their inbox row: digest and slot) to those that wait for confirmation. Returns the ids
-    of rows that were still pending."""
+    """Move indexed deliveries from the inbox to the table of unconfirmed ones. `rows` maps the id of each inbox row to
+    the delivery's digest and slot. Returns the ids of the rows that were still pending, and so were moved."""
     if not rows:
         return set()
     digests, slots = zip(*rows.values(), strict=True)
@@ -155,30 +160,31 @@ async def folded(connection: Connection, rows: Mapping[int, tuple[bytes, Slot]])
 
 
 async def unproven(connection: Connection, ids: Sequence[int]) -> None:
-    """Discard payloads that hold nothing that could be folded: their transactions are fetched from the RPC."""
+    """Discard delivered payloads that are incomplete, by ids of inbox rows. Their transactions are fetched from the RPC
+    instead."""
     if ids:
         await connection.execute(_UNPROVEN, list(ids))
 
 
 async def reported_not_ours(connection: Connection, ids: Sequence[int]) -> None:
-    """Record that the delivered payloads do not concern the program. They are fetched only if the chain's listing names
-    their transactions."""
+    """Record that delivered payloads do not concern the program, by ids of inbox rows. Their transactions are fetched
+    from the RPC only if the chain's listing names them."""
     if ids:
         await connection.execute(_REPORTED_NOT_OURS, list(ids))
 
 
 async def claim(pool: Pool, limit: int, lease_s: float) -> list[UnconfirmedDelivery]:
-    """Return the next deliveries to confirm; no other caller gets them before the lease ends."""
+    """Return up to `limit` deliveries to confirm. No other caller gets the same ones within `lease_s` seconds."""
     return [UnconfirmedDelivery(**row) for row in await pool.fetch(_CLAIM, limit, lease_s)]
 
 
 async def renew(pool: Pool, taken: Sequence[UnconfirmedDelivery], lease_s: float) -> None:
-    """Keep deliveries that were claimed and are still being confirmed."""
+    """Extend the lease of claimed deliveries to `lease_s` seconds from now, while they are still being confirmed."""
     await pool.execute(_RENEWED, *_keys(taken), lease_s)
 
 
 async def confirmed(pool: Pool, matching: Sequence[UnconfirmedDelivery]) -> None:
-    """Record that our RPC has shown the same: these deliveries may become final."""
+    """Record that our own RPC returned the same content as these deliveries, so their transactions may become final."""
     if matching:
         await pool.execute(_CONFIRMED, *_keys(matching))
 
@@ -186,14 +192,15 @@ async def confirmed(pool: Pool, matching: Sequence[UnconfirmedDelivery]) -> None
 async def unanswered(
     pool: Pool, answers: Sequence[tuple[UnconfirmedDelivery, str]], longest_s: float
 ) -> None:
-    """Record why the RPC could not confirm these deliveries; they are retried after pauses of up to `longest_s`."""
+    """Record why the RPC could not confirm deliveries, as (delivery, error). Each is retried after a pause that doubles
+    from 0.5 seconds up to `longest_s` seconds."""
     if answers:
         errors = [error[:2000].replace("\0", "") for _, error in answers]
         await pool.execute(_UNANSWERED, *_keys([delivery for delivery, _ in answers]), errors, longest_s)
 
 
 async def withdraw(connection: Connection, delivery: UnconfirmedDelivery) -> bool:
-    """Delete a delivery that was false. Returns False when another process did so before."""
+    """Delete a delivery that was false. Returns False when it was deleted already, as by another process."""
     return bool(await connection.fetchval(_WITHDRAW, delivery.slot, delivery.signature))
 
 
@@ -202,19 +209,20 @@ def _keys(some: Sequence[UnconfirmedDelivery]) -> tuple[list[Slot], list[Signatu
 
 
 async def listed(pool: Pool, slots: Mapping[Signature, Slot]) -> None:
-    """Record the slots in which our own RPC lists these transactions."""
+    """Record the slots in which our own RPC lists transactions, for their rows in the inbox and unconfirmed ones."""
     if slots:
         for statement in _LISTED:
             await pool.execute(statement, list(slots.keys()), list(slots.values()))
 
 
 async def note(connection: Connection, delivery: UnconfirmedDelivery, differs: Sequence[str]) -> None:
-    """Record that a delivery was false, and in what."""
+    """Record that a delivery was false; `differs` names the parts that differ from the chain."""
     await connection.execute(_NOTE, delivery.signature, list(differs), delivery.received_at)
 
 
 async def note_reported_not_ours(connection: Connection, ids: Sequence[int]) -> list[Signature]:
-    """Record that rows which were reported as foreign to the program belong to it. Returns their signatures."""
+    """Record as false the deliveries that reported transactions of the program as not ours, by ids of inbox rows.
+    Returns the signatures of the transactions."""
     return (
         [row["signature"] for row in await connection.fetch(_NOTE_REPORTED_NOT_OURS, list(ids))]
         if ids
@@ -223,24 +231,25 @@ async def note_reported_not_ours(connection: Connection, ids: Sequence[int]) -> 
 
 
 async def false_ones(pool: Pool, within_s: float, limit: int) -> tuple[int, list[FalseDelivery]]:
-    """Return how many false deliveries were detected within the last `within_s` seconds, and the newest of them."""
+    """Return how many false deliveries were detected within the last `within_s` seconds, and up to `limit` of them,
+    the newest first."""
     number: int = await pool.fetchval(_COUNT_RECENT, within_s)
     return number, [FalseDelivery(**row) for row in await pool.fetch(_RECENT, within_s, limit)]
 
 
 async def prune(pool: Pool, older_than_s: float) -> None:
-    """Delete false deliveries that were detected longer ago than that."""
+    """Delete the records of false deliveries that were detected more than `older_than_s` seconds ago."""
     await pool.execute(_PRUNE, older_than_s)
 
 
 async def waiting(pool: Pool) -> UnconfirmedBacklog:
-    """Return how many deliveries wait for confirmation, and for how long."""
+    """Return the numbers of deliveries that wait for confirmation, and the ages of the oldest."""
     row = await pool.fetchrow(_WAITING)
     assert row is not None
     return UnconfirmedBacklog(**row)
 
 
 async def next_due_s(pool: Pool) -> float | None:
-    """Return the seconds until the next delivery may be retried; None if none waits."""
+    """Return the seconds until the next delivery is due for confirmation; negative if overdue, None if none waits."""
     due: float | None = await pool.fetchval(_NEXT_DUE)
     return due

@@ -1,4 +1,4 @@
-"""Store comments on markets, and list the snapshots of them."""
+"""Store comments on markets, and list the pinned snapshots of a market's comments and votes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ ORDER BY snapshot_day DESC, id DESC LIMIT $2 OFFSET $3
 
 
 class CommentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A comment; `deleted_at` is None while it is visible."""
+    """A comment on a market. `parent_id`: the comment that it replies to, or None. `deleted_at` is None while the
+    comment is visible."""
 
     id: UUID
     market_id: MarketId
@@ -42,7 +43,8 @@ class CommentRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A day's snapshot at a provider; `unpinned_at` is set once the provider removed it."""
+    """A market's snapshot of one day, pinned at one provider. `verified_at`: when its bytes were read back. The pin is
+    removed after `unpin_after`; `unpinned_at` is None until then. `previous_cid`: the CID of the snapshot before."""
 
     cid: str
     snapshot_day: date
@@ -59,7 +61,8 @@ class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
 async def of_market(
     pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: tuple[datetime, UUID] | None = None
 ) -> list[CommentRow]:
-    """Return comments that are not deleted, the newest first, after `after` = (created_at, id) or from `offset` on."""
+    """Return up to `limit` visible comments of a market, the newest first. The page begins after the comment
+    `after` = (created_at, id) if that is given, otherwise at `offset`."""
     if after is None:
         rows = await pool.fetch(_OF_MARKET, market_id, limit, offset)
     else:
@@ -68,13 +71,13 @@ async def of_market(
 
 
 async def count(pool: Pool, market_id: MarketId) -> int:
-    """Return how many comments of the market are not deleted."""
+    """Return the number of the market's comments that are not deleted."""
     number: int = await pool.fetchval(_COUNT, market_id)
     return number
 
 
 async def one(pool: Pool, comment_id: UUID) -> CommentRow | None:
-    """Return a comment; None for an unknown or deleted one."""
+    """Return a comment; None if it does not exist or was deleted."""
     row = await pool.fetchrow(_ONE, comment_id)
     return None if row is None else CommentRow(**row)
 
@@ -82,16 +85,17 @@ async def one(pool: Pool, comment_id: UUID) -> CommentRow | None:
 async def add(
     pool: Pool, market_id: MarketId, wallet: Wallet, content: str, parent: UUID | None
 ) -> CommentRow:
-    """Insert a comment, as a reply to `parent` if that is given."""
+    """Insert a comment, as a reply to the comment `parent` unless that is None, and return it."""
     return CommentRow(**await pool.fetchrow(_ADD, market_id, wallet, content, parent) or {})
 
 
 async def delete(pool: Pool, comment_id: UUID, author: Wallet) -> CommentRow | None:
-    """Mark the author's comment as deleted. Returns None when it is unknown, of another wallet, or deleted already."""
+    """Mark a comment of `author` as deleted, and return it. Returns None when the comment does not exist, is another
+    wallet's, or was deleted already."""
     row = await pool.fetchrow(_DELETE, comment_id, author)
     return None if row is None else CommentRow(**row)
 
 
 async def snapshots(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[SnapshotRow]:
-    """Return the pinned snapshots of the market, the newest first, including those that were unpinned later."""
+    """Return up to `limit` snapshots of the market that were ever pinned, the newest first, from `offset` on."""
     return [SnapshotRow(**row) for row in await pool.fetch(_SNAPSHOTS, market_id, limit, offset)]

@@ -1,4 +1,4 @@
-"""Store reviews of disputes: results that a person has to release before they are finalized."""
+"""Store reviews of disputes: a dispute's result that a person has to release before the market is finalized."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ALL = f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at NULLS FIRST
 
 
 class DisputeReviewRow(msgspec.Struct, frozen=True):
-    """A review of a dispute's result. `reasons`: why a person should review it; `released_by`: who released it, None
-    while it waits."""
+    """A review of a dispute's result. `reasons`: why a person should review the result. `released_at`, `released_by`
+    and `note`: when and by whom it was released, and that person's remark; None while it waits."""
 
     market_id: MarketId
     reasons: tuple[str, ...]
@@ -36,12 +36,13 @@ class DisputeReviewRow(msgspec.Struct, frozen=True):
 
     @property
     def waits(self) -> bool:
-        """Whether nobody has released the result yet."""
+        """Whether the result still waits to be released."""
         return self.released_at is None
 
 
 async def request(db: Pool | Connection, market_id: MarketId, reasons: Sequence[str]) -> DisputeReviewRow:
-    """Request a review of the market's dispute, or update the reasons of an earlier request. Returns the review."""
+    """Request a review of the market's dispute, or replace the reasons of an earlier request. Returns the review. A
+    review that was released stays released."""
     row = await db.fetchrow(_RAISE, market_id, list(reasons))
     assert row is not None
     return _review(row)
@@ -54,13 +55,14 @@ async def find(db: Pool | Connection, market_id: MarketId) -> DisputeReviewRow |
 
 
 async def release(db: Pool | Connection, market_id: MarketId, by: str, note: str) -> DisputeReviewRow | None:
-    """Release the dispute to be finalized by its votes. Returns None when no review of it waits."""
+    """Release the dispute to be finalized by its votes, and return the review. Returns None when no review of the
+    market waits."""
     row = await db.fetchrow(_RELEASE, market_id, by, note)
     return None if row is None else _review(row)
 
 
 async def newest(db: Pool | Connection, limit: int = 100) -> list[DisputeReviewRow]:
-    """Return the newest reviews, those that wait first."""
+    """Return up to `limit` reviews: first those that wait, the newest first, then released ones in order of release."""
     return [_review(row) for row in await db.fetch(_ALL, limit)]
 
 

@@ -1,7 +1,7 @@
-"""Store which documents of markets are still to be fetched.
+"""Store which documents of markets are still to be fetched from IPFS.
 
-The schema's triggers on markets insert the rows. A row is deleted once its document is stored; until then it is
-retried, with growing pauses.
+Triggers on the table markets insert the rows. A row is deleted once its document is stored; until then the fetch is
+retried after growing pauses.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from zmart.store.pool import Pool
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 6 * 3_600
 
-# Due rows that need no fetching any more are deleted. A document that was stored at the same moment as its market was
-# published with neither; an update that changes nothing publishes it.
+# Due rows that need no fetching any more are deleted. If a document and its market were inserted by two transactions at
+# the same time, neither published the document; an update that changes nothing publishes it.
 _DROP_DONE = """
 WITH known AS (
     DELETE FROM document_fetches f USING market_documents d
@@ -26,7 +26,7 @@ WITH known AS (
 )
 UPDATE market_documents d SET problem = d.problem FROM known k WHERE (d.market_id, d.cid) = (k.market_id, k.cid)
 """
-# The pause is written before the attempt: a process that is killed meanwhile leaves nothing to clean up.
+# The pause is written before the attempt: a process that is killed during the attempt leaves nothing to clean up.
 _CLAIM = """
 WITH due AS (
     SELECT market_id FROM document_fetches WHERE next_attempt_at <= now() AND (attempts = 0) = $1
@@ -43,35 +43,37 @@ _WAITING = "SELECT count(*) FROM document_fetches"
 
 
 class DocumentFetch(msgspec.Struct, frozen=True):
-    """A market and the CID of its document as it is on chain: any text, not always a CID."""
+    """A market, and the CID of its document as the market's account on chain holds it. The program accepts any text, so
+    `cid` may not be a valid CID."""
 
     market_id: MarketId
     cid: str
 
 
 async def drop_done(pool: Pool) -> None:
-    """Delete due rows that need no fetching any more."""
+    """Delete due rows that need no fetching any more: the document is stored, or no market has the CID any more."""
     await pool.execute(_DROP_DONE)
 
 
 async def claim(pool: Pool, *, is_first: bool) -> DocumentFetch | None:
-    """Return a due row, for its first attempt or a later one; no other caller gets it before its next pause is over."""
+    """Return a due row, one without earlier attempts if `is_first`, otherwise one to retry; None if none is due. No
+    other caller gets the row before its pause is over: 5 seconds, doubled with each attempt up to 6 hours."""
     row = await pool.fetchrow(_CLAIM, is_first, float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
     return None if row is None else DocumentFetch(**row)
 
 
 async def retry_all(pool: Pool) -> None:
-    """Make every row due: after a restart or a restore nothing is known about why the last attempts failed."""
+    """Make every row due now. After a restart or a restore, the causes of the last failures may be gone."""
     await pool.execute(_RETRY_ALL)
 
 
 async def failed(pool: Pool, fetch: DocumentFetch, error: str) -> None:
-    """Record why the document could not be fetched, with the first 500 characters of the error."""
+    """Record the first 500 characters of the error for which a document could not be fetched."""
     await pool.execute(_FAILED, fetch.market_id, fetch.cid, error[:500])
 
 
 async def done(pool: Pool, fetch: DocumentFetch) -> None:
-    """Delete the row: its document is stored."""
+    """Delete the row of a fetch whose document is stored."""
     await pool.execute(_DONE, fetch.market_id, fetch.cid)
 
 

@@ -14,7 +14,8 @@ from zmart.market.types import MarketId, Wallet
 from zmart.store.pool import Connection, Pool
 
 OF_MARKET = "d.market_id = m.market_id AND d.cid = m.question_cid"
-"""Joins markets `m` with their documents `d`; a draft under the same id with another CID is not matched."""
+"""SQL condition that joins markets `m` with their documents `d`. It does not match a draft under the same market id
+with another CID."""
 
 _COLUMNS = """d.market_id, d.creator, d.question, d.description, d.category, d.tags, d.ends_at, d.cid, d.document,
 d.created_at"""
@@ -59,7 +60,7 @@ ORDER BY d.created_at DESC, d.market_id LIMIT $2
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A draft of a market; `cid` is that of the canonical bytes `document`."""
+    """A draft of a market by its `creator`; `cid` is the CID of the canonical bytes `document`."""
 
     market_id: MarketId
     creator: Wallet
@@ -74,7 +75,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchedDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of a market's CID. `document` is None if it is no market document; `problem` says why."""
+    """The content that was fetched for a market's CID. `document` is its bytes. If the content is not a market
+    document, `document` is None and `problem` says why."""
 
     market_id: MarketId
     cid: str
@@ -88,8 +90,8 @@ class FetchedDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add(pool: Pool, document: Document, provider: str | None) -> int | None:
-    """Insert the draft and, with a provider, its anchor in one transaction. Returns the id of the anchor, which is to
-    be pinned."""
+    """Insert a draft and, unless `provider` is None, an anchor to pin it at this provider, in one transaction. Returns
+    the id of the anchor; None without a provider."""
     async with pool.transaction() as connection:
         await connection.execute(
             _ADD,
@@ -111,20 +113,23 @@ async def add(pool: Pool, document: Document, provider: str | None) -> int | Non
 
 
 async def anchor_landed(pool: Pool, provider: str) -> int:
-    """Insert the anchors of drafts whose market is on chain and that have none. Returns their number."""
+    """Insert anchors, at most 100, for drafts whose market is on chain and that have no anchor. Returns how many were
+    inserted."""
     return len(await pool.fetch(_ANCHOR_LANDED, provider))
 
 
 async def anchor(
     connection: Connection | Pool, kind: str, market_id: MarketId, cid: str, raw: bytes, provider: str
 ) -> int:
-    """Insert bytes that are to be pinned (kind: question, evidence) and return the anchor's id; idempotent."""
+    """Insert an anchor with the bytes `raw` to be pinned, of the kind question or evidence. Returns its id, or the id
+    of the same anchor if it exists already."""
     anchor_id: int = await connection.fetchval(_ANCHOR, kind, market_id, cid, raw, len(raw), provider)
     return anchor_id
 
 
 async def add_fetched(pool: Pool, document: FetchedDocument, pin_cid: str, provider: str) -> None:
-    """Insert the content of a market's CID, and an anchor to pin it under `pin_cid`, unless it is stored already."""
+    """Insert the fetched content of a market's CID, unless it is stored already. Insert an anchor to pin it under
+    `pin_cid`, too, if the content is a market document."""
     async with pool.transaction() as connection:
         await connection.execute(
             _ADD_FETCHED,
@@ -143,32 +148,33 @@ async def add_fetched(pool: Pool, document: FetchedDocument, pin_cid: str, provi
 
 
 async def content_of(pool: Pool, cid: str) -> bytes | None:
-    """Return the bytes of the document with that CID, of any market; None if there is none."""
+    """Return the bytes of the document with this CID, of any market; None if none is stored."""
     content: bytes | None = await pool.fetchval(_HELD, cid)
     return content
 
 
 async def pinned(pool: Pool, anchor_id: int, provider_id: str) -> None:
-    """Record that a provider pinned the bytes under `provider_id`."""
+    """Record that a provider pinned the bytes of an anchor; `provider_id` is the provider's id of the pin."""
     await pool.execute(_PINNED, anchor_id, provider_id)
 
 
 async def anchor_of_question(pool: Pool, document: Document, provider: str) -> int:
-    """Return the id of the anchor of a draft that is stored already."""
+    """Return the id of the anchor of a stored draft at `provider`, inserted now if it does not exist."""
     return await anchor(pool, "question", document.market_id, document.cid, document.document, provider)
 
 
 async def drafts_with_question(pool: Pool, creator: Wallet, question: str) -> list[Document]:
-    """Return drafts of `creator` with that question, the newest first."""
+    """Return up to 50 drafts of `creator` with this question whose market id is not on chain, the newest first."""
     return [Document(**row) for row in await pool.fetch(_DRAFTS_WITH_QUESTION, creator, question)]
 
 
 async def draft(pool: Pool, market_id: MarketId, creator: Wallet) -> Document | None:
-    """Return the newest draft of `creator` under that id; None if there is none, or a market has the id."""
+    """Return the newest draft of `creator` under this market id; None if there is no draft, or if a market on chain has
+    the id."""
     row = await pool.fetchrow(_DRAFT, market_id, creator)
     return None if row is None else Document(**row)
 
 
 async def drafts(pool: Pool, creator: Wallet, limit: int) -> list[Document]:
-    """Return the drafts of `creator` that did not become markets, the newest first."""
+    """Return up to `limit` drafts of `creator` that did not become markets, the newest first."""
     return [Document(**row) for row in await pool.fetch(_DRAFTS, creator, limit)]

@@ -1,8 +1,8 @@
-"""Translate the driver's errors into the errors of the store.
+"""Translate the errors of the driver, asyncpg, into the errors of the store.
 
-The table follows PostgreSQL's SQLSTATE codes (docs: Appendix A): an exact code first, then its class, the first two
-characters. Any other code means a wrong statement or a wrong value: a bug, which is never retried as if the server
-were unavailable.
+The tables follow PostgreSQL's SQLSTATE codes (its documentation, Appendix A): the exact code is looked up first, then
+its class, the first two characters. Any other code means a wrong statement or a wrong value. That is a bug, and is
+never retried as if the server were unavailable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DRIVER_ERRORS = (
     asyncpg.InternalClientError,
     OSError,  # TimeoutError, too
 )
-"""What a call of the driver may raise without a bug in our code."""
+"""The exceptions that a call of the driver may raise without a bug in our code."""
 
 _BY_CODE: Mapping[str, type[StoreError]] = {
     "25006": ReadOnly,  # a stand-by, or default_transaction_read_only
@@ -49,8 +49,8 @@ _FULL: Mapping[str, str] = {
     "GetNewTransactionId": _NO_NUMBERS,
     "GetNewMultiXactId": _NO_NUMBERS,
 }
-"""By the function of PostgreSQL that reports a limit of the program: in others that is a value of ours which is too
-large, a bug."""
+"""What to do when PostgreSQL is full, by the function of its source code that reports SQLSTATE 54000
+(program_limit_exceeded). Reported by any other function, that code means that one of our values is too large: a bug."""
 _BY_CLASS: Mapping[str, type[StoreError]] = {
     "08": Unavailable,  # the connection
     "53": Busy,  # too many connections, memory, limits
@@ -70,9 +70,10 @@ _REFUSALS: Mapping[str, str] = {
         "connection_limit are other clients' own)",
     ),
 }
-"""By SQLSTATE. The server's own text is left out: it repeats parts of the address."""
+"""Why PostgreSQL refuses a connection, by SQLSTATE. The server's own text is left out, because it repeats parts of the
+address."""
 POOLED_ERRORS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
-"""What a driver gets that prepares statements, and whose server changes between them."""
+"""The errors that a driver gets for its prepared statements when a pooler changes the server session between them."""
 POOLED = (
     "DATABASE_URL leads through a connection pooler in transaction mode, where LISTEN and session locks do not last: "
     "use the direct connection, or a pooler in session mode (on Supabase port 5432 instead of 6543)."
@@ -107,10 +108,10 @@ def kind_of_code(code: str) -> type[StoreError] | None:
 
 
 def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
-    """Return the store's error for one that a statement raised; None for a bug.
+    """Return the store's error for an exception that a statement raised; None for a bug.
 
-    asyncpg raises InterfaceError and InternalClientError both for a connection that has ended and for a call that is
-    wrong. `connected`, the connection's state now, tells them apart.
+    asyncpg raises InterfaceError and InternalClientError both for a connection that has ended and for a wrong call.
+    `connected` distinguishes the two: whether the connection is still open.
     """
     limit = _FULL.get(getattr(problem, "server_source_function", None) or "")
     if limit is not None and _code(problem) == _PROGRAM_LIMIT:
@@ -120,7 +121,7 @@ def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
 
 
 def connect_error(problem: Exception) -> StoreError:
-    """Return the store's error for a connection that could not be made: there no error is a bug."""
+    """Return the store's error for a connection that could not be made. No such error counts as a bug."""
     if isinstance(problem, asyncpg.PostgresError):
         if refusal := _REFUSALS.get(_code(problem)):
             return Unavailable(f"PostgreSQL refuses the connection: {refusal}.", setting="DATABASE_URL")
@@ -131,7 +132,7 @@ def connect_error(problem: Exception) -> StoreError:
         return kind(_sentence(kind, problem) + advice)
     name = type(problem).__name__
     advice = next((text for error, text in _ADVICE if isinstance(problem, error)), _CHECK)
-    if type(problem) is ConnectionError:  # asyncpg's own, for one thing only
+    if type(problem) is ConnectionError:  # raised by asyncpg itself, only if the server offers no encryption
         advice = "it offers no encryption, check DATABASE_URL (sslmode)"
     return Unavailable(f"PostgreSQL does not answer ({name}): {advice}.")
 
@@ -145,7 +146,7 @@ def _kind(problem: Exception, *, connected: bool) -> type[StoreError] | None:
         case asyncpg.PostgresError():
             return kind_of_code(_code(problem))
         case asyncpg.InterfaceError() if isinstance(problem, ValueError):
-            return None  # an argument that does not fit, whatever the connection does
+            return None  # an argument of a wrong type or value, whatever the state of the connection
         case asyncpg.InterfaceError() | asyncpg.InternalClientError():
             return None if connected else Unavailable
         case OSError():

@@ -1,4 +1,4 @@
-"""Store figures of each process by the minute and by the quarter of an hour, for the dashboard's charts."""
+"""Store the metrics of each process by the minute and by the quarter of an hour, for the dashboard's charts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from zmart.store.pool import Connection, Pool
 MINUTE_S = 60
 QUARTER_S = 900
 RETENTION_S = {MINUTE_S: 7_200, QUARTER_S: 90_000}
-"""How long rows of a step are kept: the last hour and the last day, and what reading them takes."""
+"""Seconds for which rows are kept, by the length of their step: minutes for 2 hours, quarters of an hour for 25 hours.
+That is more than the charts of the last hour and the last day read."""
 
 _WRITE = """
 INSERT INTO figure_history (step_s, began_at, service, instance, seconds, counts, levels)
@@ -30,9 +31,10 @@ WHERE step_s = $1 AND began_at > now() - make_interval(secs => $2) ORDER BY bega
 
 
 class FigurePeriod(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the figures of a process in one step of time, which began at `began_s` (Unix time) and takes `step_s`.
+    """Hold the metrics of a process in one step of `step_s` seconds, which began at `began_s` (Unix seconds).
 
-    `counts`: how much each counter grew, in `seconds` that end in the step. `levels`: the last values of gauges.
+    `counts`: how much each counter grew, by name, within `seconds`. That time ends in the step, and begins before the
+    step if nothing could be written for a while. `levels`: the last value of each gauge, by name.
     """
 
     step_s: int
@@ -43,7 +45,7 @@ class FigurePeriod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FigureRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a stored period, as FigurePeriod, with the service and the process that wrote it."""
+    """Hold a stored FigurePeriod, with the service and the process (`instance`) that wrote it."""
 
     began_at: datetime
     service: str
@@ -54,7 +56,7 @@ class FigureRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def write(db: Pool | Connection, service: str, instance: str, periods: Sequence[FigurePeriod]) -> None:
-    """Write the periods of a process; one that is there already is replaced."""
+    """Write the periods of a process. A stored period of the same step and time is replaced."""
     await db.execute(
         _WRITE,
         service,
@@ -68,13 +70,14 @@ async def write(db: Pool | Connection, service: str, instance: str, periods: Seq
 
 
 async def prune(db: Pool | Connection) -> None:
-    """Delete what is older than it is kept."""
+    """Delete the rows that are older than RETENTION_S allows for their step."""
     for step_s, retention_s in RETENTION_S.items():
         await db.execute(_PRUNE, step_s, retention_s)
 
 
 async def read(db: Pool | Connection, step_s: int, last_s: int) -> list[FigureRow]:
-    """Return the periods of the last seconds, the oldest first."""
+    """Return the periods of all processes with steps of `step_s` seconds that began within the last `last_s` seconds,
+    the oldest first."""
     rows = await db.fetch(_READ, step_s, last_s)
     return [
         FigureRow(

@@ -1,4 +1,7 @@
-"""Store the inbox: every hint of a transaction, before anything is done with it."""
+"""Store the inbox: a row for each transaction that a webhook, a subscription or a scan named and that is not indexed.
+
+Workers index the rows that hold their transaction's JSON, the payload. The payloads of all others are fetched by RPC.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from zmart.store.pool import Connection, Pool
 
 CHANNEL = "zmart_inbox"
 UNAVAILABLE_PAUSE_S, MAX_PAUSE_S = 5, 60
-"""The longest pauses between two attempts: while the RPC is unavailable, and otherwise. There is no last attempt."""
+"""The longest pauses between two attempts in seconds: while the RPC is unavailable, and otherwise. The number of
+attempts is not limited."""
 Source = Literal["webhook", "logs", "scan"]
 
-# Statements that write several rows lock them in the order of their signatures, as `_STORE` does, so that two of them
-# never deadlock, which PostgreSQL resolves only after a second.
+# Statements that write several rows lock them in the order of their signatures, as `_STORE` does, so that two such
+# statements never deadlock. PostgreSQL resolves a deadlock only after a second.
 _LOCKED = "locked AS MATERIALIZED (SELECT id FROM inbox WHERE {} ORDER BY signature FOR UPDATE)"
 LOCKED = _LOCKED.format("id = ANY($1::bigint[])")
 LOCKED_BY_SIGNATURE = _LOCKED.format("signature = ANY($1::text[])")
@@ -57,7 +61,7 @@ SELECT h.signature FROM unnest($1::text[]) AS h (signature)
 WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature AND (i.listed OR i.state = 'dropped'))
     AND NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = h.signature)
 """
-# A batch ends with its number of rows or of bytes, whichever comes first: a payload may have megabytes.
+# A batch is limited by its number of rows and by its bytes: a payload may have megabytes.
 _READY = """
 WITH next AS (
     SELECT id, octet_length(payload) AS size, row_number() OVER (ORDER BY slot, id) AS number FROM inbox
@@ -119,7 +123,7 @@ WITH {LOCKED}, failed AS (
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM failed WHERE refetch LIMIT 1)
 SELECT signature, state, (SELECT count(*) FROM woken) AS woken FROM failed
 """
-# Only while it has no payload: a delivery may have brought one meanwhile.
+# Only rows without a payload are updated: a delivery may have filled a row meanwhile.
 _UNFETCHED = f"""
 WITH {LOCKED} UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
     unknown_since_slot = COALESCE(unknown_since_slot, f.unknown_at),
@@ -141,7 +145,7 @@ _NEXT_DUE = """
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM inbox
 WHERE state = 'pending' AND (payload IS NOT NULL) = $1
 """
-# A transaction that only a hint names is no backlog: it may not exist.
+# A transaction that is named only by a hint does not count as backlog: it may not exist.
 IS_REAL = "state = 'pending' AND (listed OR payload IS NOT NULL)"
 _DEPTH = f"""
 SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS pending,
@@ -160,7 +164,7 @@ _DEAD = """
 SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at FROM inbox
 WHERE state = 'dead' AND id > $1 ORDER BY id LIMIT $2
 """
-# A pending row that has failed before may be named, too.
+# A row is named by its id or signature. It is a dead letter, or a pending row with a failed attempt.
 _NAMED = f"({IS_REAL} AND last_error IS NOT NULL OR state = 'dead') AND (signature = $1 OR id::text = $1)"
 _LETTER = f"""
 SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at, payload FROM inbox WHERE {_NAMED}
@@ -182,7 +186,8 @@ WITH {LOCKED_BY_SIGNATURE} DELETE FROM inbox i USING locked l WHERE i.id = l.id
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """A transaction that a source named; `payload` is its JSON if the source delivered it."""
+    """A transaction that a source named. `slot` is None if the source does not tell it. `payload` is the transaction's
+    JSON if the source delivered it, otherwise None."""
 
     signature: Signature
     slot: Slot | None
@@ -190,8 +195,9 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class ReadyTransaction(msgspec.Struct, frozen=True):
-    """A row with the transaction's JSON. `age_s`: since it was received; `delivered`: by a webhook; `listed`: by the
-    chain's own listing; `reported_not_ours`: an earlier delivery did not concern the program."""
+    """A row whose `payload`, the transaction's JSON, is ready to be indexed. `age_s`: seconds since the hint was
+    received. `delivered`: the payload came from a webhook. `listed`: the chain's own listing names the transaction.
+    `reported_not_ours`: an earlier delivery of the transaction did not concern the program."""
 
     id: int
     signature: Signature
@@ -205,8 +211,9 @@ class ReadyTransaction(msgspec.Struct, frozen=True):
 
 
 class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A row whose transaction has to be fetched. `slot` is the chain's own if it is `listed`, else what a hint claims.
-    `unknown_since_slot`: the slot of a node when it first answered that it knows no such transaction."""
+    """A row whose transaction has to be fetched. `slot` comes from the chain's own listing if `listed` is set,
+    otherwise from a hint. `unknown_since_slot`: the slot of an RPC node when a node first answered that it does not
+    know the transaction; None if none has."""
 
     id: int
     signature: Signature
@@ -216,16 +223,17 @@ class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreResult(msgspec.Struct, frozen=True):
-    """How many hints were new (`fresh`), and how many rows were inserted or completed (`changed`): if any, the workers
-    have to be woken."""
+    """The result of storing hints. `fresh`: how many rows were inserted. `changed`: how many were inserted or
+    completed; if there are any, the workers have to be woken."""
 
     fresh: int
     changed: int
 
 
 class FetchFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that could not be fetched, and why; it is retried after pauses that grow up to `most_s`. `unknown_at`: the
-    slot of the node when it answered that it knows no such transaction."""
+    """A row whose transaction could not be fetched, and the error. The fetch is retried after pauses that grow up to
+    `most_s` seconds. `unknown_at`: the slot of the RPC node when it answered that it does not know the transaction;
+    None for any other error."""
 
     id: int
     error: str
@@ -234,8 +242,9 @@ class FetchFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InboxFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a row could not be indexed. `refetch`: discard the payload and fetch the transaction from the RPC.
-    `permanent`: no attempt of this version can succeed, so the row becomes a dead letter; others are retried."""
+    """A row that could not be indexed, and the error. `refetch`: discard the payload and fetch the transaction from the
+    RPC. `permanent`: no attempt of this version can succeed, so the row becomes a dead letter; otherwise the row is
+    retried."""
 
     id: int
     error: str
@@ -244,9 +253,12 @@ class InboxFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InboxDepth(msgspec.Struct, frozen=True, kw_only=True):
-    """The inbox in numbers. `pending` rows have a payload or are in the chain's own listing; `unproven` ones are named
-    by a hint alone. `oldest_s`: age of the oldest pending row, None if there is none; `oldest_error`: why it waits;
-    `gap_slot`: the lowest slot with a dead letter."""
+    """The numbers of rows in the inbox by kind. `pending` rows have a payload or are in the chain's own listing;
+    `unproven` rows are named only by a hint; `dead` rows are dead letters.
+
+    `oldest_s`: age of the oldest pending row in seconds, None if there is none; `oldest_error`: the error of its last
+    attempt. `gap_slot`: the lowest slot with a dead letter, None if there is none.
+    """
 
     pending: int
     dead: int
@@ -257,7 +269,8 @@ class InboxDepth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WaitingTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A pending row that cannot be indexed for now, and why."""
+    """A pending row with failed attempts. `last_error`: the error of the last one; `age_s`: seconds since the hint was
+    received."""
 
     signature: Signature
     slot: Slot | None
@@ -267,7 +280,8 @@ class WaitingTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that could not be indexed, and why."""
+    """A transaction that could not be indexed. `last_error`: why; `source`: what named it first. `settled_at`: when it
+    became a dead letter; None for a pending row that failed. `payload`: its JSON; None if unknown or not read."""
 
     id: int
     signature: Signature
@@ -283,11 +297,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 async def store(
     pool: Pool | Connection, source: Source, hints: Sequence[Hint], *, wake_workers: bool = True
 ) -> StoreResult:
-    """Store hints in one round trip, and wake the workers if rows became ready. Hints of a scan count as listed by the
-    chain, in the slots that they name.
+    """Store hints in one round trip, and wake the workers if a row was inserted or completed. Hints of a scan count as
+    listed by the chain, in the slots that they name. Transactions that are indexed already are left out.
 
-    PostgreSQL serializes commits that notify: a caller that is waited for passes `wake_workers=False` and calls
-    `wake` afterwards.
+    PostgreSQL serializes commits that notify. A caller whose own response must not wait for this passes
+    `wake_workers=False` and calls `wake` afterwards.
     """
     unique = {hint.signature: hint for hint in sorted(hints, key=lambda hint: hint.payload is not None)}
     if not unique:
@@ -307,30 +321,33 @@ async def store(
 
 
 async def wake(pool: Pool) -> None:
-    """Wake the workers; one that misses the notification checks some seconds later."""
+    """Wake the workers. A worker that misses the notification checks the inbox some seconds later."""
     await pool.execute(_WAKE)
 
 
 async def unknown(pool: Pool, signatures: Sequence[Signature]) -> set[Signature]:
-    """Return those of `signatures` that the index lacks, or has from hints alone."""
+    """Return those of `signatures` that are not indexed, and that the inbox does not hold as listed by the chain or as
+    dropped."""
     return {row["signature"] for row in await pool.fetch(_UNKNOWN, list(signatures))}
 
 
 async def ready(
     connection: Connection | Pool, limit: int, most_bytes: int = 8_000_000, without: Sequence[int] = ()
 ) -> list[ReadyTransaction]:
-    """Return the next rows to fold, in the order of their slots, up to `most_bytes` of payload, except `without`."""
+    """Return up to `limit` rows to index, in the order of their slots, except the row ids in `without`. The payloads
+    have about `most_bytes` bytes together: the row that reaches this limit is the last."""
     rows = await connection.fetch(_READY, limit, most_bytes, list(without))
     return [ReadyTransaction(*row) for row in rows]
 
 
 async def claim_fetches(pool: Pool, limit: int, lease_s: float) -> list[FetchRequest]:
-    """Return the next rows to fetch; no other caller gets them before the lease ends."""
+    """Return up to `limit` rows whose transactions have to be fetched, those of the lowest slots. No other caller gets
+    the same rows within `lease_s` seconds."""
     return [FetchRequest(**row) for row in await pool.fetch(_TO_FETCH, limit, lease_s)]
 
 
 async def renew_fetches(pool: Pool, ids: Sequence[int], lease_s: float) -> None:
-    """Keep rows that were claimed and are still being fetched."""
+    """Extend the lease of claimed rows to `lease_s` seconds from now, while they are still being fetched."""
     await pool.execute(_RENEWED, list(ids), lease_s)
 
 
@@ -342,26 +359,27 @@ async def fetched(pool: Pool, transactions: Sequence[tuple[int, bytes, Slot]]) -
 
 
 async def settled(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Delete rows whose transactions are indexed: chain_transactions has them. Returns the ids that were pending."""
+    """Delete the pending rows among `ids`, whose transactions are indexed now. Returns the ids of the deleted rows."""
     return {row["id"] for row in await connection.fetch(_SETTLED, list(ids))} if ids else set()
 
 
 async def not_ours(connection: Connection, ids: Sequence[int]) -> None:
-    """Mark rows as done whose transactions do not concern the program. They stay until `prune`, so that no scan adds
-    them again at once."""
+    """Mark rows whose transactions do not concern the program as done. The rows stay until `prune`, so that no scan
+    adds them again at once."""
     if ids:
         await connection.execute(_NOT_OURS, list(ids))
 
 
 async def prune(pool: Pool, older_than_s: float, limit: int = 10_000) -> int:
-    """Delete up to `limit` rows that were done longer ago than that. Returns how many."""
+    """Delete up to `limit` rows that became done or absent more than `older_than_s` seconds ago. Returns how many were
+    deleted."""
     status = await pool.execute(_PRUNE, older_than_s, limit)
     return int(status.rpartition(" ")[2])
 
 
 async def failed(connection: Connection | Pool, failures: Sequence[InboxFailure]) -> list[Signature]:
-    """Record failures: they are retried with growing pauses, without limit. Permanent ones become dead letters, which
-    are returned."""
+    """Record failures to index rows. The rows are retried after growing pauses, without limit; rows with a permanent
+    failure become dead letters. Returns the signatures of the new dead letters."""
     if not failures:
         return []
     rows = await connection.fetch(
@@ -375,7 +393,7 @@ async def failed(connection: Connection | Pool, failures: Sequence[InboxFailure]
 
 
 async def unfetched(pool: Pool, outcomes: Sequence[FetchFailure]) -> None:
-    """Record rows that could not be fetched: they are retried with growing pauses, without limit."""
+    """Record failures to fetch transactions. The fetches are retried after growing pauses, without limit."""
     if outcomes:
         await pool.execute(
             _UNFETCHED,
@@ -387,8 +405,9 @@ async def unfetched(pool: Pool, outcomes: Sequence[FetchFailure]) -> None:
 
 
 async def absent(pool: Pool, ids: Sequence[int]) -> int:
-    """Give up hints whose transactions no endpoint has, unless the chain's listing or a delivery came first. The rows
-    stay until `prune`, so that a repeated hint is not judged again. Returns how many."""
+    """Mark rows as absent whose transactions no RPC endpoint has, unless the chain's listing names them or a webhook
+    delivered them meanwhile. The rows stay until `prune`, so that a repeated hint is not examined again. Returns how
+    many were marked."""
     if not ids:
         return 0
     status = await pool.execute(_ABSENT, list(ids))
@@ -396,13 +415,15 @@ async def absent(pool: Pool, ids: Sequence[int]) -> int:
 
 
 async def defer(pool: Pool, ids: Sequence[int], error: str) -> None:
-    """Postpone rows for a reason that is not theirs, with growing pauses."""
+    """Postpone rows that cannot be indexed for an external reason, such as an RPC that is unavailable. They are retried
+    after pauses that grow up to UNAVAILABLE_PAUSE_S."""
     if ids:
         await pool.execute(_DEFER, list(ids), _text(error))
 
 
 async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[WaitingTransaction]:
-    """Return pending rows that failed and have waited longer than that, the oldest first."""
+    """Return up to `limit` pending rows that failed and were received more than `longer_than_s` seconds ago, the oldest
+    first."""
     return [WaitingTransaction(**row) for row in await pool.fetch(_WAITING, longer_than_s, limit)]
 
 
@@ -411,25 +432,27 @@ def _text(error: str) -> str:
 
 
 async def next_due_s(pool: Pool, *, has_payload: bool) -> float | None:
-    """Return the seconds until the next pending row, with or without payload, may be tried; None if there is none."""
+    """Return the seconds until the next pending row with a payload, or without one, is due; negative if overdue, None
+    if there is no such row."""
     due: float | None = await pool.fetchval(_NEXT_DUE, has_payload)
     return due
 
 
 async def depth(pool: Pool) -> InboxDepth:
-    """Return the inbox in numbers."""
+    """Return the numbers of rows in the inbox, the age of the oldest, and the lowest slot with a dead letter."""
     row = await pool.fetchrow(_DEPTH)
     assert row is not None
     return InboxDepth(**row)
 
 
 async def dead_letters(pool: Pool, after_id: int = 0, limit: int = 100) -> list[DeadLetter]:
-    """Return a page of the dead letters by id, after `after_id`, without payloads."""
+    """Return up to `limit` dead letters with ids greater than `after_id`, in order of ids, without payloads."""
     return [DeadLetter(**row) for row in await pool.fetch(_DEAD, after_id, limit)]
 
 
 async def dead_letter(pool: Pool, which: str) -> DeadLetter:
-    """Return a dead letter, or a pending row that failed, by id or signature, with its payload. Raises NotFound."""
+    """Return a dead letter, or a pending row with a failed attempt, by its id or signature, with its payload. Raises
+    NotFound if there is no such row."""
     row = await pool.fetchrow(_LETTER, which)
     if row is None:
         raise NotFound(f"There is no dead letter {which[:100]}.")
@@ -437,7 +460,8 @@ async def dead_letter(pool: Pool, which: str) -> DeadLetter:
 
 
 async def replay(pool: Pool, which: str | None = None) -> int:
-    """Retry at once: one dead letter or waiting row (id or signature), or all dead letters. Returns how many."""
+    """Make rows pending and due now: the dead letter or failed pending row with the id or signature `which`, or all
+    dead letters if None. Returns how many rows there were."""
     row = await pool.fetchrow(_REPLAY, which)
     assert row is not None
     revived: int = row["revived"]
@@ -445,18 +469,20 @@ async def replay(pool: Pool, which: str | None = None) -> int:
 
 
 async def drop(pool: Pool, which: str | None = None) -> int:
-    """Give up one dead letter or waiting row, or all dead letters; no scan adds them again. Returns how many."""
+    """Mark rows as dropped, so that no scan adds them again: the dead letter or failed pending row with the id or
+    signature `which`, or all dead letters if None. Returns how many rows were dropped."""
     status = await pool.execute(_DROP, which)
     return int(status.rpartition(" ")[2])
 
 
 async def forget(connection: Connection | Pool, signatures: Sequence[Signature]) -> None:
-    """Delete rows whose transactions left the chain; a hint of them is new then."""
+    """Delete the rows of transactions that left the chain. A later hint of such a transaction counts as new."""
     await connection.execute(_FORGET, list(signatures))
 
 
 async def listen(pool: Pool, wake: Callable[[], None]) -> None:
-    """Call `wake` at first and after every notification. Returns when the connection is lost."""
+    """Listen on CHANNEL: call `wake` once at the beginning and after every notification. Returns when the connection is
+    lost."""
     async with pool.acquire() as connection:
         await connection.add_listener(CHANNEL, lambda *_: wake())
         wake()

@@ -1,4 +1,4 @@
-"""Store how far the index is complete, in one row, and hold the lock under which projections are written."""
+"""Store how far the index is complete, in one row, and take the lock under which projections are written."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, gap_free_thr
 FROM index_progress
 """
 _GAP_FREE = "SELECT gap_free_through_slot FROM index_progress"
-# A plan is made for the table as it is then; these tables grow from nothing to millions of rows while it is cached.
+# A cached plan was made for the tables as they were then. They grow from nothing to millions of rows meanwhile, so
+# plans without sequential scans are required from the beginning.
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1) FROM set_config('enable_seqscan', 'off', true)"
 _LOCK = "SELECT pg_advisory_xact_lock($1)"
 _LISTED = """
 UPDATE index_progress
 SET listed_through_slot = GREATEST(listed_through_slot, $1), tip_slot = $2, scanned_at = now()
 """
-# One reading of the Clock is kept until the gap-free slot has passed it; only then the next one replaces it.
+# One reading of the Clock is kept until the gap-free slot has reached its slot; only then the next one replaces it.
 _FINALIZED = """
 UPDATE index_progress SET final_slot = GREATEST(final_slot, $1), final_time = GREATEST(final_time, $3),
     clock_slot = CASE WHEN clock_slot > gap_free_through_slot THEN clock_slot ELSE $2 END,
     clock_time = CASE WHEN clock_slot > gap_free_through_slot THEN clock_time ELSE $3 END
 """
-# Up to the slot through which the listing is complete and final, a hint that it does not name delays nothing.
+# Through listed_through_slot the listing is complete and final: a hint in these slots that the listing does not name is
+# ignored.
 _ADVANCE = """
 WITH open AS (
     SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')
@@ -55,9 +57,10 @@ WHERE gap_free_through_slot <> through.slot OR (clock_slot <= through.slot AND g
 class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far the index is complete.
 
-    Through `listed_through_slot` every transaction is known; through `gap_free_through_slot` each is folded and can
-    never leave the chain. The latter also holds for everything that the program stamped with a chain time of at most
-    `gap_free_through_time`. `scan_age_s` is None before the first scan ended.
+    Through `listed_through_slot` every transaction is known. Through `gap_free_through_slot` every transaction is
+    indexed and finalized; so is every event with a chain time of at most `gap_free_through_time` (Unix seconds).
+    `tip_slot` is the newest confirmed slot at the last scan; `final_slot` is the newest finalized slot, and
+    `final_time` its Clock's time. `scan_age_s`: seconds since the last scan ended; None before the first.
     """
 
     program_id: Address
@@ -73,7 +76,8 @@ class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProgress:
-    """Return the row, inserted if there is none. Raises ConfigError when it belongs to another program or chain."""
+    """Return the index's progress, inserted if there is none. Raises ConfigError when the database is the index of
+    another program or chain."""
     await pool.execute(_CLAIM, program_id, genesis_hash)
     progress = await of_program(pool, program_id)
     assert progress is not None
@@ -86,8 +90,8 @@ async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProg
 
 
 async def recorded_genesis(database_url: str) -> str | None:
-    """Return the genesis hash of the chain that the database indexes; None before an indexer has ever run there, or
-    without our tables. Raises StoreError."""
+    """Return the genesis hash of the chain that the database indexes; None before an indexer has ever run on it, or if
+    it has no table of the index. Raises StoreError."""
     pool = await Pool.open(database_url, 1)
     try:
         if not await pool.fetchval(_HAS_PROGRESS):
@@ -99,19 +103,20 @@ async def recorded_genesis(database_url: str) -> str | None:
 
 
 async def read(pool: Pool | Connection) -> IndexProgress | None:
-    """Return the row; None before an indexer has ever run on this database."""
+    """Return the index's progress; None before an indexer has ever run on this database."""
     row = await pool.fetchrow(_READ)
     return IndexProgress(**row) if row else None
 
 
 async def gap_free_slot(connection: Connection) -> Slot:
-    """Return the slot through which the index is complete; -1 before an indexer has ever run on this database."""
+    """Return the slot through which the index is gap-free; -1 before an indexer has ever run on this database."""
     slot: int | None = await connection.fetchval(_GAP_FREE)
     return Slot(-1 if slot is None else slot)
 
 
 async def of_program(pool: Pool | Connection, program_id: Address) -> IndexProgress | None:
-    """Return the row as `read` does. Raises ConfigError when it belongs to another program."""
+    """Return the index's progress as `read` does. Raises ConfigError when the database is the index of a program other
+    than `program_id`."""
     progress = await read(pool)
     if progress is not None and progress.program_id != program_id:
         raise ConfigError(
@@ -122,36 +127,39 @@ async def of_program(pool: Pool | Connection, program_id: Address) -> IndexProgr
 
 
 async def try_lock_writer(connection: Connection) -> bool:
-    """Take the writer's lock until the transaction ends. Returns False when another process holds it.
+    """Take the writer's lock until the transaction ends. Returns False when another session holds it.
 
-    Projections have one writer at a time, because the order inside a slot, the config in force and claims that wait
-    for their market concern several markets; and every commit waits for the change feed's head anyway.
+    Projections have one writer at a time. The order inside a slot, the config in force and claims that wait for their
+    market concern several markets at once; and every commit waits for the lock on the change feed's head anyway.
+    Also disables sequential scans for the transaction.
     """
     locked: bool = await connection.fetchval(_TRY_LOCK, _WRITER_LOCK)
     return locked
 
 
 async def end_silent_writer(connection: Connection, silent_s: float) -> bool:
-    """End the session of a writer that has run no statement for `silent_s` seconds. Returns whether there was one."""
+    """End the session that holds the writer's lock if it has run no statement for `silent_s` seconds. Returns whether a
+    session was ended."""
     return await session_locks.end_silent_holder(connection, _WRITER_LOCK, silent_s)
 
 
 async def lock_writer(connection: Connection) -> None:
-    """Take the writer's lock until the transaction ends, and wait for it."""
+    """Take the writer's lock until the transaction ends; wait while another session holds it."""
     await connection.execute(_LOCK, _WRITER_LOCK)
 
 
 async def listed(pool: Pool, final: Slot, tip: Slot) -> None:
-    """Record that every transaction up to `final` is in the inbox. `final` was finalized before the listing began, and
-    `tip` was the newest slot then."""
+    """Record that a scan stored every transaction through slot `final` in the inbox. When the scan began, `final` was
+    finalized, and `tip` was the newest confirmed slot."""
     await pool.execute(_LISTED, final, tip)
 
 
 async def finalized(pool: Pool, slot: Slot, clock_slot: Slot, clock_time: ChainTime) -> None:
-    """Record the chain's newest finalized slot, and slot and time of the finalized Clock sysvar."""
+    """Record the chain's newest finalized slot, and the slot and time (Unix seconds) of the finalized Clock sysvar."""
     await pool.execute(_FINALIZED, slot, clock_slot, clock_time)
 
 
 async def advance(connection: Connection | Pool) -> None:
-    """Advance the gap-free slot through all that is listed, indexed and final. A dead letter is a gap, too."""
+    """Advance the gap-free slot and time as far as every transaction is listed, indexed and finalized. A dead letter is
+    a gap, too."""
     await connection.execute(_ADVANCE)

@@ -1,9 +1,10 @@
-"""Claim intents by advisory locks, all of a process on one connection that is used for nothing else.
+"""Claim intents by advisory locks. A process holds all its locks on one connection that is used for nothing else.
 
-When the process dies, or its connection to PostgreSQL breaks, the server ends that session, and with it every lock: a
-stand-by may resume, and a process that lost the session can no longer write into the journal, and so never sends.
-The session of a process that is stopped stays, since its kernel answers for it: a session with locks has a heartbeat,
-and one that has run no statement for some seconds is ended by the process that wants its lock.
+When the process dies, or its connection to PostgreSQL breaks, the server ends the session and frees its locks. Another
+process may then resume the intents. The process that lost its session can no longer write to the journal, so it sends
+nothing more. The session of a process that is stopped (SIGSTOP) or paused does not end, because the kernel still
+answers keepalive probes. So a session with locks runs a heartbeat statement every second, and a process that wants a
+lock ends the session that holds it if that has run no statement for SILENT_AFTER_S.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ SELECT CASE WHEN pg_try_advisory_lock(key) THEN pg_advisory_unlock(key) ELSE fal
 _HEARTBEAT = "SELECT 1"
 _HEARTBEAT_EVERY_S = 1.0
 SILENT_AFTER_S = 4.0
-"""A holder that has run no statement for so long is stopped, or so busy that it cannot work on its intents in time."""
-# A peer that vanished is given up after 8 s, so that its locks are free within 10 s.
+"""Seconds after which the holder of a lock that has run no statement counts as stopped. A process that is so busy that
+it misses its heartbeats cannot work on its intents in time either."""
+# The server gives up a peer that vanished after 8 s, so that its locks are free within 10 s.
 _KEEPALIVE = """
 SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '8000', false)
@@ -39,14 +41,15 @@ SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """An intent that only this process may execute, as it was when the lock was taken."""
+    """An intent that only this process may execute. `intent` is its row as it was when the lock was taken; `journal`
+    writes the progress over the connection that holds the lock."""
 
     intent: IntentRow
     journal: Journal
 
 
 class _LockSession:
-    """A connection that several tasks share, one statement at a time."""
+    """The connection that holds the locks. Several tasks share it; it runs one statement at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -62,10 +65,10 @@ class _LockSession:
 
 
 class Claims:
-    """Claim the intents that this process executes. Use it as an async context manager, or call `close()`."""
+    """Claim the intents that this process executes. Use an instance as an async context manager, or call `close()`."""
 
     def __init__(self, pool: Pool, *, owns_pool: bool = False) -> None:
-        """Hold one connection of `pool` from the first claim to `close`, which also closes a pool it owns."""
+        """Hold one connection of `pool` from the first claim to `close`. With `owns_pool`, `close` closes the pool, too."""
         self._pool = pool
         self._owns_pool = owns_pool
         self._session: _LockSession | None = None
@@ -76,7 +79,8 @@ class Claims:
 
     @classmethod
     async def open(cls, database_url: str, wait_s: float = 30.0) -> Claims:
-        """Return claims on a connection of their own, opened now. Raises StoreError."""
+        """Return an instance with a pool of its own, which opens its one connection now. A claim that finds the
+        connection in use waits at most `wait_s` seconds for it. Raises StoreError."""
         return cls(await Pool.open(database_url, size=1, wait_s=wait_s), owns_pool=True)
 
     async def __aenter__(self) -> Claims:
@@ -87,11 +91,12 @@ class Claims:
 
     @asynccontextmanager
     async def claim(self, intent_id: UUID) -> AsyncIterator[Claim | None]:
-        """Hold the intent's lock for the block. Yields None when another process, or another task here, holds it.
+        """Hold the intent's lock for the block. Yields None when another process, or another task of this one, holds
+        the lock.
 
         Raises NotFound for an unknown intent, StoreError while PostgreSQL is unavailable.
         """
-        if intent_id in self._mine:  # the server would give a session its own lock again
+        if intent_id in self._mine:  # PostgreSQL would grant the session a lock that it holds already once more
             yield None
             return
         self._mine.add(intent_id)
@@ -110,7 +115,8 @@ class Claims:
             self._mine.discard(intent_id)
 
     async def is_free(self, intent_id: UUID) -> bool:
-        """Return whether no process executes the intent now."""
+        """Return whether no process executes the intent now. Ends the session of a holder that counts as stopped.
+        Raises StoreError."""
         if intent_id in self._mine:
             return False
         session = await self._alive()
@@ -138,12 +144,12 @@ class Claims:
                 connection = await self._stack.enter_async_context(self._pool.acquire())
                 await connection.execute(_KEEPALIVE)
                 self._session = _LockSession(connection)
-                self._end_heartbeat()  # that of the session before
+                self._end_heartbeat()  # the heartbeat of the previous session
             return self._session
 
     async def _run_heartbeat(self, session: _LockSession) -> None:
-        """Run a statement every second until no intent is held; if the session has ended, who uses it next opens
-        another."""
+        """Run a statement every second until this process holds no intent. Stop if the session has ended: its next use
+        opens another."""
         with suppress(StoreError):
             await asyncio.sleep(_HEARTBEAT_EVERY_S)
             while self._mine:
@@ -159,5 +165,5 @@ class Claims:
 async def _unlock(session: _LockSession, intent_id: UUID) -> None:
     try:
         await session.fetchval(_UNLOCK, str(intent_id))
-    except Exception:  # the lock must not remain: the server frees all locks with the session
+    except Exception:  # the lock must not remain: the server frees it when the session ends
         session.connection.terminate()

@@ -1,7 +1,9 @@
 """Store intents: effects on chain, planned once for each (market, action, round), executed by one process at a time.
 
-States: planned -> signed -> sent -> landed; dead (every signature so far expired, nothing in flight; signed again),
-already_done (the account showed the effect), failed (refused; retried later), uncertain (a person decides).
+An intent is planned, signed, sent and landed. Other states: dead (every signature so far expired and no transaction is
+in flight, so the intent may be signed again), already_done (the account on chain showed the effect), failed (the
+program refused it; a later attempt may sign it again), uncertain (it may have landed: a later attempt or a person
+decides).
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ WHERE id = $1 RETURNING id
 
 
 class Action(Enum):
-    """The instructions that the backend sends by itself, by their names in the program."""
+    """The instructions that intents send, by their names in the program."""
 
     AGGREGATE_PROPOSAL_VOTES = "aggregate_proposal_votes"
     APPROVE_PROPOSAL = "approve_proposal"
@@ -94,7 +96,7 @@ class IntentState(Enum):
 
     @property
     def is_done(self) -> bool:
-        """Whether the effect is on chain."""
+        """Whether the intent's effect is on chain: landed or already_done."""
         return self in (IntentState.LANDED, IntentState.ALREADY_DONE)
 
 
@@ -102,7 +104,8 @@ Arguments = Mapping[str, int | str]
 
 
 class IntentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An intent; `signature`, `raw_transaction`, `last_valid_block_height` are of the newest signing, None before."""
+    """An intent. `signature`, `raw_transaction` and `last_valid_block_height` are those of the newest signing, None
+    before the first; `attempts` is the number of signings. `error_code` and `error_name`: the program's error."""
 
     id: UUID
     market_id: MarketId
@@ -123,7 +126,7 @@ class IntentRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_flight(self) -> bool:
-        """Whether, by the journal, the newest transaction may still land."""
+        """Whether the newest signed transaction may still land, by the state in the journal."""
         return self.signature is not None and self.state in (
             IntentState.SIGNED,
             IntentState.SENT,
@@ -132,7 +135,8 @@ class IntentRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntentSignature(msgspec.Struct, frozen=True):
-    """One signing of an intent, and its fate: `verdict` is None until it is judged."""
+    """One signing of an intent. `attempt` counts from 1. `verdict` is the state that the transaction ended in, such as
+    landed or dead; None until it is judged."""
 
     signature: Signature
     attempt: int
@@ -144,7 +148,8 @@ class IntentSignature(msgspec.Struct, frozen=True):
 async def plan(
     db: Pool | Connection, market_id: MarketId, action: Action, round_: int, arguments: Arguments
 ) -> IntentRow:
-    """Return the intent of that round, inserted now unless it exists; an existing one keeps its arguments."""
+    """Return the intent of (market, action, round), inserted now unless it exists. An existing intent keeps its
+    arguments."""
     encoded = msgspec.json.encode(arguments).decode()
     await db.execute(_PLAN, market_id, action.value, round_, encoded)
     intent = await of_round(db, market_id, action, round_)
@@ -155,13 +160,13 @@ async def plan(
 async def of_round(
     db: Pool | Connection, market_id: MarketId, action: Action, round_: int
 ) -> IntentRow | None:
-    """Return the intent of that round; None if it was not planned."""
+    """Return the intent of (market, action, round); None if it was not planned."""
     row = await db.fetchrow(_OF_ROUND, market_id, action.value, round_)
     return None if row is None else _intent(row)
 
 
 async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
-    """Return the intent. Raises NotFound."""
+    """Return the intent with this id. Raises NotFound if there is none."""
     row = await db.fetchrow(_ONE, intent_id)
     if row is None:
         raise NotFound(f"There is no intent {intent_id}: `zmart intents list` shows them.")
@@ -171,8 +176,8 @@ async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
 async def open_intents(
     db: Pool | Connection, actions: Sequence[Action], untouched_s: float = 0.0, limit: int = 1_000
 ) -> list[IntentRow]:
-    """Return intents that are not done and were not changed for `untouched_s`, the oldest first, except those of
-    markets that pause after a failure."""
+    """Return up to `limit` intents of `actions` that are planned, signed, sent, dead or uncertain and were not changed
+    for `untouched_s` seconds, the oldest first. Intents of a market with a job that pauses are left out."""
     names = [action.value for action in actions]
     return [_intent(row) for row in await db.fetch(_OPEN, names, untouched_s, limit)]
 
@@ -184,33 +189,36 @@ async def recent(
     state: IntentState | None = None,
     market_id: MarketId | None = None,
 ) -> list[IntentRow]:
-    """Return intents, the newest first."""
+    """Return up to `limit` intents, the newest first; with `state` or `market_id`, only those of that state or
+    market."""
     rows = await db.fetch(_RECENT, state.value if state else None, market_id, limit)
     return [_intent(row) for row in rows]
 
 
 async def signatures(db: Pool | Connection, intent_id: UUID) -> list[IntentSignature]:
-    """Return every signing of an intent, in order."""
+    """Return every signing of an intent, in order of attempts."""
     return [IntentSignature(*row) for row in await db.fetch(_SIGNATURES, intent_id)]
 
 
 async def counts(db: Pool | Connection) -> dict[IntentState, int]:
-    """Return how many intents are in each state."""
+    """Return the number of intents in each state, 0 included."""
     by_state = {row["state"]: row["intents"] for row in await db.fetch(_COUNT_BY_STATE)}
     return {state: by_state.get(state.value, 0) for state in IntentState}
 
 
 async def reopen(db: Pool | Connection, intent_id: UUID) -> None:
-    """Reopen an intent that is done by the journal while the account on chain does not show its effect. A transaction
-    that may still be in flight is judged first."""
+    """Reopen an intent that the journal has as done while the account on chain does not show its effect. The state
+    becomes `sent`, so that the newest transaction is judged again before another is signed; without a transaction, or
+    after a failure, it becomes `planned`."""
     await db.execute(_REOPEN, intent_id)
 
 
 class Journal:
-    """The sender's IntentJournal, written over the connection that holds the intents' locks.
+    """Implement chain.sender.IntentJournal over the connection that holds the intents' locks.
 
-    A process that loses the connection loses the locks and can no longer write, and so never sends. Each method raises
-    StoreError when the intent was changed by another process.
+    A process that loses the connection loses the locks and can no longer write, so it sends nothing more. Each method
+    raises StoreError when PostgreSQL is unavailable or the intent does not exist; `mark_sent` also when the intent has
+    another signature now.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -219,11 +227,11 @@ class Journal:
     async def save_signed(
         self, intent_id: str, signature: Signature, raw_tx: bytes, last_valid_block_height: int
     ) -> None:
-        """Store a signed transaction, before it is first sent."""
+        """Store a signed transaction before it is sent, and count a signing."""
         await self._write(_SAVE_SIGNED, intent_id, signature, raw_tx, last_valid_block_height)
 
     async def mark_sent(self, intent_id: str, signature: Signature) -> None:
-        """Record that the transaction is about to be sent."""
+        """Record that the transaction is about to be sent. Raises StoreError if it is not the newest one."""
         await self._write(_SENT, intent_id, signature)
 
     async def mark_landed(self, intent_id: str, signature: Signature, slot: Slot) -> None:
@@ -231,23 +239,24 @@ class Journal:
         await self._write(_JUDGED, intent_id, signature, IntentState.LANDED.value, slot)
 
     async def mark_dead(self, intent_id: str, signature: Signature) -> None:
-        """Record that the transaction can never land."""
+        """Record that the transaction expired and can never land."""
         await self._write(_JUDGED, intent_id, signature, IntentState.DEAD.value, None)
 
     async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None:
-        """Record that the program refused the transaction, with its error."""
+        """Record that the program or the runtime refused the transaction, with the code, name and message of the
+        error. `code` is -1 for the runtime."""
         await self._write(_FAILED, intent_id, code, name, message)
 
     async def mark_uncertain(self, intent_id: str, reason: str) -> None:
-        """Record that the fate of the transaction is unknown, and why."""
+        """Record that the transaction may have landed and cannot be judged, and why."""
         await self._write(_STATE, intent_id, IntentState.UNCERTAIN.value, reason)
 
     async def mark_already_done(self, intent_id: str) -> None:
-        """Record that the account showed the effect already."""
+        """Record that the account on chain showed the effect already."""
         await self._write(_STATE, intent_id, IntentState.ALREADY_DONE.value, None)
 
     async def resolve_by_hand(self, intent_id: str, state: IntentState, reason: str) -> None:
-        """Record the state that a person determined; DEAD lets it be signed again."""
+        """Record the state that a person determined, and why. With DEAD the intent may be signed again."""
         await self._write(_STATE, intent_id, state.value, reason)
 
     async def _write(self, sql: str, intent_id: str, *values: object) -> None:

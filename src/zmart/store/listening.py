@@ -1,4 +1,4 @@
-"""Receive notifications of PostgreSQL on a connection of its own."""
+"""Receive notifications of PostgreSQL (LISTEN) on a dedicated connection."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ CHECK_EVERY_S = 3.0
 
 
 class NotificationListener:
-    """Signal the notifications of one channel: `notified` is set by each of them, and by the loss of the connection."""
+    """Signal the notifications of one channel. The event `notified` is set by each notification, and when the
+    connection is lost."""
 
     def __init__(self, connection: Connection) -> None:
         self.notified = asyncio.Event()
         self._connection = connection
 
     def clear(self) -> None:
-        """Discard earlier notifications. Raises Unavailable when the connection was lost: no more will come."""
+        """Clear `notified`. Raises Unavailable when the connection was lost, because no more notifications will come."""
         self.notified.clear()
         if self._connection.is_closed():
             raise Unavailable("The connection that listens for notifications was lost.")
@@ -29,7 +30,8 @@ class NotificationListener:
 
 @asynccontextmanager
 async def listening(database_url: str, channel: str) -> AsyncIterator[NotificationListener]:
-    """Listen on `channel` within the block. Raises StoreError."""
+    """Listen on `channel` within the block. Yields a listener that counts as notified at the beginning. Raises
+    StoreError."""
     connection = await connect(database_url)
     listener = NotificationListener(connection)
 
@@ -45,12 +47,12 @@ async def listening(database_url: str, channel: str) -> AsyncIterator[Notificati
     finally:
         connection.remove_termination_listener(notified)
         checks.cancel()
-        connection.terminate()  # it may hang, and has nothing to end in order
+        connection.terminate()  # it may hang, and needs no orderly end
 
 
 async def check_until_closed(connection: Connection) -> None:
-    """Return once a connection that only listens has ended. One that hangs is ended: it gives no other sign than that
-    a statement is not answered."""
+    """Return once a connection that only listens has ended. Run a statement every CHECK_EVERY_S: a connection that
+    hangs is detected, and then ended, only by a statement without an answer."""
     closed = asyncio.Event()
     connection.add_termination_listener(lambda *_: closed.set())
     while not connection.is_closed():

@@ -1,4 +1,4 @@
-"""Read the state that a subscriber of the live feed gets first, as it was at one offset of the change feed.
+"""Read the state that a subscriber of the live feed gets first, as of one offset of the change feed.
 
 Each statement reads feed_head and the rows in one snapshot of the database, so `head` is exactly the last change
 that `state` contains.
@@ -12,7 +12,7 @@ from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Pool
 
 NEWEST = 50
-"""The maximum number of rows in a list."""
+"""The maximum number of rows in a list of markets, trades or comments."""
 
 _AT = "SELECT h.epoch::text AS epoch, h.head, h.kept_from, ({state})::text AS state FROM feed_head h"
 _DOCUMENT = f"""
@@ -43,7 +43,8 @@ _DISCUSSIONS_OF = _AT.format(
 
 
 class LiveState(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a channel as of offset `head` of `epoch`: `state` is JSON text, None where there is no such row."""
+    """The state of a channel as of the feed's offset `head` in `epoch`. `state` is JSON text, None if the market is not
+    indexed; `kept_from` is the first offset of the feed that can still be read."""
 
     epoch: str
     head: int
@@ -52,29 +53,29 @@ class LiveState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def market(pool: Pool, market_id: str) -> LiveState:
-    """Return the market's row with the fields of its document."""
+    """Return a market's row as a JSON object, with the fields of its document if that is known."""
     return await _read(pool, _MARKET, market_id)
 
 
 async def markets(pool: Pool) -> LiveState:
-    """Return {count, rows}: the number of markets, and the newest ones."""
+    """Return {count, rows}: the number of all markets, and the rows of the newest NEWEST, the newest first."""
     return await _read(pool, _MARKETS)
 
 
 async def trades(pool: Pool, market_id: str | None) -> LiveState:
-    """Return the newest trades of a market, or of all, the oldest of them first."""
+    """Return the newest NEWEST trades of a market, or of all markets if None, in chain order."""
     if market_id is None:
         return await _read(pool, _ALL_TRADES)
     return await _read(pool, _TRADES_OF, market_id)
 
 
 async def votes(pool: Pool, market_id: str) -> LiveState:
-    """Return {proposal, dispute}, each {for, against, total}."""
+    """Return {proposal, dispute}: how the votes of each kind stand, as {for, against, total}."""
     return await _read(pool, _VOTES_OF, market_id)
 
 
 async def discussions(pool: Pool, market_id: str) -> LiveState:
-    """Return the newest comments that are not deleted, the oldest of them first."""
+    """Return the newest NEWEST visible comments of a market, the oldest of these first."""
     return await _read(pool, _DISCUSSIONS_OF, market_id)
 
 
