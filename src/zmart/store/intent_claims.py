@@ -68,7 +68,7 @@ class Claims:
     """Claim the intents that this process executes. Use an instance as an async context manager, or call `close()`."""
 
     def __init__(self, pool: Pool, *, owns_pool: bool = False) -> None:
-        """Hold one connection of `pool` from the first claim to `close`. With `owns_pool`, `close` closes the pool, too."""
+        """Use one connection of `pool` from the first claim to `close`, which also closes the pool if `owns_pool`."""
         self._pool = pool
         self._owns_pool = owns_pool
         self._session: _LockSession | None = None
@@ -79,8 +79,8 @@ class Claims:
 
     @classmethod
     async def open(cls, database_url: str, wait_s: float = 30.0) -> Claims:
-        """Return an instance with a pool of its own, which opens its one connection now. A claim that finds the
-        connection in use waits at most `wait_s` seconds for it. Raises StoreError."""
+        """Return an instance with a pool of its own, whose one connection is opened now. `wait_s`: the longest wait for
+        a connection of that pool in seconds. Raises StoreError."""
         return cls(await Pool.open(database_url, size=1, wait_s=wait_s), owns_pool=True)
 
     async def __aenter__(self) -> Claims:

@@ -22,7 +22,7 @@ class NotificationListener:
         self._connection = connection
 
     def clear(self) -> None:
-        """Clear `notified`. Raises Unavailable when the connection was lost, because no more notifications will come."""
+        """Clear `notified`. Raises Unavailable when the connection was lost: no more notifications will come."""
         self.notified.clear()
         if self._connection.is_closed():
             raise Unavailable("The connection that listens for notifications was lost.")

@@ -38,7 +38,8 @@ SELECT coalesce(d.category, '{UNCATEGORIZED}') AS category, count(*) AS markets,
     count(*) FILTER (WHERE m.created_at > now() - {DAY} * 7) AS this_week
 FROM markets m LEFT JOIN market_documents d ON {OF_MARKET} GROUP BY 1 ORDER BY markets DESC, category
 """
-# If thousands of markets have a tag or the category, only some are considered: of the category those with most volume.
+# If thousands of markets share a tag or the category, only some of them are considered: 150 with a tag in common, and
+# the 50 with most volume in the category.
 _RELATED = f"""
 WITH me AS MATERIALIZED (
     SELECT m.market_id, coalesce(d.category, '{UNCATEGORIZED}') AS category, coalesce(d.tags, '{{}}') AS tags
@@ -70,7 +71,8 @@ WHERE d.search_vector @@ websearch_to_tsquery('english', $1) ORDER BY rank DESC,
 
 
 class TrendingRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A market with trades in the last 24 hours; `price_before_e9` is the price when that window began."""
+    """A market with trades in the last 24 hours of chain time. `volume_24h` and `wallets`: the volume and the number of
+    traders in that time. `price_before_e9`: the YES price when that time began, 500,000,000 before any trade."""
 
     market_id: MarketId
     question: str
@@ -81,7 +83,7 @@ class TrendingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """How many markets a category has, and how many of them were created within seven days."""
+    """A category with the number of its markets; `this_week` of them were created within the last seven days."""
 
     category: str
     markets: int
@@ -89,7 +91,7 @@ class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RelatedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A market that shares tags or the category with another one, or is new."""
+    """A market that is related to a given one: it shares tags or the category with it, or is ACTIVE and new."""
 
     market_id: MarketId
     question: str
@@ -99,28 +101,31 @@ class RelatedRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def trending(pool: Pool, limit: int) -> list[TrendingRow]:
-    """Return markets by volume times traders of the last 24 hours of chain time."""
+    """Return up to `limit` markets by volume times number of traders in the last 24 hours of chain time, the highest
+    product first. Markets without a trade in that time are left out."""
     return [TrendingRow(**row) for row in await pool.fetch(_TRENDING, limit)]
 
 
 async def prices_before(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, PriceE9]:
-    """Return the YES price of each market 24 hours of chain time ago; of one that was not traded then, the opening
-    price."""
+    """Return the YES price of each market 24 hours of chain time ago. For a market that had no trade by then, it is the
+    opening price, 500,000,000."""
     rows = await pool.fetch(_BEFORE, list(market_ids))
     return {row["market_id"]: row["price_before_e9"] for row in rows}
 
 
 async def categories(pool: Pool) -> list[CategoryRow]:
-    """Return every category in use, the largest first."""
+    """Return every category in use, the category with most markets first."""
     return [CategoryRow(**row) for row in await pool.fetch(_CATEGORIES)]
 
 
 async def related(pool: Pool, market_id: MarketId, limit: int) -> list[RelatedRow]:
-    """Return markets to look at next, those that are traded before others: with most tags in common, of the same
-    category, then the newest. Cancelled ones are left out."""
+    """Return up to `limit` markets that are related to the given one. ACTIVE markets come first, then those with most
+    tags in common, then those of the same category, by volume, then the newest. Cancelled markets and markets without a
+    known text are left out."""
     return [RelatedRow(**row) for row in await pool.fetch(_RELATED, market_id, limit)]
 
 
 async def search(pool: Pool, query: str, limit: int) -> list[tuple[MarketId, float]]:
-    """Return ids and ranks of the markets that match `query` in the syntax of web search engines, the best first."""
+    """Return (market id, rank) of up to `limit` markets whose texts match `query`, the best match first. The syntax of
+    `query` is that of web search engines (websearch_to_tsquery)."""
     return [(row["market_id"], float(row["rank"])) for row in await pool.fetch(_SEARCH, query, limit)]

@@ -1,4 +1,4 @@
-"""Read who may vote on a market and the review of its dispute, with the market's version: in one statement."""
+"""Read a market's voting terms, the review of its dispute and the market's version in one statement."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ _VERSION_BY_ADDRESS = f"{_VERSION} WHERE m.address = $1"
 
 
 class VotingRow(msgspec.Struct, frozen=True):
-    """What is stored about a market's votes; None where nothing is fixed, or no review was requested."""
+    """The voting terms of a market and the review of its dispute. The terms of a vote are None before they are fixed;
+    `review` is None if none was requested."""
 
     proposal_rule: str | None
     proposal_min_votes: int | None
@@ -46,20 +47,20 @@ class VotingRow(msgspec.Struct, frozen=True):
     review: DisputeReviewRow | None
 
     def terms(self, kind: VoteKind) -> VotingTerms | None:
-        """Return the terms of a vote; None before they are fixed."""
+        """Return the terms of the market's vote of this kind; None before they are fixed."""
         if kind is VoteKind.PROPOSAL:
             return _terms(self.proposal_rule, self.proposal_min_votes)
         return _terms(self.dispute_rule, self.dispute_min_votes)
 
 
 async def of_market(pool: Pool, market_id: MarketId) -> VotingRow:
-    """Return the voting of a market; nothing is fixed for one that is not indexed."""
+    """Return the voting terms and the review of a market. All fields are None for a market that is not indexed."""
     row = await pool.fetchrow(_OF_MARKET, market_id)
     return VotingRow(None, None, None, None, None) if row is None else _voting(market_id, tuple(row))
 
 
 async def with_version(pool: Pool, ref: MarketRef) -> tuple[MarketVersion, VotingRow] | None:
-    """Return the current version of a market and its voting; None if the market is not indexed."""
+    """Return the current version of a market with its voting terms and review; None if the market is not indexed."""
     row = await pool.fetchrow(_VERSION_OF_ONE if ref.id else _VERSION_BY_ADDRESS, str(ref))
     if row is None:
         return None

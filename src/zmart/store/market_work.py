@@ -1,6 +1,8 @@
-"""Store the jobs that services have for markets: what is due, their status, and why a market is stalled.
+"""Store the jobs of the aggregator and the monitor, at most one for each market and kind of decision.
 
-Deadlines of the program are compared in chain time; only pauses between our own attempts follow our clock.
+A job holds its status, the last error and the time of the next attempt, so that a stalled market can be explained.
+Deadlines of the program are compared in chain time. Only the pauses between our own attempts follow the database's
+clock.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from zmart.store.pool import Connection, Pool
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 3_600
 MOST = 10_000
-"""The maximum number of markets in one tick; the next tick continues with the rest."""
+"""The maximum number of markets that one tick handles; the next tick continues with the others."""
 
 AWAITING_ADMIN, NEEDS_A_PERSON = "awaiting admin", "needs a person"
 TOO_FEW_VOTES, WAITS_FOR_REVIEW = "too few votes", "waiting: review"
 WAITS_FOR_A_PERSON = (AWAITING_ADMIN, NEEDS_A_PERSON, TOO_FEW_VOTES, WAITS_FOR_REVIEW)
-"""The statuses of jobs for which a person is alerted."""
+"""The statuses of jobs that wait for a person; an alert is raised for them."""
 WAITS_FOR_INDEX = "waiting: index"
 TICK_CHANNEL = "zmart_tick"
 
@@ -32,8 +34,9 @@ MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now()
        OR (w.status = '{WAITS_FOR_INDEX}'
            AND EXISTS (SELECT FROM index_progress p WHERE p.gap_free_through_slot >= w.needs_slot
                        AND p.gap_free_through_time >= w.needs_time)))"""
-"""Whether the job `w` does not pause; a pause ends early when the index has reached what the job waits for."""
-# Markets to consider: enough votes for, too old, or counted before (then something may remain to be done).
+"""SQL condition: whether the job `w`, a row of market_work or NULL, does not pause. A pause ends early when the index
+has reached the slot and time that the job waits for."""
+# Markets to consider: they have enough votes for, are too old, were tallied before or wait for the index.
 _PROPOSALS = f"""
 SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS created_at,
        coalesce(c.votes_for, 0) AS votes_for, coalesce(c.votes_against, 0) AS votes_against
@@ -139,7 +142,7 @@ class Job(Enum):
 
 
 class OpenProposal(msgspec.Struct, frozen=True):
-    """A market in PROPOSED with the present count of its votes."""
+    """A market in PROPOSED with the current count of its proposal votes."""
 
     market_id: MarketId
     address: Address
@@ -148,8 +151,8 @@ class OpenProposal(msgspec.Struct, frozen=True):
 
 
 class DueFinalization(msgspec.Struct, frozen=True):
-    """A market whose waiting time is over by the index. `since`: when the resolution was proposed, or, for DISPUTED,
-    when the dispute began."""
+    """A market in RESOLVING or DISPUTED whose waiting time is over by the indexed data. `since`: when the resolution
+    was proposed, or, in DISPUTED, when the dispute began."""
 
     market_id: MarketId
     address: Address
@@ -159,7 +162,7 @@ class DueFinalization(msgspec.Struct, frozen=True):
 
 
 class StuckMarket(msgspec.Struct, frozen=True):
-    """A market whose state has not changed since then."""
+    """An unfinished market, and the chain time `since` which it has been in its state; for ACTIVE, its end date."""
 
     market_id: MarketId
     state: MarketState
@@ -167,8 +170,8 @@ class StuckMarket(msgspec.Struct, frozen=True):
 
 
 class JobRow(msgspec.Struct, frozen=True):
-    """A job of a market, and its status since when. `attempts`: failures in a row since it last succeeded;
-    `last_error`: why it failed, or what it waits for."""
+    """A job of a market; it has had its status since `status_since`. `attempts`: failures in a row since the job last
+    succeeded; `last_error`: why it failed, or what it waits for."""
 
     market_id: MarketId
     job: Job
@@ -181,15 +184,16 @@ class JobRow(msgspec.Struct, frozen=True):
 
 
 class JobFailure(msgspec.Struct, frozen=True):
-    """How often in a row a job failed, and whether the last failure had the same error."""
+    """A recorded failure of a job. `attempts`: how often in a row the job has failed, this time included; `same_error`:
+    whether its `last_error` was the same before."""
 
     attempts: int
     same_error: bool
 
 
 class WaitingForIndex(msgspec.Struct, frozen=True):
-    """Decisions of one job that wait for the index: how many, how long the oldest has waited, one reason, and the
-    markets for which the index is complete enough now."""
+    """The jobs of one kind that wait for the index: the number of their `markets`, and the longest wait in seconds.
+    `reason`: why one of them waits; `ready`: the markets for which the index is complete enough now."""
 
     job: Job
     markets: int
@@ -199,7 +203,8 @@ class WaitingForIndex(msgspec.Struct, frozen=True):
 
 
 class PendingVotes(msgspec.Struct, frozen=True):
-    """Votes on open proposals and disputes: markets with such votes by kind, and how many votes."""
+    """Votes on open proposals and disputes. `proposal_sets` and `dispute_sets`: the numbers of open proposals and
+    disputes with votes; `votes`: the number of votes on all of them."""
 
     proposal_sets: int
     dispute_sets: int
@@ -215,8 +220,12 @@ async def proposals_to_decide(
     only: Sequence[MarketId] | None = None,
     limit: int = MOST,
 ) -> list[OpenProposal]:
-    """Return markets in PROPOSED where a decision may be due: votes that pass, age, or an earlier count. `min_votes`
-    applies to markets whose terms are not fixed yet."""
+    """Return up to `limit` markets in PROPOSED for which a decision may be due, among the markets `only` if given.
+
+    The votes reach `threshold_bps` (basis points of votes for) and the minimum number, or the market was created at
+    `expired_before` or earlier, or was tallied before, or its job waits for the index. `min_votes` is the minimum for
+    markets whose terms are not fixed yet. Jobs that pause and rejected proposals are left out.
+    """
     rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit, only)
     return [OpenProposal(market, address, at, Tally(yes, no)) for market, address, at, yes, no in rows]
 
@@ -224,7 +233,8 @@ async def proposals_to_decide(
 async def finalizations_due(
     db: Pool | Connection, proposed_before: ChainTime, disputed_before: ChainTime, limit: int = MOST
 ) -> list[DueFinalization]:
-    """Return markets in RESOLVING or DISPUTED whose waiting time and pause after a failure are over."""
+    """Return up to `limit` markets whose job does not pause and which entered RESOLVING at chain time `proposed_before`
+    or earlier, or DISPUTED at `disputed_before` or earlier; the longest waiting first."""
     rows = await db.fetch(_FINALIZATIONS, proposed_before, disputed_before, limit)
     return [
         DueFinalization(market, address, MarketState[state], disputed, since)
@@ -233,18 +243,19 @@ async def finalizations_due(
 
 
 async def stuck_markets(db: Pool | Connection, since: ChainTime, limit: int = 500) -> list[StuckMarket]:
-    """Return unfinished markets whose state has not changed since then; an ACTIVE one counts from its end date."""
+    """Return up to `limit` unfinished markets whose state has not changed since chain time `since`, the oldest first.
+    An ACTIVE market counts from its end date. Rejected proposals are left out."""
     rows = await db.fetch(_STUCK, since, limit)
     return [StuckMarket(market, MarketState[state], at) for market, state, at in rows]
 
 
 async def pending(db: Pool | Connection) -> PendingVotes:
-    """Return how many votes there are on open proposals and disputes."""
+    """Return the numbers of open proposals and disputes with votes, and of their votes."""
     return PendingVotes(*(await db.fetch(_PENDING))[0])
 
 
 async def open_counts(db: Pool | Connection) -> list[tuple[MarketId, str, Tally]]:
-    """Return (market, kind, votes) of every open vote that has votes."""
+    """Return (market id, kind, tally) of every open proposal and dispute that has votes."""
     return [(market, kind, Tally(yes, no)) for market, kind, yes, no in await db.fetch(_OPEN_COUNTS)]
 
 
@@ -256,7 +267,7 @@ async def note(
     pause_s: float = 0.0,
     reason: str | None = None,
 ) -> None:
-    """Set the job's status, clear earlier failures, and make it due again after the pause."""
+    """Set the job's status and reason, reset its count of failures, and make it due again after `pause_s` seconds."""
     await db.execute(_NOTE, market_id, job.value, status, pause_s, reason, None, None)
 
 
@@ -269,13 +280,13 @@ async def wait_for_index(
     needs_time: int,
     pause_s: float,
 ) -> None:
-    """Let the job wait until the index is gap-free through this slot and this chain time. It is due after the pause, or
-    as soon as the index is complete so far."""
+    """Record that the job waits for the index. The job is due after `pause_s` seconds, or as soon as the index is
+    gap-free through slot `needs_slot` and chain time `needs_time`."""
     await db.execute(_NOTE, market_id, job.value, WAITS_FOR_INDEX, pause_s, reason, needs_slot, needs_time)
 
 
 async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[WaitingForIndex]:
-    """Return what waits for the index, one item for each of these jobs that has any."""
+    """Return the jobs that wait for the index, one item for each kind in `jobs` with a job that waits."""
     rows = await db.fetch(_WAITING, [job.value for job in jobs])
     return [WaitingForIndex(**{**row, "job": Job(row["job"])}) for row in rows]
 
@@ -283,44 +294,46 @@ async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[
 async def failed(
     db: Pool | Connection, market_id: MarketId, job: Job, error: str, longest_pause_s: float = LONGEST_PAUSE_S
 ) -> JobFailure:
-    """Record a failure of the job and pause it, twice as long as the last time, at most an hour."""
+    """Record a failure of the job and pause it: 5 seconds after the first failure, doubled with each further failure in
+    a row, at most `longest_pause_s` seconds."""
     pauses = (min(float(FIRST_PAUSE_S), longest_pause_s), float(longest_pause_s))
     row = (await db.fetch(_FAILED, market_id, job.value, error, *pauses))[0]
     return JobFailure(row["attempts"], row["error_before"] == error)
 
 
 async def done(db: Pool | Connection, market_id: MarketId, job: Job) -> None:
-    """Delete the job: nothing remains to be done. A rejected proposal stays."""
+    """Delete the job, because nothing remains to be done. The job of a rejected proposal stays."""
     await db.execute(_DONE, market_id, job.value)
 
 
 async def without_pause(db: Pool | Connection, market_id: MarketId) -> None:
-    """Make all jobs of the market due now, whatever they wait for."""
+    """Make all jobs of the market due now, whatever they are waiting for."""
     await db.execute(_AT_ONCE, market_id)
 
 
 async def request_tick(db: Pool | Connection) -> None:
-    """Ask every aggregator and monitor to look for what is due now."""
+    """Notify every aggregator and monitor to run a tick now (NOTIFY on TICK_CHANNEL)."""
     await db.execute(_REQUEST_TICK)
 
 
 async def forget_finished(db: Pool | Connection) -> list[tuple[MarketId, Job]]:
-    """Delete jobs whose market has left the state that they are about. Returns them."""
+    """Delete jobs whose market has left the state in which the job applies, such as PROPOSED for a proposal. Returns
+    the market and kind of each deleted job."""
     return [(market, Job(job)) for market, job in await db.fetch(_FORGET_FINISHED)]
 
 
 async def of_market(db: Pool | Connection, market_id: MarketId) -> list[JobRow]:
-    """Return the open jobs of a market."""
+    """Return the jobs of a market."""
     return [
         JobRow(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_OF_MARKET, market_id)
     ]
 
 
 async def everything(db: Pool | Connection, limit: int = 500) -> list[JobRow]:
-    """Return at most `limit` open jobs of all markets, those first that are due next."""
+    """Return at most `limit` jobs of all markets, in order of their next attempt."""
     return [JobRow(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_ALL, limit)]
 
 
 async def counts(db: Pool | Connection) -> dict[tuple[Job, str], int]:
-    """Return the number of markets by job and status."""
+    """Return the number of markets for each kind of job and status."""
     return {(Job(job), status): n for job, status, n in await db.fetch(_COUNT_BY_STATUS)}

@@ -1,6 +1,6 @@
-"""Read markets, singly and in lists, joined with their documents.
+"""Read markets, joined with their documents: one, several by id, or a page of a list.
 
-Statements are assembled from the constants of this module; values are parameters only.
+Statements are assembled from the constants of this module; values are only ever parameters.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from zmart.store.tables import MARKETS
 
 DAY = "interval '24 hours'"
 LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
-"""The end of time windows over trades: now, or the newest trade if the chain's clock is ahead of ours."""
+"""SQL expression for the end of time windows over trades: now, or the time of the newest trade if that is later because
+the chain's clock is ahead of the database's."""
 
 UNCATEGORIZED = "other"
-"""The category of markets whose text names none, or is not found."""
+"""The category of markets whose text names no category or was not found."""
 
 TRADED_RECENTLY = f"""
 (SELECT market_id, sum(cost) AS volume, count(*) AS wallets FROM
     (SELECT market_id, wallet, sum(cost_lamports) AS cost FROM trades
      WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id, wallet) w GROUP BY market_id)
 """
-"""Markets with trades in the last 24 hours: `volume` in lamports, and the number of wallets."""
+"""SQL subquery of the markets with trades in the last 24 hours: `market_id`, `volume` in lamports, and the number of
+wallets that traded."""
 
 _COLUMNS = f"""
 {MARKETS.row_list("m")},
@@ -49,7 +51,7 @@ _COUNT = "SELECT count(*) FROM markets m"
 _ONE = f"{_SELECT} WHERE m.market_id = $1"
 _ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
 _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
-# xmin is the transaction that wrote a version of a row: cheaper to read than the row.
+# xmin is the transaction that wrote a version of a row. It identifies the version, and is cheaper to read than the row.
 _ROWS = "(SELECT xmin AS xid, * FROM markets) m"
 _MARKET_LIST_OFFSET = "(SELECT market_list_offset FROM feed_head)"
 _VERSION = "m.market_id, m.xid, d.xmin"
@@ -59,8 +61,8 @@ _EXISTS = "SELECT market_id FROM markets WHERE market_id = $1"
 
 
 class MarketRow(MarketColumns[str, bool, datetime], frozen=True, kw_only=True):
-    """A market of the index with the text that its CID names: `text_status` is available, not_available (not found
-    yet) or not_a_market_document; `question` is empty without it."""
+    """An indexed market with the text of the document that its CID names. `text_status` is available, not_available
+    (not found yet) or not_a_market_document. `question` is empty unless the text is available."""
 
     question: str
     description: str
@@ -71,7 +73,8 @@ class MarketRow(MarketColumns[str, bool, datetime], frozen=True, kw_only=True):
 
 
 class MarketVersion(msgspec.Struct, frozen=True):
-    """Identify one version of a market's row and of its document: equal versions hold equal rows."""
+    """Identify one version of a market's row and of its document, by the transactions of PostgreSQL that wrote them
+    (xmin). Equal versions mean equal rows. `document_xid` is None for a market without a document."""
 
     market_id: MarketId
     market_xid: int
@@ -79,8 +82,9 @@ class MarketVersion(msgspec.Struct, frozen=True):
 
 
 class ListEntry(msgspec.Struct, frozen=True):
-    """An entry of a list: the version of the market, the value that the list is sorted by, and the feed offset of the
-    last commit that added or removed a market or changed the state of one."""
+    """An entry of a list of markets: the version of the market, and the value that the list is sorted by.
+    `market_list_offset`: the feed's offset of the last commit that added or removed a market or changed a market's
+    state."""
 
     version: MarketVersion
     value: datetime | int | None
@@ -97,7 +101,8 @@ class Sort(Enum):
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters of a list; None does not filter. `q`: full-text search in the syntax of web search engines."""
+    """Filters of a list of markets; a field that is None does not filter. `q`: full-text search in the syntax of web
+    search engines (websearch_to_tsquery)."""
 
     state: str | None = None
     category: str | None = None
@@ -106,7 +111,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a page begins: after `after` = (value of the sort key, market id), else at `offset`."""
+    """The part of a list to return: up to `limit` markets from `offset` on. With `after` = (value of the sort key,
+    market id), the list begins after the market with this key."""
 
     limit: int
     offset: int = 0
@@ -126,13 +132,13 @@ async def id_of(pool: Pool, ref: MarketRef) -> MarketId | None:
 
 
 async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, MarketRow]:
-    """Return the markets among `market_ids` that are indexed, by id."""
+    """Return the rows of the markets among `market_ids` that are indexed, by id."""
     rows = await pool.fetch(_SEVERAL, list(market_ids))
     return {row["market_id"]: MarketRow(**row) for row in rows}
 
 
 async def with_versions(pool: Pool, market_ids: Sequence[MarketId]) -> list[tuple[MarketVersion, MarketRow]]:
-    """Return the markets among `market_ids` that are indexed, each with the version in which it was read."""
+    """Return the rows of the markets among `market_ids` that are indexed, each with the version of the row."""
     rows = await pool.fetch(_SEVERAL_WITH_VERSIONS, list(market_ids))
     markets = []
     for row in rows:
@@ -143,7 +149,7 @@ async def with_versions(pool: Pool, market_ids: Sequence[MarketId]) -> list[tupl
 
 
 async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
-    """Return how many markets match."""
+    """Return how many markets match the filters. Sort.ENDING counts only markets that such a list contains."""
     arguments: list[object] = []
     where = [*_where(filters, arguments), *_implied(sort)]
     sql = _COUNT + (_JOIN if _needs_documents(filters, sort) else "") + _clause(where)
@@ -152,13 +158,15 @@ async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
 
 
 async def page(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[MarketRow]:
-    """Return one page of the list. Callers request one row more than they need to know if another page follows."""
+    """Return one page of a list of markets. Raises Invalid("cursor") for a wrong sort key in `at.after`. To learn if
+    another page follows, callers request one row more than they need."""
     sql, arguments = _listed(f"SELECT {_COLUMNS}", filters, sort, at)
     return _rows(await pool.fetch(sql, *arguments))
 
 
 async def entries(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[ListEntry]:
-    """Return the same page as versions of rows, for a caller that has cached the rows."""
+    """Return the page that `page` returns, as versions of rows instead of rows, for a caller that has cached rows.
+    Raises as `page`."""
     if sort is Sort.TRENDING or _needs_documents(filters, sort):
         sql, arguments = _listed(
             f"SELECT {_VERSION}, {_order(sort)[0]}, {_MARKET_LIST_OFFSET}", filters, sort, at
@@ -171,7 +179,8 @@ async def entries(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Li
 
 
 def _narrow(filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
-    """Select the current versions of a page's markets and documents, without the rows."""
+    """Return the statement, and its arguments, that selects the versions of a page's markets and documents without
+    their other columns."""
     value, _, direction = _order(sort)
     page, arguments = _ordered(
         f"SELECT m.market_id, m.xmin AS xid, m.question_cid, {value} FROM markets m", filters, sort, at
@@ -212,7 +221,7 @@ def _trending(select: str, filters: Filters, at: Page) -> tuple[str, list[object
     join = _JOIN if _needs_documents(filters, Sort.TRENDING) else ""
     arguments += [at.limit, at.offset]
     limit, offset = f"${len(arguments) - 1}::bigint", f"${len(arguments)}::bigint"
-    # After the recently traded markets come the others, the newest first: no more than the page can need.
+    # After the recently traded markets come the others, the newest first: only as many as the page can need.
     sql = f"""WITH recent AS MATERIALIZED (SELECT * FROM {TRADED_RECENTLY} t), placed AS (
         (SELECT m.market_id, r.volume * r.wallets AS score, m.created_at
          FROM recent r JOIN markets m USING (market_id){join}{_clause(where)})
@@ -227,7 +236,8 @@ def _trending(select: str, filters: Filters, at: Page) -> tuple[str, list[object
 
 
 def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
-    """Return the key of a page's last row, after which the next page begins. Trending has none: it pages by offset."""
+    """Return the sort key of a page's last row, for `after` of the next page. The key of TRENDING has no use, because
+    that list is paged by offset."""
     match sort:
         case Sort.NEWEST | Sort.TRENDING:
             return iso_micro(row.created_at), row.market_id
@@ -239,7 +249,7 @@ def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
 
 
 def key_of_entry(entry: ListEntry) -> tuple[int | str, str]:
-    """Return the key of a page's last entry, after which the next page begins."""
+    """Return the sort key of a page's last entry, for `after` of the next page."""
     value = entry.value
     return iso_micro(value) if isinstance(value, datetime) else value or 0, entry.version.market_id
 
@@ -267,7 +277,8 @@ def _key_value(sort: Sort, value: int | str) -> object:
 
 
 def _implied(sort: Sort) -> list[str]:
-    """Return the conditions that a sort order implies: by end, only open markets that have not reached it."""
+    """Return the SQL conditions that a sort order implies. ENDING lists only markets that are PROPOSED, APPROVED or
+    ACTIVE and whose end date is in the future."""
     open_states = "m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE')"
     return ["d.ends_at > now()", open_states] if sort is Sort.ENDING else []
 

@@ -20,42 +20,43 @@ for kind in (Unavailable, Busy, ReadOnly, RolledBack):
 
 
 class PoolState(Protocol):
-    """What a pool tells about its connections."""
+    """The figures of a pool of connections that its metrics need. `size`: the maximum number of connections."""
 
     size: int
 
     @property
     def in_use(self) -> int:
-        """How many connections are in use."""
+        """The number of connections that are in use."""
         ...
 
     @property
     def idle(self) -> int:
-        """How many connections are open and not in use."""
+        """The number of connections that are open and not in use."""
         ...
 
     @property
     def waiting(self) -> int:
-        """How many callers wait for a connection."""
+        """The number of callers that wait for a connection."""
         ...
 
 
 class PoolFigures(Collector):
-    """Sum up the open pools of this process when Prometheus asks. One thread uses pools, so that no lock is needed."""
+    """Sum up the connections of all open pools of this process for Prometheus. Pools are used by one thread only, so no
+    lock is needed."""
 
     def __init__(self) -> None:
         self._pools: WeakSet[PoolState] = WeakSet()
 
     def add(self, pool: PoolState) -> None:
-        """Count a pool from now on, until it is removed or collected."""
+        """Count a pool from now on, until it is removed or garbage-collected."""
         self._pools.add(pool)
 
     def remove(self, pool: PoolState) -> None:
-        """Count a closed pool no longer."""
+        """Stop counting a pool, because it is closed."""
         self._pools.discard(pool)
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics for Prometheus."""
+        """Yield the metrics for Prometheus: connections by state, their limit, and callers that wait."""
         pools = list(self._pools)
         connections = GaugeMetricFamily(
             "zmart_database_connections", "Open connections by state", labels=["state"]

@@ -1,4 +1,4 @@
-"""Migrate the schema up and down, with the job tables of PgQueuer, which has its own migrations."""
+"""Migrate the schema up and down, together with the job tables of PgQueuer, which has its own migrations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zmart.store.migrations import HEAD, REVISIONS, UNKNOWN_REVISION, fingerprin
 from zmart.store.pool import Connection
 from zmart.store.sessions import session
 
-_LOCK = 0x7A6D617274  # any number that is used for nothing else: two migrations never run at once
+_LOCK = 0x7A6D617274  # an arbitrary number that no other lock uses: two migrations never run at once
 _VERSION = "SELECT version_num FROM alembic_version"
 _HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
@@ -25,7 +25,7 @@ _COMMENT = "SELECT obj_description('alembic_version'::regclass, 'pg_class')"
 _HAS_FINGERPRINTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 _TRY_LOCK = "SELECT pg_advisory_lock($1)"
 LOCKS_WITHIN_S = 60.0
-"""How long a migration is tried again that did not get its locks."""
+"""Seconds for which a migration that cannot lock its tables is tried again."""
 _PAUSE_S = 1.0
 _OTHER_MIGRATION = (
     "This database was created by a different migration {}, so this version cannot change its schema. Start with an "
@@ -44,9 +44,9 @@ _NOT_BY_THIS_VERSION = (
 
 
 class SchemaStatus(msgspec.Struct, frozen=True):
-    """The revision of a database beside `head`, the newest of this version. `current` is None for an empty database.
-    `problem`: why this version cannot migrate it to `head`. `is_newer`: a newer version migrated it, and left what this
-    version needs."""
+    """The schema revision of a database (`current`, None for an empty database) and the newest one of this version
+    (`head`). `problem`: why this version cannot migrate the database; None if it can. `is_newer`: a newer version
+    migrated the database to a schema on which this version still works."""
 
     current: str | None
     head: str
@@ -55,24 +55,24 @@ class SchemaStatus(msgspec.Struct, frozen=True):
 
     @property
     def works(self) -> bool:
-        """Whether this version works in the database."""
+        """Whether this version works on the database's schema."""
         return self.up_to_date or self.is_newer
 
     @property
     def up_to_date(self) -> bool:
-        """Whether the database has the newest revision of this version."""
+        """Whether the database has the newest revision of this version, made by this version's migrations."""
         return self.current == self.head and self.problem is None
 
 
 async def status(database_url: str) -> SchemaStatus:
-    """Return the database's revision, and whether this version's migrations created it. Raises StoreError when it
-    cannot be reached, SettingError for a pooler in transaction mode."""
+    """Return the schema status of a database. Raises StoreError when the database cannot be read, SettingError for a
+    connection pooler in transaction mode."""
     async with session(database_url) as connection:
         return await status_of(connection)
 
 
 async def status_of(connection: Connection) -> SchemaStatus:
-    """Return the same as `status`, on a connection."""
+    """Return the schema status of the database of an open connection."""
     has = await connection.fetchval(_HAS_VERSION)
     current = await connection.fetchval(_VERSION) if has else None
     if (problem := _encoding_problem(connection)) is not None or current is None:
@@ -88,16 +88,17 @@ async def status_of(connection: Connection) -> SchemaStatus:
 
 
 def _encoding_problem(connection: Connection) -> str | None:
-    """Return that the database cannot hold every text, if it cannot."""
+    """Return a sentence if the database's encoding cannot hold every text; None if it can."""
     encoding = connection.get_settings().server_encoding
     return None if encoding == "UTF8" else _OTHER_ENCODING.format(encoding)
 
 
 async def _problem(connection: Connection, known: Sequence[str]) -> str | None:
-    """Return that another text than ours made the database, if it did."""
+    """Return a sentence if the revisions in `known` were made by migrations with other SQL than this version's, or if
+    the recorded fingerprints cannot be read; None if they match."""
     has = await connection.fetchval(_HAS_FINGERPRINTS)
     recorded = dict(await connection.fetch(_FINGERPRINTS)) if has else {}
-    if has and known and not recorded:  # row level security hides them from all but the owner
+    if has and known and not recorded:  # row level security hides the rows from every role but the owner
         return _UNREADABLE
     for revision in known:
         if recorded.get(revision) != fingerprint(revision):
@@ -106,9 +107,13 @@ async def _problem(connection: Connection, known: Sequence[str]) -> str | None:
 
 
 def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
-    """Migrate the database to `revision`; cheap if it has that revision. A newer schema on which this version works is
-    left as it is. A restored database begins a new epoch of its change feed. Blocks, so never call it in a running
-    loop. Raises StoreError for a database that other migrations created, or that is unavailable, busy or read-only."""
+    """Migrate the database to `revision` ("head": the newest of this version), and return its status after that.
+
+    A database that is up to date, or has a newer schema on which this version works, is not migrated. A restored
+    database begins a new epoch of its change feed. The call blocks, so it must not be made in a running event loop.
+    Raises StoreError for a database that other migrations created, or that is unavailable, busy or read-only, and
+    SettingError for a connection pooler in transaction mode.
+    """
     after = _checked(database_url)
     if after.is_newer:
         if revision != "head":
@@ -124,8 +129,12 @@ def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
 
 
 def rollback(database_url: str, revision: str = "-1") -> SchemaStatus:
-    """Revert the newest migration, or all down to `revision` ("base" empties the schema). Blocks. Raises StoreError for
-    a database that other migrations created, or a newer version, Invalid for a revision that is none before its own."""
+    """Revert migrations, and return the status after that. `revision` is "-1" for the newest migration alone, the
+    revision to go back to, or "base" to remove the whole schema.
+
+    The call blocks, so it must not be made in a running event loop. Raises as `upgrade`, also StoreError for a database
+    that a newer version migrated, and Invalid("to") for a `revision` that is not one before the database's.
+    """
     from alembic.util.exc import CommandError  # only where something is migrated: it is slow to load
 
     before = _checked(database_url)
@@ -159,8 +168,8 @@ async def _guarded(database_url: str, command: str, revision: str) -> None:
 
 
 async def _with_locks(database_url: str, command: str, revision: str) -> None:
-    """Run one of Alembic's commands; again, while others hold the locks that it needs. Nobody waits behind it in
-    between."""
+    """Run an Alembic command, and repeat it for LOCKS_WITHIN_S while other sessions hold the locks that it needs. In
+    the pauses between, other sessions can use the tables. Raises Busy after that."""
     deadline_s = time.monotonic() + LOCKS_WITHIN_S
     while True:
         try:
@@ -174,7 +183,7 @@ async def _with_locks(database_url: str, command: str, revision: str) -> None:
 
 
 def _alembic(database_url: str, command: str, revision: str) -> None:
-    """Run one of Alembic's commands. Raises what a statement of the store would raise."""
+    """Run an Alembic command. Raises the errors of the store instead of those of SQLAlchemy and the driver."""
     from sqlalchemy.exc import DBAPIError
 
     try:
@@ -193,7 +202,7 @@ def _run_alembic(database_url: str, command: str, revision: str) -> None:
 
     config = Config()
     folder = str(Path(__file__).parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))  # it interpolates values
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # Alembic's Config interpolates values
     config.attributes["url"] = database_url
     getattr(commands, command)(config, revision)
 

@@ -1,6 +1,7 @@
-"""Distinguish a wrong statement from a schema that is gone, or another version's, under a running process.
+"""Distinguish a wrong statement from a schema that was dropped or migrated to another version under a running process.
 
-PostgreSQL reports both with the same codes: a restore, a rollback or a dropped database is no bug of ours.
+PostgreSQL reports both with the same codes. A wrong statement is a bug; a schema that a restore, a rollback or a drop
+removed is not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _REVISION = "SELECT version_num FROM alembic_version"
 
 
 async def schema_error(database_url: str) -> Unavailable | None:
-    """Return the error of a database whose schema is not this version's; None if it is, or cannot be read now."""
+    """Return an error if the database's schema is not the one of this version; None if it is, or if it cannot be read
+    now."""
     try:
         async with short_connection(database_url) as connection:
             has = await connection.fetchval(_HAS_REVISION)

@@ -1,4 +1,4 @@
-"""Read the figures of the operator's dashboard, in a few indexed queries."""
+"""Read what the operator's dashboard shows, in a few indexed queries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ALERTS = """
 SELECT key, severity, message, times, raised_at, last_at FROM alerts WHERE resolved_at IS NULL
 ORDER BY severity, raised_at LIMIT 50
 """
-# The step is the newest effect that was planned for the market: what was brought to the chain, and how far.
+# The step is the newest intent that was planned for the market: its action and its state.
 _STALLED = """
 SELECT w.market_id, m.state, w.job, w.status, w.attempts, w.last_error, w.next_attempt_at, i.step
 FROM market_work w LEFT JOIN markets m USING (market_id)
@@ -51,8 +51,9 @@ SELECT id, signature, slot, attempts, last_error FROM inbox WHERE state = 'dead'
 
 
 class OverviewFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Key figures of the backend; those of the index are None before it began, as `dispute_period_s`, GlobalConfig's.
-    `chain_time`: of the slot through which the index is complete."""
+    """Key figures of the backend. `gap_free_through_slot`, `tip_slot`, `scan_age_s` (seconds) and `chain_time` are the
+    index's, None before an indexer has ever run. `chain_time`: the Unix seconds through which the index is gap-free.
+    `dispute_period_s`: GlobalConfig's, None before its events are indexed."""
 
     gap_free_through_slot: int | None
     tip_slot: int | None
@@ -69,7 +70,7 @@ class OverviewFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that is not resolved."""
+    """An alert that is not resolved. `times`: how often it was raised since `raised_at`, most recently at `last_at`."""
 
     key: str
     severity: str
@@ -80,7 +81,8 @@ class OpenAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StalledMarket(msgspec.Struct, frozen=True, kw_only=True):
-    """A market whose decision fails or waits, and why. `step`: the newest effect planned for it; None before any."""
+    """A market with a job that fails or waits, and why (`last_error`). `step`: "action: state" of the newest intent for
+    the market; None if there is no intent. `state` is None for a market that is not indexed."""
 
     market_id: str
     state: str | None
@@ -93,7 +95,8 @@ class StalledMarket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """An effect that is planned and not known to be on chain; `attempts` are its signings."""
+    """An intent whose effect is not known to be on chain and that has not failed. `attempts`: how often it was
+    signed."""
 
     id: UUID
     market_id: str
@@ -107,7 +110,7 @@ class OpenIntent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnindexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter."""
+    """A dead letter of the inbox: a transaction that could not be indexed, and why (`last_error`)."""
 
     id: int
     signature: str
@@ -117,7 +120,8 @@ class UnindexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the dashboard shows."""
+    """What the operator's dashboard shows. `markets`: the number of markets by state; `alerts`, `stalled` and `intents`
+    have at most 50 items, `dead_letters` at most 20."""
 
     figures: OverviewFigures
     services: list[ServiceStatus]
@@ -129,11 +133,11 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def overview(pool: Pool) -> Overview:
-    """Return the present overview. Raises StoreError."""
+    """Return the overview as of now. Raises StoreError."""
     row = await pool.fetchrow(_FIGURES)
     assert row is not None
     figures = OverviewFigures(**row)
-    # What the figures say is not there costs no statement.
+    # Lists that are empty by the figures are not read.
     under_way = figures.intents_open or figures.intents_uncertain
     intents = await pool.fetch(_INTENTS) if under_way else ()
     dead_letters = await pool.fetch(_DEAD_LETTERS) if figures.dead_letters else ()

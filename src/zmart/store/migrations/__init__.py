@@ -1,10 +1,10 @@
-"""Run numbered migrations, each a folder of plain SQL: `*up.sql` in the order of their names, and `down.sql`.
+"""Run numbered migrations. Each is a folder of plain SQL: `*up.sql` files in the order of their names, and `down.sql`.
 
-Alembic keeps the order. A released migration never changes: the fingerprint of its SQL is written into the database
-that it creates (table schema_migrations), and a test holds it.
+Alembic runs them in order. A released migration never changes: the fingerprint of its SQL is written into the database
+that it creates (table schema_migrations), and a test compares it with a recorded value.
 
-Each migration declares `oldest_code`: the oldest revision whose code works on the schema that it makes. The database
-keeps that for code which does not know the migration, in the comment of Alembic's table, beside the revision.
+Each migration declares `oldest_code`: the oldest revision whose code works on the schema that the migration makes. The
+comment of Alembic's table stores it with the revision, for code that does not know the migration.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from pathlib import Path
 
 VERSIONS = Path(__file__).parent / "versions"
 REVISIONS = tuple(sorted(folder.name.partition("_")[0] for folder in VERSIONS.glob("[0-9]*_*/")))
-"""All revisions, the oldest first, read from the folders so that Alembic need not be imported for them."""
+"""All revisions, the oldest first. They are read from the names of the folders, so Alembic need not be imported."""
 
 HEAD = REVISIONS[-1]
 
 LOCK_WITHIN_S = 1
-"""A statement of a migration waits for a lock no longer: what needs the table later waits behind it."""
+"""Seconds for which a statement of a migration waits for a lock. The limit is short, because other sessions that need
+the table wait behind it."""
 
 _LIMIT = f"SET LOCAL lock_timeout = '{LOCK_WITHIN_S}s'"
 _MARK = "COMMENT ON TABLE alembic_version IS 'revision {}: code from {} on works'"
@@ -43,7 +44,8 @@ END $$
 
 
 def mismatch(current: str | None) -> str | None:
-    """Return what is wrong with a database of this revision (None: it has none), in a sentence; None if it is HEAD."""
+    """Return a sentence that says why code of this version does not fit a database with revision `current` (None: no
+    schema); None if the revision is HEAD."""
     if current is None:
         return _NO_SCHEMA
     if current not in REVISIONS:
@@ -52,28 +54,30 @@ def mismatch(current: str | None) -> str | None:
 
 
 def oldest_code(revision: str) -> str:
-    """Return the oldest revision whose code works on the schema of `revision`, as the migrations through it declare."""
+    """Return the oldest revision whose code works on the schema of `revision`: the highest `oldest_code` that a
+    migration up to `revision` declares."""
     return max(_declared(each) for each in REVISIONS[: REVISIONS.index(revision) + 1])
 
 
 def oldest_code_in(comment: str | None, revision: str) -> str | None:
-    """Return what the comment of Alembic's table says of `revision`; None if it says nothing."""
+    """Return the oldest revision whose code works on `revision`, by the comment of Alembic's table; None if the comment
+    is not about `revision`."""
     marked = _MARKED.fullmatch(comment or "")
     return marked[2] if marked is not None and marked[1] == revision else None
 
 
 def up_sql(revision: str) -> str:
-    """Return the SQL that `revision` runs, with Unix line ends."""
+    """Return the SQL of the migration `revision`, with Unix line ends."""
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(_folder(revision).glob("*up.sql")))
 
 
 def fingerprint(revision: str) -> str:
-    """Return the SHA-256 of `up_sql` in hex."""
+    """Return the SHA-256 of the migration's `up_sql` in hex."""
     return hashlib.sha256(up_sql(revision).encode()).hexdigest()
 
 
 def run_up(revision: str) -> None:
-    """Run the migration inside Alembic's transaction; record its fingerprint, and which code works on it."""
+    """Run the migration in Alembic's transaction, and record its fingerprint and the oldest code that works on it."""
     _execute(_LIMIT)
     _execute(up_sql(revision))
     _execute(_RECORD.format(revision, fingerprint(revision)))
@@ -81,7 +85,7 @@ def run_up(revision: str) -> None:
 
 
 def run_down(revision: str) -> None:
-    """Revert the migration inside Alembic's transaction."""
+    """Revert the migration in Alembic's transaction, and delete the record of its fingerprint."""
     _execute(_LIMIT)
     _execute((_folder(revision) / "down.sql").read_text(encoding="utf-8"))
     _execute(_FORGET.format(revision))
@@ -101,7 +105,7 @@ def _folder(revision: str) -> Path:
 
 
 def _execute(script: str) -> None:
-    """Execute several statements at once, on Alembic's connection and in its transaction."""
+    """Execute a script of several statements on Alembic's connection and in its transaction."""
     from alembic import op
     from sqlalchemy import text
 

@@ -1,4 +1,4 @@
-"""The first schema."""
+"""Create the first schema."""
 
 from zmart.store.migrations import run_down, run_up
 

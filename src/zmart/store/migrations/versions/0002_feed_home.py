@@ -1,4 +1,4 @@
-"""Let a restored database begin another epoch of the change feed by itself."""
+"""Record where the change feed's epoch began, so that a restored database is recognized and begins another epoch."""
 
 from zmart.store.migrations import run_down, run_up
 

@@ -1,4 +1,4 @@
-"""Index finalized markets by their time."""
+"""Index finalized markets by the time of their finalization."""
 
 from zmart.store.migrations import run_down, run_up
 

@@ -1,4 +1,4 @@
-"""Keep figures of the last hour and day for the dashboard."""
+"""Create figure_history, which keeps the metrics of the last hour and day for the dashboard."""
 
 from zmart.store.migrations import run_down, run_up
 

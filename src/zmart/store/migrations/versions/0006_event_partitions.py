@@ -1,4 +1,4 @@
-"""Keep chain_events in partitions of slots."""
+"""Partition chain_events by ranges of slots."""
 
 from zmart.store.migrations import run_down, run_up
 
