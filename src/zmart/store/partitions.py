@@ -1,7 +1,7 @@
-"""Keep the partitions of chain_events: make those that the chain comes to next, and empty the default partition.
+"""Create the partitions of chain_events ahead of the chain, and move events from the default partition into them.
 
-A partition holds PARTITION_SLOTS slots; the first one everything before the first such bound. What lies in none of them
-is in the default partition, so that no event is ever refused.
+A partition holds PARTITION_SLOTS slots. The first partition holds all slots before a multiple of this number. Events of
+slots without a partition go to the default partition, so no event is ever refused.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from zmart.store import index_progress
 from zmart.store.pool import Connection, Pool
 
 PARTITION_SLOTS = 10_000_000
-"""Slots of a partition: 46 days at 0.4 s a slot."""
+"""The number of slots in a partition: 46 days at 0.4 seconds a slot."""
 AHEAD = 2
-"""So many partitions exist beyond the one that the chain is in."""
+"""The number of partitions that are created beyond the one with the chain's newest slot."""
 
-# The end of a partition stands in the catalog as text: FOR VALUES FROM ('10000000') TO ('20000000').
+# The catalog holds the bounds of a partition as text: FOR VALUES FROM ('10000000') TO ('20000000').
 _READ = r"""
 SELECT (SELECT greatest(tip_slot, final_slot) FROM index_progress WHERE greatest(tip_slot, final_slot) > 0),
     (SELECT min(slot) FROM chain_events_default), (SELECT max(slot) FROM chain_events_default),
@@ -27,10 +27,11 @@ SELECT (SELECT greatest(tip_slot, final_slot) FROM index_progress WHERE greatest
               substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(\d+)''\)') AS end_slot
           WHERE inhparent = 'chain_events'::regclass AND end_slot IS NOT NULL ORDER BY 1)
 """
-# Without its writer: an event on its way to the default partition would fail once it belongs to another one.
+# The index's writer must not run meanwhile: an event that it inserts into the default partition would be refused once
+# the event's slot belongs to another partition.
 _WAIT_FOR_WRITER = "SET LOCAL lock_timeout = '5s'"
-# Reading goes on meanwhile, except in the default partition, which is checked and emptied. A session that waits for its
-# lock makes others wait behind it: so not for long.
+# Other sessions can read meanwhile, except the default partition, which is checked and emptied. While this session
+# waits for a lock, other sessions wait behind it, so the wait is short.
 _BEGIN = """
 SET LOCAL lock_timeout = '500ms';
 LOCK TABLE ONLY chain_events IN SHARE UPDATE EXCLUSIVE MODE;
@@ -47,8 +48,9 @@ _ATTACH = "ALTER TABLE chain_events ATTACH PARTITION {name} FOR VALUES FROM ({st
 
 
 class EventPartitions(msgspec.Struct, frozen=True):
-    """The partitions by their `ends`, the first slot behind each. `tip_slot`: the chain's newest; None before it is
-    known. `lowest_outside`, `highest_outside`: the slots of what is in the default partition; None if it is empty."""
+    """The existing partitions. `ends`: the first slot after each. `tip_slot`: the chain's newest slot, None before it
+    is known. `lowest_outside` and `highest_outside`: the lowest and highest slot of an event in the default partition,
+    None if it is empty."""
 
     tip_slot: Slot | None
     lowest_outside: Slot | None
@@ -57,8 +59,9 @@ class EventPartitions(msgspec.Struct, frozen=True):
 
     @property
     def next_missing(self) -> int | None:
-        """The start of a partition that should be made now: for what lies in none, up to AHEAD partitions beyond the
-        chain's tip, then for the slots to come. None: all are there."""
+        """The first slot of the partition to create next; None if none is missing. It is the one of the lowest event in
+        the default partition, unless that is more than AHEAD partitions beyond the chain's newest slot; otherwise the
+        first missing one from the newest slot on, up to AHEAD partitions beyond it."""
         if self.tip_slot is None:
             return None
         last = _start_of(self.tip_slot) + AHEAD * PARTITION_SLOTS
@@ -73,21 +76,21 @@ class EventPartitions(msgspec.Struct, frozen=True):
 
 
 class AddedPartition(msgspec.Struct, frozen=True):
-    """A partition that was made: its first slot, and how many events the default partition held of it."""
+    """A partition that was created: its first slot, and how many events were moved from the default partition to it."""
 
     start: int
     moved: int
 
 
 async def read(db: Pool | Connection) -> EventPartitions:
-    """Return which partitions there are."""
+    """Return the existing partitions of chain_events."""
     [row] = await db.fetch(_READ)
     return EventPartitions(*row)
 
 
 async def add_missing(pool: Pool) -> AddedPartition | None:
-    """Make the partition that is missing most, with what the default partition holds of it; None if none is missing.
-    Raises Busy if the index is written, or the default partition read, for too long meanwhile."""
+    """Create the partition that is missing first, and move its events from the default partition; None if none is
+    missing. Raises Busy if the writer's lock (within 5 seconds) or a lock on a table (0.5 seconds) is not free."""
     if (await read(pool)).next_missing is None:
         return None
     async with pool.transaction() as connection:
@@ -98,8 +101,8 @@ async def add_missing(pool: Pool) -> AddedPartition | None:
 
 
 async def add(connection: Connection, start: int) -> int:
-    """Make the partition that begins at slot `start`, and return how many events the default partition held of it.
-    Needs a transaction under the writer's lock."""
+    """Create the partition that begins at slot `start`, and return how many events were moved from the default
+    partition to it. Needs a transaction under the writer's lock."""
     values = {"name": f"chain_events_from_{start}", "start": start, "end": start + PARTITION_SLOTS}
     await connection.execute(_BEGIN.format(**values))
     moved: str = await connection.execute(_MOVE.format(**values))

@@ -1,9 +1,9 @@
-"""Pool asyncpg connections, first come, first served.
+"""Pool asyncpg connections. Callers that wait for a connection are served in order of arrival.
 
-Connections are not reset, which would take a round trip: one that is returned inside a transaction, closed, or after
-a statement that timed out or was cancelled, is discarded instead. Waiters are served in order of arrival, so that load
-starves none. The connection that was used last is lent first, and one that nobody needed for minutes is closed: each
-session of PostgreSQL keeps what it has read of the schema and of statements, some 10 MB in time.
+A returned connection is not reset, which would take a round trip. Instead it is discarded if it is inside a
+transaction or closed, or if a statement on it timed out or was cancelled. The connection that was used last is lent
+first, and a connection that was not used for five minutes is closed: a session of PostgreSQL caches parts of the schema
+and statements, some 10 MB over time.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Connection = Any
 _MOST_ROLLBACKS = 3
 _IDLE_S = 300.0
 _SUSPECT_AFTER_S = 1.0
-"""A statement without an answer for so long puts the idle connections in doubt, too."""
+"""Seconds without an answer to a statement after which the pool's idle connections are suspected to hang, too."""
 
 
 class Pool:
-    """A pool of connections. Open it with `Pool.open(url, size)`; then use fetch, fetchrow, fetchval and execute for
-    single statements, or `acquire()` and `transaction()`.
+    """A pool of connections. Open it with `Pool.open(url, size)`. Use fetch, fetchrow, fetchval and execute for single
+    statements, or `acquire()` and `transaction()`.
 
-    jsonb is text (encode and decode it with msgspec), numeric is int. Raises Unavailable, Busy (also when no
-    connection becomes free within `wait_s`) and ReadOnly, all of them StoreError; any other error is a bug.
+    jsonb is text (encode and decode it with msgspec), numeric is int. All methods raise Unavailable, Busy (also when no
+    connection becomes free within `wait_s` seconds) and ReadOnly, which are StoreErrors. Any other error is a bug.
     """
 
     def __init__(self, database_url: str, size: int, wait_s: float) -> None:
@@ -52,24 +52,25 @@ class Pool:
 
     @classmethod
     async def open(cls, database_url: str, size: int = 8, wait_s: float = 2.0) -> Pool:
-        """Return a pool with one connection made, so that a wrong address is reported at once. Raises as `connect`."""
+        """Return a pool of at most `size` connections. One is opened now, so that a wrong address is reported at once.
+        A caller waits at most `wait_s` seconds for a free connection. Raises as `connect`."""
         pool = cls(database_url, size, wait_s)
         pool._free.append(await connect(database_url))
         return pool
 
     @property
     def in_use(self) -> int:
-        """How many connections are in use."""
+        """The number of connections that are in use."""
         return self.size - self._permits
 
     @property
     def idle(self) -> int:
-        """How many connections are open and not in use."""
+        """The number of connections that are open and not in use."""
         return len(self._free)
 
     @property
     def waiting(self) -> int:
-        """How many callers wait for a connection."""
+        """The number of callers that wait for a connection."""
         return sum(not waiter.done() for waiter in self._waiters)
 
     async def close(self) -> None:
@@ -79,12 +80,12 @@ class Pool:
         free, self._free = self._free, deque()
         await asyncio.gather(*(connection.close() for connection in free))
         if self._ending is not None:
-            self._hung_sessions.put_nowait([])  # the last
+            self._hung_sessions.put_nowait([])  # ends the task
             await asyncio.wait([self._ending])
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
-        """Hold one connection for the block."""
+        """Lend one connection to the block, and take it back at its end."""
         connection = await self._lend()
         try:
             yield connection
@@ -93,12 +94,13 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Hold one connection inside a transaction, which is committed at the end and rolled back by an exception."""
+        """Lend one connection inside a transaction to the block. The transaction is committed at the end of the block,
+        and rolled back when the block raises an exception."""
         async with self.acquire() as connection, connection.transaction():
             yield connection
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence[Record]:
-        """Run a statement by itself and return its rows."""
+        """Run a statement outside a transaction and return its rows."""
         connection = await self._lend()
         try:
             rows: Sequence[Record] = await _with_retries(connection.fetch, sql, arguments)
@@ -107,7 +109,7 @@ class Pool:
             self._take_back(connection)
 
     async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
-        """Run a statement by itself and return its first row; None when there is none."""
+        """Run a statement outside a transaction and return its first row; None when there is none."""
         connection = await self._lend()
         try:
             return await _with_retries(connection.fetchrow, sql, arguments)
@@ -115,7 +117,8 @@ class Pool:
             self._take_back(connection)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
-        """Run a statement by itself and return the first column of its first row; None when there is none."""
+        """Run a statement outside a transaction and return the first column of its first row; None when there is
+        none."""
         connection = await self._lend()
         try:
             return await _with_retries(connection.fetchval, sql, arguments)
@@ -123,7 +126,7 @@ class Pool:
             self._take_back(connection)
 
     async def execute(self, sql: str, *arguments: object) -> str:
-        """Run a statement by itself and return its status, as "UPDATE 3"."""
+        """Run a statement outside a transaction and return PostgreSQL's command tag, such as "UPDATE 3"."""
         connection = await self._lend()
         try:
             status: str = await _with_retries(connection.execute, sql, arguments)
@@ -164,14 +167,17 @@ class Pool:
             self._end_idle()
 
     def _end_idle(self) -> None:
-        """End the connection that was not used for longest, if that is long ago."""
+        """End the idle connection whose last use is longest ago, if that is more than _IDLE_S."""
         if monotonic() - self._free[0].answered_at_s > _IDLE_S:
             self._free.popleft().terminate()
 
     def _discard_hung(self, connection: Connection) -> None:
-        """Discard a connection that may hang, and with it the idle ones that have not answered since its statement
-        began. Their sessions are ended by another connection: this one may not reach a server that holds locks. A pool
-        that is closed only terminates: its process ends, and nobody would wait for more."""
+        """Discard a connection that may hang. If its statement has been running for _SUSPECT_AFTER_S, also discard the
+        idle connections that have not answered since the statement began.
+
+        Unless the pool is closed, the sessions of these connections are ended over another connection: they may hold
+        locks, and their own connections may not reach the server any more.
+        """
         hung = [connection]
         if monotonic() - connection.hung_since_s > _SUSPECT_AFTER_S:
             hung += [idle for idle in self._free if idle.answered_at_s < connection.hung_since_s]
@@ -183,8 +189,8 @@ class Pool:
             self._hung_sessions.put_nowait(sessions)
 
     async def _end_hung_sessions(self) -> None:
-        """End sessions for as long as the pool is open. A task of its own: what discards a connection may be cancelled,
-        or the last thing that its event loop does."""
+        """End the sessions of discarded connections, while the pool is open. This is a separate task, because the code
+        that discards a connection may be cancelled, or may run at the very end of its event loop."""
         while sessions := await self._hung_sessions.get():
             await server_sessions.end(self._url, sessions)
 
@@ -200,7 +206,7 @@ class Pool:
             granted = await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                self._give_permit()  # it was granted in the same moment: pass it on
+                self._give_permit()  # the permit was granted at the moment of the cancellation: pass it on
             raise
         finally:
             patience.cancel()
@@ -220,7 +226,8 @@ class Pool:
 
 
 async def _with_retries(run: Callable[..., Awaitable[Any]], sql: str, arguments: tuple[object, ...]) -> Any:  # noqa: ANN401
-    """Run a statement by itself; one that PostgreSQL rolled back in favor of another had no effect, and is repeated."""
+    """Run a single statement. If PostgreSQL rolls it back in favor of another, it had no effect and is repeated, at
+    most three times."""
     for _ in range(_MOST_ROLLBACKS):
         try:
             return await run(sql, *arguments)

@@ -1,4 +1,4 @@
-"""Read positions, by market and by wallet."""
+"""Read the positions of wallets in markets, by market and by wallet."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ FROM positions WHERE market_id = $1
 
 
 class PositionRow(PositionColumns[datetime], frozen=True, kw_only=True):
-    """A wallet's position in a market."""
+    """A wallet's position in a market: shares, lamports invested and claimed, cost bases and realized profit."""
 
 
 class HeldPosition(PositionRow, frozen=True, kw_only=True):
-    """A position with the columns of its market that determine its value."""
+    """A position with the question and those columns of its market that determine the position's value."""
 
     state: str
     price_yes_e9: PriceE9
@@ -54,7 +54,8 @@ class HeldPosition(PositionRow, frozen=True, kw_only=True):
     question: str
 
     def value(self, rule: ClaimRule) -> PositionValue:
-        """Value open shares at the market's price, settled ones at what a claim pays, claimed ones at 0."""
+        """Return the value of the position. Shares count at the market's current price, in a FINALIZED market at what a
+        claim pays by `rule`, and at 0 once they are claimed."""
         return PositionValue(
             current=Lamports(0) if self.has_claimed else self._unclaimed(rule),
             basis=Lamports(0 if self.has_claimed else self.cost_basis_yes + self.cost_basis_no),
@@ -73,7 +74,7 @@ class HeldPosition(PositionRow, frozen=True, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Return whether there are shares that can still be sold or claimed."""
+        """Return whether the position holds shares and has not been claimed."""
         return not self.has_claimed and (self.shares_yes > 0 or self.shares_no > 0)
 
 
@@ -84,29 +85,30 @@ async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> PositionRow | 
 
 
 async def held_in(pool: Pool, wallet: Wallet, market_id: MarketId) -> HeldPosition | None:
-    """Return the wallet's position in the market with what determines its value; None if it never had one."""
+    """Return the wallet's position in the market, with the columns that determine its value; None if it never had
+    one."""
     row = await pool.fetchrow(_HELD_IN, wallet, market_id)
     return None if row is None else HeldPosition(**row)
 
 
 async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[HeldPosition]:
-    """Return the wallet's positions, those traded last first."""
+    """Return the wallet's positions, the most recently traded first."""
     return [HeldPosition(**row) for row in await pool.fetch(_OF_WALLET, wallet, limit, offset)]
 
 
 async def holders(
     pool: Pool, market_id: MarketId, outcome: bool, limit: int, offset: int = 0
 ) -> list[PositionRow]:
-    """Return the positions that hold shares of `outcome` (true: YES), the largest first."""
+    """Return the positions that hold shares of `outcome` (True: YES), those with most of these shares first."""
     return [PositionRow(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 
 async def of_market(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[PositionRow]:
-    """Return all positions of the market, including empty ones, the largest first."""
+    """Return all positions of the market, including empty ones, those with most shares of both sides first."""
     return [PositionRow(**row) for row in await pool.fetch(_OF_MARKET, market_id, limit, offset)]
 
 
 async def holder_counts(pool: Pool, market_id: MarketId) -> tuple[int, int, int]:
-    """Return how many positions the market has, and how many hold YES and NO."""
+    """Return three numbers: all positions of the market, those that hold YES shares, those that hold NO shares."""
     row = await pool.fetchrow(_HOLDERS_COUNT, market_id)
     return (0, 0, 0) if row is None else (row["positions"], row["yes"], row["no"])

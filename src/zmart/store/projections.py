@@ -1,4 +1,4 @@
-"""Store the rows that are folded from chain_events: markets, positions, trades, votes on chain, the config."""
+"""Store the projections, which are folded from chain_events: markets, positions, trades, votes on chain, GlobalConfig."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from zmart.store.tables import MARKETS, ONCHAIN_VOTES, POSITIONS, TRADES, Table,
 
 
 class FoldHead(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a market is folded: the last event applied (None: none), and the one that could not be applied."""
+    """How far a market's events are folded. `signature`, `slot`, `index_in_block` and `ordinal` name the last event
+    that was applied, None before the first. `error` says why the next event cannot be applied, and the fields `error_*`
+    name that event; they are None if all known events are applied."""
 
     market_id: MarketId
     signature: Signature | None = None
@@ -30,7 +32,7 @@ class FoldHead(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> ChainKey | None:
-        """The position on chain of the last event applied; None before the first."""
+        """The position on chain of the last event that was applied; None before the first."""
         return _key(self.slot, self.index_in_block, self.ordinal)
 
     @property
@@ -94,7 +96,7 @@ _FOLD_ERROR = "SELECT error FROM market_folds WHERE market_id = $1"
 
 
 class ProjectionRows(msgspec.Struct):
-    """The rows that a batch of folds produced, to be written."""
+    """The rows that the fold of a batch of events produced, to be written to the projections."""
 
     markets: list[MarketFold] = msgspec.field(default_factory=list)
     positions: list[PositionFold] = msgspec.field(default_factory=list)
@@ -103,7 +105,8 @@ class ProjectionRows(msgspec.Struct):
     heads: list[FoldHead] = msgspec.field(default_factory=list)
 
     def of(self, table: Table) -> Sequence[object]:
-        """Return the rows of one of PROJECTIONS; of several votes of a wallet the last."""
+        """Return the rows for one of PROJECTIONS. Of several votes of a wallet in one vote, only the last is
+        returned."""
         match table.name:
             case "markets":
                 return self.markets
@@ -120,12 +123,12 @@ class ProjectionRows(msgspec.Struct):
 async def read_markets(
     connection: Connection, market_ids: Collection[MarketId]
 ) -> dict[MarketId, MarketFold]:
-    """Return the folds of those of `market_ids` that are indexed."""
+    """Return the state of those of `market_ids` that are indexed, by id."""
     return {row["market_id"]: _market(row) for row in await connection.fetch(_READ_MARKETS, list(market_ids))}
 
 
 async def read_heads(connection: Connection, market_ids: Collection[MarketId]) -> dict[MarketId, FoldHead]:
-    """Return the heads of those of `market_ids` that were folded."""
+    """Return how far those of `market_ids` are folded that have any folded or stuck event, by id."""
     rows = await connection.fetch(_READ_HEADS, list(market_ids))
     return {row["market_id"]: FoldHead(**row) for row in rows}
 
@@ -133,7 +136,8 @@ async def read_heads(connection: Connection, market_ids: Collection[MarketId]) -
 async def read_positions(
     connection: Connection, of: Iterable[tuple[MarketId, Wallet]]
 ) -> dict[MarketId, dict[Wallet, PositionFold]]:
-    """Return the positions of these wallets in these markets, as far as there are any."""
+    """Return the positions of the pairs (market, wallet) in `of`, by market and wallet. Pairs without a position are
+    left out."""
     pairs = list(of)
     if not pairs:
         return {}
@@ -144,12 +148,12 @@ async def read_positions(
 async def read_all_positions(
     connection: Connection, market_ids: Collection[MarketId]
 ) -> dict[MarketId, dict[Wallet, PositionFold]]:
-    """Return all positions in these markets."""
+    """Return all positions in these markets, by market and wallet."""
     return _by_market(await connection.fetch(_READ_ALL_POSITIONS, list(market_ids)))
 
 
 async def read_every_market(connection: Connection) -> list[MarketFold]:
-    """Return the folds of all markets."""
+    """Return the state of all markets."""
     return [_market(row) for row in await connection.fetch(_READ_EVERY_MARKET)]
 
 
@@ -163,8 +167,8 @@ Statements = list[tuple[str, list[str]]]
 
 
 async def statements(rows: ProjectionRows) -> Statements:
-    """Return the statements that write the rows, one for each table, with encoded arguments. Yields to other tasks
-    after each table."""
+    """Return the statements that write the rows, one for each table, with encoded arguments. Other tasks of the event
+    loop can run after each table."""
     result: Statements = []
     for table in PROJECTIONS:
         if values := rows.of(table):
@@ -174,27 +178,28 @@ async def statements(rows: ProjectionRows) -> Statements:
 
 
 async def execute(connection: Connection, ready: Statements) -> None:
-    """Execute prepared statements; rows that are equal already are not written."""
+    """Execute the statements that `statements` returned. Stored rows that equal the new ones are not written."""
     for statement, arguments in ready:
         await connection.execute(statement, *arguments)
 
 
 async def write(connection: Connection, rows: ProjectionRows) -> None:
-    """Write the rows."""
+    """Write the rows to the projections. Stored rows that equal the new ones are not written."""
     await execute(connection, await statements(rows))
 
 
 async def delete_stale(
     connection: Connection, market_ids: Collection[MarketId], rows: ProjectionRows
 ) -> None:
-    """Delete the rows of refolded markets that `rows` does not contain."""
+    """Delete the projections' rows of the markets in `market_ids` that `rows` does not contain, after a refold."""
     for table in PROJECTIONS:
         await _delete_stale(connection, table, market_ids, rows)
 
 
 async def delete_stale_of_long(connection: Connection, market_id: MarketId, rows: ProjectionRows) -> None:
-    """Delete the stale rows of a market with too many trades to list: trades without an event, and those after the last
-    event that could be folded."""
+    """Delete the stale rows of a refolded market with too many trades to hold in `rows`. Trades are deleted that have
+    no event, or that come after the last event that could be folded; in other projections, rows that are not in
+    `rows`."""
     key = rows.heads[0].key or (-1, -1, -1)
     await connection.execute(_DELETE_STALE_TRADES, market_id, *key)
     for table in (MARKETS, POSITIONS, ONCHAIN_VOTES):
@@ -209,7 +214,7 @@ async def _delete_stale(
 
 
 async def write_config(connection: Connection, config: ConfigFold | None) -> None:
-    """Write the config as it is after all its events; None deletes it."""
+    """Write GlobalConfig as it is after all its events; None deletes the row."""
     if config is None:
         await connection.execute(_NO_CONFIG)
     else:
@@ -217,23 +222,25 @@ async def write_config(connection: Connection, config: ConfigFold | None) -> Non
 
 
 async def read_config(db: Connection | Pool) -> ConfigFold | None:
-    """Return the config, the program's rules; None before any event of it is indexed."""
+    """Return GlobalConfig, the program's rules; None before any of its events is indexed."""
     row = await db.fetchrow(_READ_CONFIG)
     return ConfigFold(**row) if row else None
 
 
 async def folded_after(connection: Connection, key: ChainKey) -> set[MarketId]:
-    """Return the markets that an event of the config at `key` may concern: folded beyond it, or stuck."""
+    """Return the markets that an event of GlobalConfig at position `key` may concern: those folded beyond `key`, and
+    those with an event that cannot be folded."""
     return {row["market_id"] for row in await connection.fetch(_HEADS_FROM, *key)}
 
 
 async def stuck(connection: Connection | Pool, limit: int = 100) -> list[tuple[MarketId, str]]:
-    """Return markets with an event that cannot be folded although nothing before it is missing, and why."""
+    """Return (market id, error) of up to `limit` markets with an event that cannot be folded although the index is
+    gap-free through the event's slot."""
     return [(row["market_id"], row["error"]) for row in await connection.fetch(_STUCK, limit)]
 
 
 async def fold_error(db: Connection | Pool, market_id: MarketId) -> str | None:
-    """Return why the market's events are not folded further; None if all known events are."""
+    """Return why the market's next event cannot be folded; None if all known events are folded."""
     reason: str | None = await db.fetchval(_FOLD_ERROR, market_id)
     return reason
 

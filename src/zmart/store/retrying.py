@@ -1,4 +1,4 @@
-"""Run a loop of a service through outages of a server: unavailable, busy, read-only."""
+"""Run a loop of a service through outages of a server, while that is unavailable, busy or read-only."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ log = structlog.get_logger()
 
 
 class WakeSource(Protocol):
-    """End a pause early: when there is work, or when the service stops."""
+    """A signal that ends a pause early, when there is work or when the service stops."""
 
     @property
     def stopped(self) -> bool:
-        """Whether the service stops."""
+        """Whether the service is stopping."""
         ...
 
     def clear(self) -> None:
-        """Discard earlier wake-ups."""
+        """Discard the wake-ups so far."""
         ...
 
     async def wait(self, seconds: float) -> None:
-        """Wait until woken, at most `seconds`."""
+        """Wait until the next wake-up, at most `seconds`."""
         ...
 
 
 class StopSignal:
-    """A wake source that only `stop` wakes."""
+    """A wake source whose only wake-up is the event `stop`."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._stop = stop
@@ -46,7 +46,7 @@ class StopSignal:
         return self._stop.is_set()
 
     def clear(self) -> None:
-        """Do nothing: there are no wake-ups."""
+        """Do nothing: this wake source has no wake-ups that could be discarded."""
 
     async def wait(self, seconds: float) -> None:
         """Wait for `seconds`, or until `stop` is set."""
@@ -54,8 +54,8 @@ class StopSignal:
 
 
 class Outages:
-    """Record which loops of a service wait for a server, and why, for `/ready`. Beginning and end of an outage are
-    logged."""
+    """Record which loops of a service wait for a server, and why, for `/ready`. The beginning and the end of an outage
+    are logged. A loop is named by its `work`."""
 
     def __init__(self, reported_after_s: float = REPORTED_AFTER_S) -> None:
         self._reported_after_s = reported_after_s
@@ -64,7 +64,8 @@ class Outages:
 
     @property
     def reason(self) -> str:
-        """The longest outage in a sentence; empty when none has lasted for `reported_after_s`."""
+        """The outage that has lasted longest, as one sentence; empty when none has lasted for `reported_after_s`
+        seconds."""
         waits = [(since, work) for work, (since, _) in self._waits.items()]
         if not waits or time.monotonic() - min(waits)[0] < self._reported_after_s:
             return ""
@@ -72,25 +73,25 @@ class Outages:
         return f"{work} waits: {self._waits[work][1]}"
 
     def begin(self, work: str, reason: str) -> None:
-        """Record that `work` waits; idempotent."""
+        """Record that the loop `work` waits, and why. A further call keeps the time at which the outage began."""
         since, known = self._waits.get(work, (time.monotonic(), ""))
         if reason != known:
             log.warning(f"{work} waits", reason=reason)
         self._waits[work] = since, reason
 
     def end(self, work: str) -> None:
-        """Record that `work` succeeded, and wake the loops that wait: the server may be back for them, too."""
+        """Record that the loop `work` succeeded, and wake the loops that wait: the server may serve them again, too."""
         if self._waits.pop(work, None) is not None:
             log.info(f"{work} continues")
             self._recovered.set()
             self._recovered = asyncio.Event()
 
     def forget(self, work: str) -> None:
-        """Record that another process does `work` now."""
+        """Delete the outage of the loop `work` without a log entry, because another process does this work now."""
         self._waits.pop(work, None)
 
     async def pause(self, wake: WakeSource, seconds: float) -> None:
-        """Wait as `wake` does, or until one of the other loops succeeds."""
+        """Wait for a wake-up, at most `seconds`, or until another loop with an outage succeeds."""
         waits = {asyncio.ensure_future(wake.wait(seconds)), asyncio.ensure_future(self._recovered.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -108,12 +109,13 @@ async def retrying(
     errors: tuple[type[ZmartError], ...] = (StoreError,),
     retry_s: float = RETRY_S,
 ) -> None:
-    """Call `turn` repeatedly until `wake` has stopped.
+    """Call `turn` repeatedly until `wake` is stopped.
 
-    `turn` returns the pause before its next call in seconds, which a wake-up ends early. After one of `errors` it is
-    called again `retry_s` later, or as soon as another loop with these `outages` succeeds, which report meanwhile that
-    `work` waits. Any other exception is a bug and is raised. A `turn` that runs without end calls `outages.end(work)`
-    itself once it has succeeded.
+    `turn` returns the pause before its next call in seconds; a wake-up ends the pause early. When `turn` raises one of
+    `errors`, `outages` records that `work` waits, and `turn` is called again after `retry_s` seconds, a wake-up, or as
+    soon as another loop with the same `outages` succeeds. After RolledBack it is called again within 0.05 seconds. Any
+    other exception is a bug and is raised. A `turn` that runs without end calls `outages.end(work)` itself once it has
+    succeeded.
     """
     outages = outages or Outages()
     while not wake.stopped:

@@ -1,4 +1,4 @@
-"""Give back schedules that a process took and no longer works on, sooner than the job queue itself does."""
+"""Release the PgQueuer schedules of a process that has died or hangs, sooner than PgQueuer itself does."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ WHERE entrypoint = $1 AND status = 'picked' AND heartbeat < now() - $2 * interva
 
 
 class StatementRunner(Protocol):
-    """What runs a statement: the job queue's own connection."""
+    """A connection that runs a statement: PgQueuer's own driver."""
 
     async def execute(self, query: str, *arguments: object) -> str:
-        """Run a statement and return its status."""
+        """Run a statement and return PostgreSQL's command tag."""
         ...
 
 
 async def release_silent(db: StatementRunner, entrypoint: str, silent_s: float) -> None:
-    """Release the schedules of `entrypoint` whose holder has said nothing for `silent_s` seconds: it says every second
-    that it works. Their next run is not moved. Raises errors of the driver."""
+    """Release the schedules of `entrypoint` whose process has sent no heartbeat for `silent_s` seconds; it sends one
+    every second. The time of the next run does not change. Raises errors of the driver."""
     await db.execute(_RELEASE, entrypoint, silent_s)

@@ -1,4 +1,4 @@
-"""Make a database for a moment, beside the one of DATABASE_URL."""
+"""Create a temporary database on the server of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _DROP = 'DROP DATABASE IF EXISTS "{}"'
 
 @asynccontextmanager
 async def scratch_database(database_url: str) -> AsyncIterator[str]:
-    """Yield the address of an empty database on the same server, which is dropped at the end. Those that killed
-    processes left behind are dropped, too. Raises ConfigError where the role may not create databases."""
+    """Yield the address of a new, empty database on the same server; the database is dropped at the end. Unused
+    temporary databases of killed processes are dropped first. Raises as `connect`, and ConfigError if the role may not
+    create databases."""
     name = _PREFIX + secrets.token_hex(6)
     connection = await connect(database_url, statement_within_s=None)
     try:

@@ -1,7 +1,8 @@
-"""Examine and end a session of PostgreSQL by another connection, when its own connection may be dead.
+"""Examine and end a session of PostgreSQL over another connection, when the session's own connection may be dead.
 
-A connection can hang without an error: a host is gone, a proxy stopped, a firewall forgot it. Only the server knows
-whether it still works on a statement, and the session keeps its locks until the server ends it.
+A connection can hang without an error: its host vanished, a proxy stopped, or a firewall dropped its state. Only the
+server knows whether it still works on the session's statement, and the session keeps its locks until the server ends
+the session.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from zmart.store.stopped_holders import HOLDERS
 
 WITHIN_S = 2.0
 
-# Settings of the session, for the server's end of a connection that is gone: it must not keep locks. Nor must that of a
-# process that is stopped, whose kernel still answers: nothing of ours pauses for seconds within a transaction.
+# Settings of the session with which the server ends it when its client has vanished, so that it keeps no locks. A
+# process that is stopped still answers keepalive probes, so a session that is idle in a transaction ends, too: our code
+# never pauses for seconds within a transaction.
 _BEGIN = """
 SELECT pid, backend_start AS started_at, set_config('tcp_keepalives_idle', '10', false),
     set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false),
     set_config('tcp_user_timeout', '20000', false), set_config('idle_in_transaction_session_timeout', '8000', false)
 FROM pg_stat_activity WHERE pid = pg_backend_pid()
 """
-# A statement that this session does not know is sent in two parts: between them the server waits for the client.
-# Another role's session and a server that does not track activity show no state: then the session is taken to work.
+# A statement that is not prepared in the session is sent in two parts: between them the server waits for the client.
+# Another role's session and a server that does not track activity show no state: such a session counts as working.
 _STATE = """
 SELECT CASE WHEN count(*) = 0 THEN 'gone'
             WHEN bool_or(coalesce(state LIKE 'idle%' OR wait_event IN ('ClientRead', 'ClientWrite'), false)) THEN 'idle'
@@ -46,15 +48,16 @@ WHERE usename = current_user
 
 
 class ServerSession(msgspec.Struct, frozen=True):
-    """A session of the server. Process ids are used again: the start distinguishes two sessions."""
+    """A session of the server: the process id of its backend, and when it started. Process ids are reused; the start
+    distinguishes two sessions with the same one."""
 
     pid: int
     started_at: datetime
 
 
 async def begin(connection: asyncpg.Connection) -> ServerSession | None:
-    """Bound how long the server keeps the session of a client that is gone, and return the session; None where the
-    role does not see it. Raises errors of the driver."""
+    """Set timeouts with which the server soon ends the session of a client that vanished, and return the session; None
+    if the role cannot see it in pg_stat_activity. Raises errors of the driver."""
     row = await connection.fetchrow(_BEGIN)
     if row is None or row["started_at"] is None:
         return None
@@ -62,7 +65,8 @@ async def begin(connection: asyncpg.Connection) -> ServerSession | None:
 
 
 class SessionState(StrEnum):
-    """What the server says of a session: it works on a statement, waits for a lock, does neither, or is not there."""
+    """The state of a session on the server: it works on a statement (WORKING), waits for a lock (LOCKED), works on no
+    statement (IDLE), or does not exist any more (GONE)."""
 
     WORKING = "working"
     LOCKED = "locked"
@@ -71,8 +75,8 @@ class SessionState(StrEnum):
 
 
 async def state_of(database_url: str, session: ServerSession) -> SessionState:
-    """Return what the server does with the session's statement. Where it waits for a lock, a stopped process that holds
-    it loses its session. Raises errors of the driver."""
+    """Return the state of a session, read over another connection. If the session waits for a lock, the session of a
+    stopped process that holds the lock is ended. Raises errors of the driver."""
     async with short_connection(database_url) as connection:
         state = SessionState(await connection.fetchval(_STATE, session.pid, session.started_at))
         if state is SessionState.LOCKED:
@@ -81,7 +85,7 @@ async def state_of(database_url: str, session: ServerSession) -> SessionState:
 
 
 async def end(database_url: str, sessions: Collection[ServerSession]) -> None:
-    """End sessions, and with them their locks. Does nothing while the server cannot be reached."""
+    """End sessions of our role, which frees their locks. Does nothing if the server cannot be reached."""
     try:
         async with short_connection(database_url) as connection:
             pids, starts = [s.pid for s in sessions], [s.started_at for s in sessions]
@@ -92,7 +96,8 @@ async def end(database_url: str, sessions: Collection[ServerSession]) -> None:
 
 @asynccontextmanager
 async def short_connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Open a connection for one question, with WITHIN_S for the whole block. Raises errors of the driver."""
+    """Open a connection for the block, which is limited to WITHIN_S seconds together with the connecting. Raises errors
+    of the driver."""
     async with asyncio.timeout(WITHIN_S):
         connection = await open_connection(database_url, timeout=WITHIN_S, statement_cache_size=0)
         try:

@@ -28,7 +28,8 @@ FROM service_status WHERE seen_at > now() - interval '1 minute' ORDER BY service
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The last report of a process; `age_s` is its age in seconds by PostgreSQL's clock."""
+    """The last status report of a process (`instance`) of a service. `age_s`: the age of the report in seconds, by
+    PostgreSQL's clock; `reason`: why the process is not ready."""
 
     service: str
     instance: str
@@ -42,27 +43,27 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 async def report(
     pool: Pool, service: str, instance: str, ready: bool, reason: str, details: Mapping[str, object]
 ) -> float:
-    """Report this process's status. Returns the database's time in Unix seconds."""
+    """Store the status of this process. Returns the database's time in Unix seconds."""
     encoded = msgspec.json.encode(details).decode()
     now_s: float = await pool.fetchval(_REPORT, service, instance, ready, reason, encoded)
     return now_s
 
 
 async def forget(pool: Pool, service: str, instance: str) -> None:
-    """Delete the row of a process that stops in order, and rows that were not renewed for a day."""
+    """Delete the status of a process that stops in an orderly way, and every status that was not renewed for a day."""
     await pool.execute(_FORGET, service, instance)
     await pool.execute(_FORGET_OLD)
 
 
 async def silence(pool: Pool) -> dict[str, float]:
-    """Return the seconds since any process of a service reported, of each service that did not stop in order.
+    """Return the seconds since the last report of any process of a service, by service.
 
-    One that has been silent for a day is no longer expected.
+    A service is left out if all its processes stopped in an orderly way, or if none has reported for a day.
     """
     return {row["service"]: row["age_s"] for row in await pool.fetch(_SILENCE)}
 
 
 async def all_statuses(pool: Pool) -> list[ServiceStatus]:
-    """Return the status of every process that reported within the last minute: what was killed is not listed longer."""
+    """Return the status of every process that reported within the last minute, by service and instance."""
     rows = await pool.fetch(_ALL)
     return [ServiceStatus(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows]

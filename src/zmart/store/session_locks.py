@@ -1,8 +1,9 @@
-"""End the session that holds an advisory lock when its process no longer works.
+"""End the session that holds an advisory lock when its process no longer runs.
 
-A process that is stopped, or a machine that is paused, keeps its session: the kernel answers keepalive probes. So
-holders run a statement now and then on the session that holds the lock, and one that has been idle for too long is
-ended. So is one in the middle of a statement that waits for its client: the driver sends a new statement in two parts.
+A process that is stopped, or whose machine is paused, keeps its session, because the kernel answers keepalive probes.
+So holders of such locks run a statement regularly on the session that holds the lock, and a session that has been idle
+for too long is ended. A session also counts as idle in the middle of a statement while the server waits for its client:
+the driver sends a new statement in two parts.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)) FROM (
 
 
 class Database(Protocol):
-    """What runs a statement: a pool, a connection, a session that several tasks share."""
+    """An object that runs a statement: a pool, a connection, or a connection that several tasks share."""
 
     async def fetchval(self, sql: str, *arguments: object) -> object:
-        """Run a statement and return the first column of its first row."""
+        """Run a statement and return the first column of its first row; None when there is none."""
         ...
 
 
 async def end_silent_holder(db: Database, key: int, silent_s: float) -> bool:
-    """End the session that holds the lock `key` (one number of 64 bits) if it has run no statement for `silent_s`
-    seconds. Returns whether one was ended. Raises StoreError."""
+    """End the session that holds the advisory lock `key` (a 64-bit number) if it has run no statement for `silent_s`
+    seconds. Returns whether a session was ended. Raises StoreError."""
     return bool(await db.fetchval(_END_SILENT, key, silent_s))

@@ -1,7 +1,8 @@
-"""Open a connection that is certainly a session of its own.
+"""Open a connection that is known to have a server session (backend) of its own.
 
-A connection pooler in transaction mode gives each transaction whichever session is free: session locks, LISTEN and
-prepared statements are lost without an error. Two connections of ours then share a backend, or one changes it.
+A connection pooler in transaction mode gives each transaction any backend that is free: session locks, LISTEN and
+prepared statements are lost without an error. Such a pooler is detected with two connections: they share a backend, or
+the backend of one changes between transactions.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _PID = "SELECT pg_backend_pid()"
 
 @asynccontextmanager
 async def session(database_url: str) -> AsyncIterator[Connection]:
-    """Yield a connection that keeps its backend. Raises SettingError for a pooler in transaction mode, otherwise as
-    `connect`."""
+    """Yield a connection that keeps the same backend. Raises SettingError for a connection pooler in transaction mode,
+    otherwise as `connect`."""
     async with AsyncExitStack() as stack:
         first, second = [await _opened(stack, database_url) for _ in range(2)]
         if await _share_backends(first, second):
@@ -38,17 +39,19 @@ async def _opened(stack: AsyncExitStack, database_url: str) -> Connection:
 
 
 async def _share_backends(first: Connection, second: Connection) -> bool:
-    """Whether both ever have the same backend, or one of them ever has another one than before."""
+    """Return whether a pooler gives the connections their backends: both have the same one, or one of them has more
+    than one."""
     pids: dict[Connection, set[int]] = {first: set(), second: set()}
     try:
-        # Each twice in a row: a pooler that gives its backends in turn would else look like two sessions.
+        # Each connection is asked twice in a row: otherwise a pooler that gives its backends in turn would give each
+        # connection the same backend every time.
         for connection in (first, first, second, second) * _ROUNDS:
             pids[connection].add(await _backend(connection))
     except POOLED_ERRORS:
         return True
     except Unavailable as problem:
         if "pooling mode" in str(problem):
-            return True  # PgBouncer's words in statement mode, where it refuses BEGIN
+            return True  # PgBouncer's message in statement mode, where it refuses BEGIN
         raise
     return len(pids[first]) > 1 or len(pids[second]) > 1 or pids[first] == pids[second]
 

@@ -1,7 +1,7 @@
-"""Build a second set of projections beside the live ones, compare the two row by row, and merge.
+"""Build a second set of projections, the shadow, beside the live ones; compare the two row by row, and merge them.
 
-The merge is one transaction: readers see the old rows or the new ones. It writes only rows that differ, so that the
-change feed publishes the corrections and nothing else; it would not see an exchange of the tables.
+The merge is one transaction: readers see either the old rows or the new ones. It writes only rows that differ, so that
+the change feed publishes the corrections and nothing else. An exchange of the tables would not be published at all.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ Digests = Mapping[MarketId | str, str]
 
 @asynccontextmanager
 async def schema(connection: Connection) -> AsyncIterator[None]:
-    """Create empty shadow tables for the block. Raises Conflict while another rebuild runs."""
+    """Create empty shadow tables in a schema of their own, and drop them after the block. Raises Conflict while another
+    rebuild runs."""
     if not await connection.fetchval(_TRY_LOCK, _LOCK_ID):
         raise Conflict("Another rebuild is running: wait for it.")
     try:
@@ -68,22 +69,25 @@ async def schema(connection: Connection) -> AsyncIterator[None]:
 
 
 async def write_here(connection: Connection) -> None:
-    """Write projections to the shadow tables until the transaction ends; chain_events is still the live table."""
+    """Let the transaction write and read projections in the shadow tables. Other tables, such as chain_events, are still
+    the live ones."""
     await connection.execute(_INTO)
 
 
 async def write_live(connection: Connection) -> None:
-    """Write projections to the live tables again, before the transaction ends."""
+    """Let the transaction write and read projections in the live tables again, after `write_here`."""
     await connection.execute(_BACK)
 
 
 async def digests(connection: Connection) -> Digests:
-    """Return a fingerprint of each market's events; under "" that of events without a market, mainly the config's."""
+    """Return a digest of each market's events by market id. The key "" has the digest of all events without a market,
+    mainly those of GlobalConfig."""
     return {row["market_id"]: row["digest"] for row in await connection.fetch(_DIGESTS)}
 
 
 async def merge(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
-    """Make the live tables equal to the shadow. Returns how many rows each has, and how many were different."""
+    """Make the live tables equal to the shadow tables. Returns two mappings by table: the number of rows in the shadow,
+    and the number of rows that were different, missing or surplus in the live table."""
     rows, different = {}, {}
     for table in _TABLES:
         names = await _names(connection, table)

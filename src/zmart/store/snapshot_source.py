@@ -1,4 +1,4 @@
-"""Read the content of a market's snapshot in one statement: one consistent state of the database."""
+"""Read the content of a market's snapshot in one statement, so that it is one consistent state of the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from zmart.market.types import MarketId
 from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Connection, Pool
 
-# The log's peaks are the complete subtrees that its size is made of: one node for each bit that is set.
+# The log's peaks are the roots of the complete subtrees that the log consists of: one node for each bit that is set in
+# its size.
 _SOURCE = f"""
 SELECT (to_jsonb(m) || jsonb_build_object('proposed_outcome', {outcome_as_boolean("m.proposed_outcome")},
         'final_outcome', {outcome_as_boolean("m.final_outcome")}))::text AS market, p.genesis_hash,
@@ -36,7 +37,9 @@ ORDER BY m.market_id
 
 
 class SnapshotSource(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows that a market's snapshot is made of, as JSON text; `log_peaks` holds [level, number, hash in hex]."""
+    """The rows that a market's snapshot is made from, as JSON text. `comments` include deleted ones. `log_size`: the
+    number of entries in the vote log; `log_peaks`: the roots of its complete subtrees as [level, number, hash in
+    hex]. `genesis_hash`: of the indexed chain, None before an indexer has ever run."""
 
     market: str
     genesis_hash: str | None
@@ -48,11 +51,11 @@ class SnapshotSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read(db: Pool | Connection, market_id: MarketId) -> SnapshotSource | None:
-    """Return the content of the market's snapshot; None for a market that is not indexed."""
+    """Return the content of a market's snapshot; None for a market that is not indexed."""
     row = await db.fetchrow(_SOURCE, market_id)
     return None if row is None else SnapshotSource(**row)
 
 
 async def markets(db: Pool | Connection) -> list[MarketId]:
-    """Return the markets of a daily run: those with comments or votes."""
+    """Return the ids of the markets that a daily run includes: those with comments or with entries in the vote log."""
     return [row["market_id"] for row in await db.fetch(_MARKETS)]

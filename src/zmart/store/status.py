@@ -1,4 +1,4 @@
-"""Read the state of the system: progress of the index, queues, events, changes."""
+"""Read the state of the system for the API: progress of the index, queues, events of a market, changes since a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
     (SELECT count(*) FROM ipfs_anchors WHERE verified_at IS NULL) AS pins_unverified,
     (SELECT count(*) FROM alerts WHERE resolved_at IS NULL) AS alerts_open
 """
-# It names a table, so that it fails where the schema is gone.
+# The statement reads a table of ours, so that it fails if the schema was dropped.
 _IS_READ_ONLY = """
 SELECT current_setting('transaction_read_only')::boolean FROM (SELECT count(*) FROM schema_migrations) AS schema
 """
@@ -59,7 +59,8 @@ _SINCE, _NEWEST = (
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the index is complete, as published."""
+    """How far the index is complete, as the API publishes it. `scanned_at`: when the last scan ended, None before the
+    first."""
 
     program_id: str
     start_slot: Slot
@@ -69,7 +70,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):
-    """How much work of each kind waits."""
+    """The number of items that wait in each queue: transactions, intents, market jobs, pins and alerts."""
 
     inbox_pending: int
     unconfirmed: int
@@ -82,7 +83,8 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of a market as stored in chain_events; `event` is its JSON, `creator` the market's."""
+    """An event of a market, as stored in chain_events. `event` is its JSON; `creator` is the creator of the market,
+    None while the market is not indexed."""
 
     signature: str
     ordinal: int
@@ -94,19 +96,20 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def check(pool: Pool | Connection) -> None:
-    """Return if the database has our schema and can be read and written. Raises Unavailable, Busy or ReadOnly."""
+    """Return if the database has our schema and accepts reads and writes. Raises Unavailable, Busy or ReadOnly."""
     if await pool.fetchval(_IS_READ_ONLY):
         raise ReadOnly(
             "PostgreSQL accepts no writes (a stand-by, or default_transaction_read_only is on): reads are answered, "
             "writes get 503. Make it writable; nothing has to be restarted."
         )
-    # also lets PostgreSQL drop what all listeners have read: after a refused NOTIFY it does not by itself
+    # The call also lets PostgreSQL drop the notifications that all listeners have read. After it refused a NOTIFY, it
+    # does not do so by itself.
     if await pool.fetchval(_NOTIFICATIONS) > _MOST_NOTIFICATIONS:
         raise ReadOnly(f"PostgreSQL accepts no writes: {FULL_OF_NOTIFICATIONS}.")
 
 
 async def as_of_slot(pool: Pool) -> Slot:
-    """Return the slot through which the index is gap-free; 0 before anything was indexed."""
+    """Return the slot through which the index is gap-free; 0 before an indexer has ever run."""
     return Slot(await pool.fetchval(_AS_OF) or 0)
 
 
@@ -117,14 +120,14 @@ async def progress(pool: Pool) -> Progress | None:
 
 
 async def queues(pool: Pool) -> Queues:
-    """Return how much work waits."""
+    """Return the number of items that wait in each queue."""
     return Queues(**await pool.fetchrow(_QUEUES) or {})
 
 
 async def events_of(
     pool: Pool, market_id: MarketId, names: Sequence[str], limit: int, offset: int = 0
 ) -> list[MarketEvent]:
-    """Return the market's events of these names in chain order."""
+    """Return up to `limit` events of the market with these names, in chain order, from `offset` on."""
     rows = await pool.fetch(_EVENTS, market_id, limit, list(names), offset)
     return [MarketEvent(**{**row, "event": msgspec.Raw(row["event"].encode())}) for row in rows]
 
@@ -138,7 +141,8 @@ async def changes_since(
     *,
     newest: bool,
 ) -> list[Change]:
-    """Return changes committed after `since`, in order: the first `limit` of them, or with `newest` the last ones."""
+    """Return the changes of `topics` that were committed after `since`, in order of commits: the first `limit` of them,
+    or the last `limit` if `newest`. With `market_id`, only changes of this market are returned."""
     narrowed = () if market_id is None else (market_id,)
     sql = (_NEWEST if newest else _SINCE)[bool(narrowed)]
     rows = await pool.fetch(sql, since, limit, [topic.value for topic in topics], *narrowed)
