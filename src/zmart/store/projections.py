@@ -1,4 +1,4 @@
-"""Store the projections, which are folded from chain_events: markets, positions, trades, votes on chain, GlobalConfig."""
+"""Store the projections, folded from chain_events: markets, positions, trades, votes on chain, GlobalConfig."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ async def schema(connection: Connection) -> AsyncIterator[None]:
 
 
 async def write_here(connection: Connection) -> None:
-    """Let the transaction write and read projections in the shadow tables. Other tables, such as chain_events, are still
+    """Let the transaction write and read projections in the shadow tables. Other tables, such as chain_events, remain
     the live ones."""
     await connection.execute(_INTO)
 

@@ -1,8 +1,8 @@
-"""End the sessions of stopped processes whose locks a statement of this process waits for.
+"""End the sessions of stopped processes that hold a lock for which a statement of this process waits.
 
-PostgreSQL itself ends a session that is idle in a transaction for seconds (store/server_sessions.py). It does not while
-the session is in the middle of a statement: the driver sends one that the session does not know in two parts, and a
-process that is stopped between them holds its locks for as long as its kernel answers.
+PostgreSQL itself ends a session that is idle in a transaction for some seconds (store/server_sessions.py). It does not
+end a session in the middle of a statement. The driver sends a statement that is not prepared in the session in two
+parts, and a process that is stopped between them keeps its locks for as long as its kernel answers keepalive probes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import msgspec
 import structlog
 
 STOPPED_AFTER_S = 6.0
-"""A client that has not sent the second part of its statement for so long is stopped, or gone. Together with the first
-examination of a waiting statement this is as long as a session may be idle in a transaction."""
+"""Seconds without the second part of a statement after which its client counts as stopped. With the time until the
+waiting statement is first examined, this is about as long as a session may be idle in a transaction (8 seconds)."""
 _FORGET_AFTER_S = 60.0
 
-# COPY waits for its client in many places, and a client that restores a dump may be slow.
+# COPY is left out: it waits for its client in many places, and a client that restores a dump may be slow.
 _WAITING_FOR_CLIENT = """
 SELECT pid, query_start FROM pg_stat_activity
 WHERE pid = ANY (pg_blocking_pids($1)) AND state = 'active' AND wait_event = 'ClientRead'
@@ -36,22 +36,24 @@ log = structlog.get_logger()
 
 
 class HeldStatement(msgspec.Struct, frozen=True):
-    """A statement of another session that waits for its client while it holds a lock."""
+    """A statement of another session that waits for its client while the session holds a lock. `pid`: the backend's
+    process id; `began_at`: when the statement began."""
 
     pid: int
     began_at: datetime
 
 
 class StoppedHolders:
-    """Remember since when each such statement is known: those that wait for its locks may be given up sooner."""
+    """Remember when each HeldStatement was first seen by this process. The statements that wait for its locks may time
+    out earlier, so the time is kept here and not with them."""
 
     def __init__(self, stopped_after_s: float = STOPPED_AFTER_S) -> None:
         self._stopped_after_s = stopped_after_s
         self._since: dict[HeldStatement, float] = {}
 
     async def end(self, connection: asyncpg.Connection, waiting_pid: int) -> None:
-        """End those for whose locks the session `waiting_pid` waits, once they are known for long. Raises errors of
-        the driver."""
+        """End the sessions of stopped processes that hold a lock for which the session `waiting_pid` waits. Raises
+        errors of the driver."""
         rows = await connection.fetch(_WAITING_FOR_CLIENT, waiting_pid)
         stopped = self.stopped_of(
             [HeldStatement(row["pid"], row["query_start"]) for row in rows], time.monotonic()
@@ -62,7 +64,8 @@ class StoppedHolders:
                 log.warning("the session of a stopped process is ended: it held a lock", pids=pids)
 
     def stopped_of(self, statements: Collection[HeldStatement], now_s: float) -> list[HeldStatement]:
-        """Return those of the statements that are known for so long that their process is stopped."""
+        """Return those of the statements that were first seen so long ago that their process counts as stopped.
+        `now_s` is the time by the monotonic clock."""
         self._since = {each: since for each, since in self._since.items() if now_s - since < _FORGET_AFTER_S}
         for each in statements:
             self._since.setdefault(each, now_s)
@@ -70,4 +73,4 @@ class StoppedHolders:
 
 
 HOLDERS = StoppedHolders()
-"""Those that this process knows."""
+"""The statements of stopped processes that this process has seen."""

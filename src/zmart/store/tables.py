@@ -1,6 +1,7 @@
 """Derive the columns and the statements of a table from the struct that declares it (market/columns.py).
 
-One field is one column of the same name; its type says how it travels. What differs is named beside the table.
+Each field is a column of the same name, and the field's type determines how values are sent. Columns that differ from
+this are given where the table is declared.
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ _BY_TYPE: Mapping[object, Column] = {
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A table; `declaration` has a field for each of its `columns`, in their order. `outcomes` names the columns that
-    hold an outcome; `decoders` are (field, column, function) where the fold holds another value than the database."""
+    """A table of the database. `declaration` has a field for each of its `columns`, in their order; `key` names the
+    columns of its primary key. `outcomes` names the columns that hold an outcome. `decoders` are (field, column,
+    function), one for each field whose value differs from the database's: the function converts what was read."""
 
     name: str
     declaration: type[msgspec.Struct]
@@ -81,7 +83,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(column for name in self.key for column in self.columns if column.name == name)
 
     def row_list(self, alias: str) -> str:
-        """Return the SELECT list of a reader's row: outcomes as booleans, times as datetimes, all else as it is."""
+        """Return the SELECT list of all columns of the table `alias`, for readers: outcomes as booleans, every other
+        column unchanged, so that times are datetimes."""
         return ", ".join(
             f"{outcome_as_boolean(f'{alias}.{column.name}')} AS {column.name}"
             if column.name in self.outcomes
@@ -90,7 +93,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def decoded(self, row: Record) -> dict[str, Any]:
-        """Return the fields of the fold's form of a row that was read with `bulk.select`."""
+        """Return a row that was read with `bulk.select` as field values of the fold's struct, such as MarketFold."""
         values: dict[str, Any] = dict(row)
         for field, column, decode in self.decoders:
             values[field] = decode(values.pop(column))
@@ -98,7 +101,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def declared(name: str, declaration: type[msgspec.Struct], key: tuple[str, ...], **special: Column) -> Table:
-    """Return the table; `special` are the columns that their field's type does not describe, by the field's name."""
+    """Return the table `name` with the columns that the fields of `declaration` describe. `special` gives, by name of
+    the field, the columns that the field's type does not describe."""
     types = {field: _type_of(hint) for field, hint in get_type_hints(declaration).items()}
     columns = tuple(
         special.get(field) or msgspec.structs.replace(_BY_TYPE[types[field]], name=field)
@@ -119,7 +123,7 @@ def declared(name: str, declaration: type[msgspec.Struct], key: tuple[str, ...],
 
 
 def _type_of(hint: object) -> object:
-    """Return the type without its `| None`."""
+    """Return the type of a field's annotation without `| None`."""
     [kind] = [part for part in get_args(hint) or (hint,) if part is not NoneType]
     return kind
 

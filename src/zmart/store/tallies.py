@@ -1,4 +1,4 @@
-"""Store tallies: counts of votes for the chain, each with the head of the log that proves it."""
+"""Store tallies: counts of a market's votes for the chain, each with size and root of the log that proves it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ _OF_MARKET = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 ORDER BY kind
 
 
 class NewTally(msgspec.Struct, frozen=True, kw_only=True):
-    """A tally to insert: the votes up to chain time `closed_at`; the index was complete through `closed_slot`.
+    """A tally to insert. It counts the votes up to chain time `closed_at` (Unix seconds); the index was gap-free
+    through `closed_slot`.
 
-    `unproven`, `onchain`: how many of the counted votes came by a session, or on chain. `passed`: whether they meet the
-    threshold and are enough by policy. `rule`: who may vote, as in the memo; `not_counted` voters of the log may not.
+    `unproven` and `onchain`: how many of the counted votes were cast by a session without a signed statement, and how
+    many on chain. `threshold_bps`: the share of votes for that is needed, in basis points. `passed`: whether the votes
+    reach it and are at least `min_votes`. `rule`: who may vote, as text of the memo. `not_counted`: how many voters in
+    the log are not eligible by the rule. `log_size` and `log_root`: entries and Merkle root of the market's vote log.
     """
 
     market_id: MarketId
@@ -46,14 +49,14 @@ class NewTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TallyRow(NewTally, frozen=True, kw_only=True):
-    """A stored tally; `round` counts from 1 for each market and kind, and names the intent that sends it."""
+    """A stored tally. `round` counts from 1 for each market and kind, and is the round of the intent that sends it."""
 
     round: int
     taken_at: datetime
 
 
 async def insert(connection: Connection, new: NewTally) -> TallyRow:
-    """Insert a tally as the next round and return it. Needs the lock of the market's log."""
+    """Insert a tally as the next round, and return its row. Needs the lock of the market's vote log."""
     row = await connection.fetchrow(
         _INSERT,
         new.market_id,
@@ -76,13 +79,13 @@ async def insert(connection: Connection, new: NewTally) -> TallyRow:
 
 
 async def latest(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> TallyRow | None:
-    """Return the tally of the last round; None before the first."""
+    """Return the market's tally of the last round for this kind of vote; None before the first."""
     row = await db.fetchrow(_LATEST, market_id, kind.value)
     return None if row is None else _tally(row)
 
 
 async def of_market(db: Pool | Connection, market_id: MarketId) -> list[TallyRow]:
-    """Return every round of both kinds, in order."""
+    """Return the market's tallies of both kinds, in order of kind and round."""
     return [_tally(row) for row in await db.fetch(_OF_MARKET, market_id)]
 
 

@@ -11,7 +11,7 @@ from zmart.errors import Unavailable
 
 @asynccontextmanager
 async def answer_within(seconds: float) -> AsyncIterator[None]:
-    """Give up the block after `seconds`: raises Unavailable then."""
+    """Cancel the block and raise Unavailable if it takes longer than `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             yield

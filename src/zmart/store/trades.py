@@ -1,4 +1,4 @@
-"""Read the tape: trades in chain order, and sums over them."""
+"""Read trades in chain order, and sums over a market's trades."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT $4
 
 
 class TradeRow(TradeColumns[str, bool, datetime], frozen=True, kw_only=True):
-    """A trade."""
+    """A trade, with the columns of the table `trades`."""
 
     @property
     def position(self) -> ChainPosition:
-        """The position of the trade on chain."""
+        """The position of the trade on chain, by which trades are ordered."""
         return self.slot, self.index_in_block, self.ordinal
 
     @property
     def fees_lamports(self) -> Lamports:
-        """All fees of the trade."""
+        """The sum of the trade's fees: protocol, resolver and liquidity provider."""
         return Lamports(self.protocol_fee_lamports + self.resolver_fee_lamports + self.lp_fee_lamports)
 
 
 class TradeVersion(msgspec.Struct, frozen=True):
-    """Identify one version of a trade's row: equal versions hold equal rows. `xid`: the transaction of PostgreSQL that
-    wrote it."""
+    """Identify one version of a trade's row. Equal versions mean equal rows. `xid`: the transaction of PostgreSQL that
+    wrote the version (xmin)."""
 
     signature: Signature
     ordinal: int
@@ -68,12 +68,13 @@ class TradeVersion(msgspec.Struct, frozen=True):
 
     @property
     def position(self) -> ChainPosition:
-        """The position of the trade on chain."""
+        """The position of the trade on chain, by which trades are ordered."""
         return self.slot, self.index_in_block, self.ordinal
 
 
 class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over all trades of a market."""
+    """Sums over all trades of a market: `volume` of all, `bought` and `sold` of each side, in lamports with fees; the
+    number of `trades`, and of `wallets` that traded."""
 
     volume: Lamports
     trades: int
@@ -85,7 +86,8 @@ class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
 async def of_market(
     pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeRow]:
-    """Return trades of the market, the newest first, after `after` or from `offset` on."""
+    """Return up to `limit` trades of the market, the newest first: those before the position `after` on chain if it is
+    given, otherwise from `offset` on."""
     if after is None:
         return _rows(await pool.fetch(_OF_MARKET, market_id, limit, offset))
     return _rows(await pool.fetch(_OF_MARKET_AFTER, market_id, limit, *after))
@@ -94,7 +96,8 @@ async def of_market(
 async def versions(
     pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeVersion]:
-    """Return the same page as versions of rows, for a caller that has cached the rows."""
+    """Return the page that `of_market` returns, as versions of rows instead of rows, for a caller that has cached
+    rows."""
     if after is None:
         rows = await pool.fetch(_VERSIONS, market_id, limit, offset)
     else:
@@ -103,7 +106,8 @@ async def versions(
 
 
 async def with_versions(pool: Pool, requested: Sequence[TradeVersion]) -> list[tuple[TradeVersion, TradeRow]]:
-    """Return the trades that `requested` names, each with the version in which it was read."""
+    """Return the rows of the trades that `requested` names, each with its current version. At least one trade must be
+    requested."""
     keys = zip(*((version.slot, version.signature, version.ordinal) for version in requested), strict=True)
     trades = []
     for xid, *values in await pool.fetch(_SEVERAL, *(list(column) for column in keys)):
@@ -116,14 +120,15 @@ async def with_versions(pool: Pool, requested: Sequence[TradeVersion]) -> list[t
 async def of_wallet(
     pool: Pool, wallet: Wallet, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeRow]:
-    """Return trades of the wallet in all markets, the newest first, after `after` or from `offset` on."""
+    """Return up to `limit` trades of the wallet in all markets, the newest first: those before the position `after` on
+    chain if it is given, otherwise from `offset` on."""
     if after is None:
         return _rows(await pool.fetch(_OF_WALLET, wallet, limit, offset))
     return _rows(await pool.fetch(_OF_WALLET_AFTER, wallet, limit, *after))
 
 
 async def of_transaction(pool: Pool, slot: Slot, signature: Signature) -> list[TradeRow]:
-    """Return the trades that a transaction of this slot made."""
+    """Return the trades of one transaction, which has this slot and signature."""
     return _rows(await pool.fetch(_OF_TRANSACTION, slot, signature))
 
 
@@ -135,13 +140,14 @@ async def stats(pool: Pool, market_id: MarketId) -> TapeTotals:
 async def points(
     pool: Pool, market_id: MarketId, start: datetime, end: datetime, limit: int
 ) -> list[tuple[datetime, PriceE9]]:
-    """Return the YES prices after the newest `limit` trades of the window, the oldest of them first."""
+    """Return (time, YES price after the trade) of the newest `limit` trades from `start` until before `end`, the oldest
+    of these first."""
     rows = await pool.fetch(_POINTS, market_id, start, end, limit)
     return [(row["traded_at"], row["price_yes_after_e9"]) for row in reversed(rows)]
 
 
 def side_of(row: TradeRow) -> Side:
-    """Return whether the trade bought or sold."""
+    """Return the side of the trade: whether shares were bought or sold."""
     return Side(row.side)
 
 

@@ -14,7 +14,8 @@ SELECT ordinal, name, market_id, event FROM chain_events WHERE slot = $1 AND sig
 
 
 class IndexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """An indexed transaction. `finality`: confirmed or finalized."""
+    """An indexed transaction of the program. `finality` is "confirmed" or "finalized"; `failed`: the chain executed the
+    transaction with an error."""
 
     signature: Signature
     slot: Slot
@@ -23,7 +24,8 @@ class IndexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a transaction logged; `event` is its JSON."""
+    """An event that a transaction logged. `event` is its JSON; `ordinal` is its position among the transaction's
+    events. `market_id` is None for an event of GlobalConfig or of an unknown market."""
 
     ordinal: int
     name: str
@@ -32,12 +34,12 @@ class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def one(pool: Pool, signature: Signature) -> IndexedTransaction | None:
-    """Return the transaction; None if it is not indexed."""
+    """Return the transaction with this signature; None if it is not indexed."""
     row = await pool.fetchrow(_ONE, signature)
     return None if row is None else IndexedTransaction(**row)
 
 
 async def events(pool: Pool, transaction: IndexedTransaction, limit: int) -> list[LoggedEvent]:
-    """Return the events that the transaction logged, in order."""
+    """Return the first `limit` events that the transaction logged, in order."""
     rows = await pool.fetch(_EVENTS, transaction.slot, transaction.signature, limit)
     return [LoggedEvent(**row) for row in rows]

@@ -41,8 +41,8 @@ _CURRENT = """
 CASE WHEN p.has_claimed THEN 0 WHEN m.state = 'FINALIZED' THEN {payout}
     ELSE div(p.shares_yes * m.price_yes_e9 + p.shares_no * (1000000000 - m.price_yes_e9), 1000000000) END
 """
-"""The value of a position, as HeldPosition.value, for sums over many positions. The operator `/` would round large
-values up."""
+"""SQL expression for the current value of a position in lamports, equal to HeldPosition.value, for sums over many
+positions. It uses div(), because the operator `/` would round large values up."""
 _RESULTS = f"""
 WITH held AS (
     SELECT p.*, m.state, {_CURRENT} AS current_value FROM positions p JOIN markets m USING (market_id)
@@ -78,7 +78,7 @@ _LEADERS_BY = {"pnl": "coalesce(p.pnl, 0)", "volume": "t.volume"}
 
 
 class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A wallet's profile, as its user wrote it."""
+    """The profile of a wallet, as its user wrote it. A field is None if the user never set it."""
 
     wallet: Wallet
     display_name: str | None
@@ -90,7 +90,7 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActivityCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a wallet traded, voted, commented and created markets."""
+    """The numbers of a wallet's trades, off-chain votes by kind, comments that are not deleted, and markets created."""
 
     trades: int
     proposal_votes: int
@@ -100,7 +100,13 @@ class ActivityCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """Results over all positions in lamports; `unrealized`: open shares at the last price, final ones at payout."""
+    """The trading results of a wallet over all its positions, in lamports with fees.
+
+    `volume`: what its trades cost and brought; `invested`: what it paid for shares. `realized`: the profit of sales and
+    claims. `current_value`: the value of unclaimed shares, at the last price or, in FINALIZED markets, at their payout;
+    `unrealized`: this value less what the shares cost. `open_positions`: positions with shares in markets that are not
+    FINALIZED; `settled`: positions in FINALIZED markets, of which `won` had a profit.
+    """
 
     volume: Lamports
     realized: Lamports
@@ -113,7 +119,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A wallet in a leaderboard; `volume` and `trades` are those within the window."""
+    """A wallet in a leaderboard. `volume` (lamports) and `trades` count its trades within the leaderboard's window.
+    `pnl`: the realized and unrealized profit in lamports of the positions that it traded in the window."""
 
     wallet: Wallet
     display_name: str | None
@@ -136,7 +143,8 @@ async def put(
     avatar_url: str | None,
     twitter_handle: str | None,
 ) -> ProfileRow:
-    """Insert or update a profile and return it: None leaves a field as it is, an empty text clears it."""
+    """Insert or update the profile of a wallet, and return it. A field that is None keeps its stored value; an empty
+    text replaces it."""
     return ProfileRow(
         **await pool.fetchrow(_PUT, wallet, display_name, bio, avatar_url, twitter_handle) or {}
     )
@@ -149,16 +157,17 @@ async def number(pool: Pool) -> int:
 
 
 async def counts(pool: Pool, wallet: Wallet) -> ActivityCounts:
-    """Return how often the wallet traded, voted, commented and created markets."""
+    """Return the numbers of the wallet's trades, off-chain votes, comments and created markets."""
     return ActivityCounts(**await pool.fetchrow(_COUNTS, wallet) or {})
 
 
 async def results(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Results:
-    """Return the wallet's trading results over all positions."""
+    """Return the wallet's trading results over all its positions; `rule` determines the payouts of final markets."""
     return Results(**await pool.fetchrow(_RESULTS.format(payout=_PAYOUTS[rule]), wallet) or {})
 
 
 async def leaders(pool: Pool, by: str, window_s: int, limit: int, rule: ClaimRule) -> list[LeaderRow]:
-    """Return wallets that traded within the window, by `pnl` (of the positions traded in it) or `volume`."""
+    """Return up to `limit` wallets that traded within the last `window_s` seconds of chain time, the highest first.
+    `by` is "pnl" or "volume"; `rule` determines the payouts of final markets."""
     sql = _LEADERS.format(order=_LEADERS_BY[by], payout=_PAYOUTS[rule])
     return [LeaderRow(**row) for row in await pool.fetch(sql, window_s, limit)]

@@ -1,4 +1,4 @@
-"""Store closings: up to which moment votes count, written before the index is complete that far."""
+"""Store the closings of votes: the moment up to which votes count, written before the index is complete up to it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _REMOVE = "DELETE FROM vote_closings WHERE (market_id, kind) = ($1, $2)"
 
 
 class VoteClosing(msgspec.Struct, frozen=True, kw_only=True):
-    """Votes on chain count up to chain time `closed_at`; `closed_slot` was the chain's slot when this was written.
-    `voting_over`: the log accepts no further vote, and those that count are its first `log_size` entries."""
+    """The closing of one kind of vote on a market. Votes on chain count up to chain time `closed_at` (Unix seconds);
+    `closed_slot` was the chain's slot when the closing was written. `voting_over`: the market's log accepts no further
+    vote of this kind; off-chain votes count if they are among the log's first `log_size` entries."""
 
     market_id: MarketId
     kind: VoteKind
@@ -31,13 +32,13 @@ class VoteClosing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteClosing | None:
-    """Return the vote's closing; None while it is open."""
+    """Return the closing of the market's vote; None if none was written."""
     row = await db.fetchrow(_FIND, market_id, kind.value)
     return None if row is None else VoteClosing(**{**row, "kind": kind})
 
 
 async def write(connection: Connection, closing: VoteClosing) -> None:
-    """Insert the closing, or replace an earlier one. Needs the lock of the market's log."""
+    """Insert the closing of a vote, or replace an earlier one. Needs the lock of the market's vote log."""
     await connection.execute(
         _WRITE,
         closing.market_id,
@@ -50,5 +51,5 @@ async def write(connection: Connection, closing: VoteClosing) -> None:
 
 
 async def remove(connection: Connection, market_id: MarketId, kind: VoteKind) -> None:
-    """Delete the closing, so that voting continues. Needs the lock of the market's log."""
+    """Delete the closing of a vote, so that voting continues. Needs the lock of the market's vote log."""
     await connection.execute(_REMOVE, market_id, kind.value)

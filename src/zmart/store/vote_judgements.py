@@ -1,4 +1,4 @@
-"""Store which voters are eligible, and read the facts of the index by which they are judged."""
+"""Store judgements, which say whether a voter is eligible, and read the indexed facts by which voters are judged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEFT JOIN LATERAL (SELECT slot, signature FROM chain_events
     ORDER BY slot DESC LIMIT 1) AS e ON true
 WHERE v.at IS NOT NULL
 """
-# What only a webhook reported may name any time; a true trade of that time has long been final.
+# A delivery that only a webhook reported may claim any time. A real trade from before the vote has long been final.
 _IS_FINAL = """NOT EXISTS (SELECT FROM chain_transactions c
     WHERE c.signature = trades.signature AND c.finality = 'confirmed')"""
 TRADED = f"""
@@ -34,7 +34,7 @@ LEFT JOIN LATERAL (SELECT wallet, traded_lamports FROM vote_judgements  -- by it
     WHERE (market_id, kind, wallet) = ($1, $2, v.wallet) AND opened_at = $3 OFFSET 0) AS j ON true
 """
 _UNJUDGED = f"SELECT v.wallet FROM {_VOTERS} WHERE j.wallet IS NULL ORDER BY v.wallet"
-# Judgements by an incomplete index are repeated: the sums of all voters, one range of the index each.
+# Judgements by an incomplete index are repeated. This sums the trades of each voter by one range of a database index.
 TRADED_OTHERWISE = f"""
 SELECT v.wallet, t.traded
 FROM {_VOTERS}
@@ -70,7 +70,8 @@ WHERE r.rule <> 'open' AND NOT EXISTS (SELECT FROM vote_judgements j
 
 
 class VoterJudgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A wallet judged by a rule other than `open`: the fact that the rule requires is set, the other is None."""
+    """The judgement of a wallet by a rule other than `open`. `held` (lamports) is set for the rule `funded`, `traded`
+    (lamports) for `staked`; otherwise they are None."""
 
     wallet: Wallet
     eligible: bool
@@ -79,7 +80,8 @@ class VoterJudgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteOpening | None:
-    """Return when the vote opened, by the index; None if it has not."""
+    """Return when the market's vote opened, with the slot and signature of the event that opened it (0 and "" if that
+    is not indexed). None if the vote has not opened by the indexed data."""
     row = await db.fetchrow(_OPENING, market_id, kind.value)
     if row is None:
         return None
@@ -87,25 +89,28 @@ async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) ->
 
 
 async def traded_before(db: Pool | Connection, wallet: Wallet, at: ChainTime) -> Lamports:
-    """Return the lamports that the wallet paid for purchases and received from sales before `at`, as indexed."""
+    """Return the sum of the lamports that the wallet paid for purchases and received from sales before chain time `at`,
+    by the indexed final trades."""
     return Lamports(await db.fetchval(TRADED, wallet, at))
 
 
 async def unjudged(db: Pool | Connection, market_id: MarketId, kind: VoteKind, at: ChainTime) -> list[Wallet]:
-    """Return the voters, of either channel, that are not judged yet for a vote that opened at `at`."""
+    """Return the voters, off chain and on chain, without a judgement for a vote that opened at chain time `at`."""
     return [Wallet(row[0]) for row in await db.fetch(_UNJUDGED, market_id, kind.value, at)]
 
 
 async def traded_otherwise(
     db: Pool | Connection, market_id: MarketId, kind: VoteKind, at: ChainTime
 ) -> list[tuple[Wallet, Lamports]]:
-    """Return the voters whose trades before `at` have another sum than they were judged by, or that were not judged."""
+    """Return (voter, lamports traded before chain time `at`) of each voter that was not judged, or was judged by a
+    different sum. `at` is when the vote opened."""
     rows = await db.fetch(TRADED_OTHERWISE, market_id, kind.value, at)
     return [(Wallet(wallet), Lamports(traded)) for wallet, traded in rows]
 
 
 async def unfolded_traders(db: Pool | Connection, at: ChainTime) -> set[Wallet]:
-    """Return the wallets with trades before `at` that are indexed but not folded, as their market's fold is stuck."""
+    """Return the wallets with trades before chain time `at` that are indexed but not folded, because an event of their
+    market cannot be folded."""
     return {Wallet(row[0]) for row in await db.fetch(_UNFOLDED_TRADERS, at)}
 
 
@@ -116,7 +121,7 @@ async def write(
     at: ChainTime,
     judgements: Sequence[VoterJudgement],
 ) -> None:
-    """Store who is eligible for a vote that opened at `at`, replacing earlier judgements."""
+    """Store judgements for a vote that opened at chain time `at`, and replace earlier ones of the same wallets."""
     await db.execute(
         _WRITE,
         market_id,
@@ -130,5 +135,6 @@ async def write(
 
 
 async def open_unjudged(db: Pool | Connection) -> list[tuple[MarketId, VoteKind]]:
-    """Return open votes with votes on chain whose voters are not judged yet."""
+    """Return the market and kind of each open vote with a rule other than `open` that has a vote on chain without a
+    judgement of its voter."""
     return [(MarketId(market), VoteKind(kind)) for market, kind in await db.fetch(_OPEN_UNJUDGED)]

@@ -1,4 +1,4 @@
-"""List votes, by market and by wallet. A vote cast on chain replaces the wallet's vote off chain."""
+"""List votes, by market and by wallet. A wallet's vote on chain replaces its vote off chain, unless it came late."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ _UNPROVEN = "SELECT unproven FROM vote_counts WHERE market_id = $1 AND kind = $2
 
 
 class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
-    """A vote; `channel`: statement (signed), session (unproven) or onchain. It is not counted if it is `late`, which is
-    after its vote closed, or if its wallet is not, or not yet, judged `eligible`."""
+    """A vote of a wallet; `vote` True is for. `channel` is statement (signed), session (unproven) or onchain. `late`:
+    the vote came after voting was over. `eligible`: every wallet may vote, or this wallet was judged eligible."""
 
     id: str
     market_id: MarketId
@@ -61,7 +61,7 @@ class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counted(self) -> bool:
-        """Whether the vote counts."""
+        """Whether the vote counts: its wallet is eligible, and the vote is not late."""
         return self.eligible and not self.late
 
 
@@ -73,7 +73,8 @@ async def of_market(
     offset: int = 0,
     after: tuple[datetime, str] | None = None,
 ) -> list[ListedVote]:
-    """Return the votes of a market, the newest first, after `after` = (created_at, wallet) or from `offset` on."""
+    """Return up to `limit` votes of a market, the newest first. The page begins after the vote with
+    `after` = (created_at, wallet) if that is given, otherwise at `offset`."""
     if after is not None:
         return _votes(await pool.fetch(_OF_MARKET_AFTER, market_id, kind.value, limit, *after))
     return _votes(await pool.fetch(_OF_MARKET, market_id, kind.value, limit, offset))
@@ -82,12 +83,12 @@ async def of_market(
 async def of_wallet(
     pool: Pool, wallet: Wallet, kind: VoteKind, limit: int, offset: int = 0
 ) -> list[ListedVote]:
-    """Return the votes of a wallet, the newest first."""
+    """Return up to `limit` votes of a wallet, the newest first, from `offset` on."""
     return _votes(await pool.fetch(_OF_WALLET, wallet, kind.value, limit, offset))
 
 
 async def unproven(pool: Pool, market_id: MarketId, kind: VoteKind) -> int:
-    """Return how many of the counted votes came by a session, without a signed statement."""
+    """Return how many of the votes that count now were cast by a session, without a signed statement."""
     number: int | None = await pool.fetchval(_UNPROVEN, market_id, kind.value)
     return number or 0
 

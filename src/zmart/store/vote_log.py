@@ -1,6 +1,7 @@
-"""Store the append-only log of a market's votes: entries without gaps, and the hashes of all complete subtrees.
+"""Store the append-only Merkle log of a market's votes: entries without gaps, and the hashes of all complete subtrees.
 
-A transaction that appends holds the log's row (`lock`) until it commits, so positions are dense and heads never fork.
+A transaction that appends holds the lock of the log's row (`lock`) until it commits, so that positions have no gaps and
+each size of the log has one root.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ SELECT count(*) FILTER (WHERE {counts} AND e.choice = 'for') AS votes_for,
        count(*) FILTER (WHERE {counts} AND e.channel = 'onchain') AS onchain,
        count(*) FILTER (WHERE NOT {counts}) AS not_counted, count(*) FILTER (WHERE {counts} IS NULL) AS unjudged
 """
-# By its key, whatever the planner believes: of judgements that were just written in bulk it expects two or three, and
-# would compare each entry with each of them. OFFSET 0 keeps the subquery from becoming a join.
+# This makes the planner look up each judgement by its key. After many judgements were written at once it still expects
+# two or three, and would compare each entry with each of them. OFFSET 0 prevents a join.
 _JUDGED = """LEFT JOIN LATERAL (SELECT eligible FROM vote_judgements
     WHERE (market_id, kind, wallet) = ($1, $2, e.wallet) OFFSET 0) AS j ON true"""
 _BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
 _COUNTS_OF_ALL = (_BY_SIDE + _ONE_A_WALLET).format(counts="true", join="")
 _COUNTS_OF_ELIGIBLE = (_BY_SIDE + _ONE_A_WALLET).format(counts="j.eligible", join=_JUDGED)
-# Before that time, the index has nothing of these wallets: no trade, no vote on chain, no market.
+# The index has no final trade, no final vote on chain and no market of these wallets from before that time.
 _YOUNG = (
     "SELECT count(*) FILTER (WHERE e.choice = 'for') AS votes_for, "
     "count(*) FILTER (WHERE e.choice = 'against') AS votes_against"
@@ -81,8 +82,8 @@ _YOUNG = (
   AND NOT EXISTS (SELECT FROM markets m WHERE m.creator = e.wallet AND m.created_at < to_timestamp($5))
 """
 )
-# Entries are never removed: a vote on chain is appended once its transaction can no longer be rolled back. A vote that
-# is not final, such as a false delivery, may hide one that is: `hidden`.
+# Entries are never removed, so a vote on chain is appended only when its transaction is final. onchain_votes has one
+# row for each wallet: a vote that is not final, such as a false delivery, may hide a final vote there (`hidden`).
 _UNLOGGED = """
 WITH of_vote AS (
     SELECT o.wallet, o.choice = 'for' AS vote, o.signature, o.voted_at, o.slot, t.finality
@@ -107,7 +108,8 @@ ORDER BY o.slot, o.signature, o.wallet
 
 
 class NewLogEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry to append; `leaf_hash` covers the bytes `entry`."""
+    """An entry to append. `entry`: its canonical bytes; `leaf_hash`: their hash as a leaf of the Merkle tree. `channel`
+    is statement, session or onchain."""
 
     kind: VoteKind
     wallet: Wallet
@@ -118,7 +120,7 @@ class NewLogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogEntryRow(msgspec.Struct, frozen=True):
-    """A stored entry at position `log_index`."""
+    """A stored entry of the log at position `log_index`, counted from 0; `entry` holds its canonical bytes."""
 
     log_index: int
     entry: bytes
@@ -126,8 +128,9 @@ class LogEntryRow(msgspec.Struct, frozen=True):
 
 
 class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """A count of one vote per wallet; `unproven` and `onchain`: how many of them came by a session, or on chain. Not in
-    the tally: `not_counted` voters, who are not eligible, and `unjudged` ones."""
+    """A count of a log's entries with one vote per wallet. `unproven` and `onchain`: how many of the votes in the tally
+    were cast by a session, and how many on chain. The tally leaves out `not_counted` voters, who are not eligible, and
+    `unjudged` voters."""
 
     tally: Tally
     unproven: int
@@ -137,7 +140,7 @@ class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OnchainVote(msgspec.Struct, frozen=True):
-    """A vote cast on chain, with the signature of its transaction."""
+    """A vote cast on chain, with the signature and the chain time of its transaction."""
 
     wallet: Wallet
     vote: bool
@@ -146,24 +149,25 @@ class OnchainVote(msgspec.Struct, frozen=True):
 
 
 NodeHashes = Mapping[tuple[int, int], bytes]
-"""Hashes of complete subtrees by (level, number)."""
+"""Hashes of complete subtrees by (level, number). A subtree of a level covers 2^level leaves; both count from 0."""
 
 
 async def lock(connection: Connection, market_id: MarketId) -> int:
-    """Lock the log until the transaction ends, and return its size, 0 for a new one."""
+    """Lock the market's log until the transaction ends, and return the number of its entries, 0 for a new log."""
     size: int = await connection.fetchval(_LOCK, market_id)
     return size
 
 
 async def size_of(db: Pool | Connection, market_id: MarketId) -> int:
-    """Return how many entries the log has, 0 before the first vote."""
+    """Return the number of entries in the market's log, 0 before the first vote."""
     return await db.fetchval(_SIZE, market_id) or 0
 
 
 async def append(
     connection: Connection, market_id: MarketId, size: int, entries: Sequence[NewLogEntry], nodes: NodeHashes
 ) -> None:
-    """Append entries from position `size` on, with the tree's nodes that they complete. Needs the lock."""
+    """Append entries from position `size` on, and insert the nodes of the tree that these entries complete. Needs the
+    lock of the log."""
     await connection.execute(
         _APPEND,
         market_id,
@@ -183,26 +187,28 @@ async def append(
 async def nodes(
     db: Pool | Connection, market_id: MarketId, requested: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
-    """Return the hashes of complete subtrees of the log's tree by (level, number); those not stored are left out."""
+    """Return the hashes of the requested subtrees of the market's log by (level, number). Subtrees that are not stored,
+    because they are not complete, are left out."""
     keys = list(requested)
     rows = await db.fetch(_NODES, market_id, [level for level, _ in keys], [number for _, number in keys])
     return {(row["level"], row["node_index"]): row["hash"] for row in rows}
 
 
 async def page(db: Pool | Connection, market_id: MarketId, start: int, limit: int) -> list[LogEntryRow]:
-    """Return entries in order, from position `start` on."""
+    """Return up to `limit` entries of the market's log in order, from position `start` on."""
     return [LogEntryRow(*row) for row in await db.fetch(_PAGE, market_id, start, limit)]
 
 
 async def of_wallet(db: Pool | Connection, market_id: MarketId, wallet: Wallet) -> list[LogEntryRow]:
-    """Return the entries of one wallet: at most one for each kind and channel."""
+    """Return the entries of one wallet in the market's log, at most one for each kind and channel."""
     return [LogEntryRow(*row) for row in await db.fetch(_OF_WALLET, market_id, wallet)]
 
 
 async def counts(
     connection: Connection, market_id: MarketId, kind: VoteKind, size: int, *, all_voters: bool = True
 ) -> LogCounts:
-    """Count the first `size` entries: of all voters, or of those who were judged eligible. Needs a transaction."""
+    """Count one vote per wallet in the first `size` entries of the log: of all voters, or only of those that were
+    judged eligible. Needs a transaction."""
     sql = _COUNTS_OF_ALL if all_voters else _COUNTS_OF_ELIGIBLE
     if not all_voters:  # the planner may still believe that there are no judgements
         await connection.execute(_BY_INDEX)
@@ -219,7 +225,9 @@ async def young_voters(
     *,
     all_voters: bool = True,
 ) -> Tally:
-    """Return the tally of those counted votes whose wallets the index had never seen before chain time `since`."""
+    """Return the tally of those counted votes among the first `size` entries whose wallets are new: the index has no
+    final trade, no final vote on chain and no market of the wallet from before chain time `since`. Unless `all_voters`,
+    only votes of wallets that were judged eligible are counted."""
     row = await db.fetchrow(_YOUNG, market_id, kind.value, size, not all_voters, since)
     assert row is not None
     return Tally(row["votes_for"], row["votes_against"])
@@ -228,5 +236,6 @@ async def young_voters(
 async def unlogged_onchain_votes(
     connection: Connection, market_id: MarketId, kind: VoteKind, closed_at: ChainTime
 ) -> list[OnchainVote]:
-    """Return votes cast on chain up to `closed_at`, in final transactions, that the log lacks; in chain order."""
+    """Return the votes cast on chain up to chain time `closed_at`, in final transactions, that the log lacks, in order
+    of slot, signature and wallet."""
     return [OnchainVote(*row) for row in await connection.fetch(_UNLOGGED, market_id, kind.value, closed_at)]

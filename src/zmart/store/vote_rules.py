@@ -1,4 +1,4 @@
-"""Store the terms of votes: who may vote, and how many votes are needed. They are fixed when a vote is first used."""
+"""Store the terms of votes: who may vote, and how many votes are needed. They are fixed once for each vote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zmart.market.eligibility import OPEN, Rule
 from zmart.market.types import MarketId, VoteKind
 from zmart.store.pool import Connection, Pool
 
-# A row is never changed: a second transaction reads what the first one wrote.
+# A row is never changed: a transaction that finds a row reads the terms in it.
 _FIX = """
 WITH mine AS (
     INSERT INTO vote_rules (market_id, kind, rule, min_votes) VALUES ($1, $2, $3, $4)
@@ -30,7 +30,7 @@ ON CONFLICT (market_id, kind) DO NOTHING
 
 
 class VotingTerms(msgspec.Struct, frozen=True):
-    """Who may vote, and the least number of votes for a decision."""
+    """The terms of a vote: `rule` says who may vote, `min_votes` is the minimum number of votes for a decision."""
 
     rule: Rule
     min_votes: int
@@ -40,7 +40,8 @@ OPEN_TO_ALL = VotingTerms(OPEN, 1)
 
 
 async def fix(db: Pool | Connection, market_id: MarketId, kind: VoteKind, terms: VotingTerms) -> VotingTerms:
-    """Return the terms that are fixed for a vote; `terms` are fixed now if there are none."""
+    """Return the terms that are fixed for the market's vote of this kind. If none are fixed yet, `terms` are fixed
+    now."""
     for _ in range(2):  # a row that another transaction wrote meanwhile is visible to the second statement
         row = await db.fetchrow(_FIX, market_id, kind.value, terms.rule.text, terms.min_votes)
         if row is not None:
@@ -50,18 +51,19 @@ async def fix(db: Pool | Connection, market_id: MarketId, kind: VoteKind, terms:
 
 
 async def fix_open(db: Pool | Connection, proposals: VotingTerms, disputes: VotingTerms) -> None:
-    """Fix the terms of every open vote that has none."""
+    """Fix the terms of every open vote without terms: `proposals` for markets in PROPOSED, `disputes` for markets in
+    DISPUTED."""
     arguments = (proposals.rule.text, proposals.min_votes, disputes.rule.text, disputes.min_votes)
     await db.execute(_FIX_OPEN, *arguments)
 
 
 async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VotingTerms | None:
-    """Return the terms of the vote; None before they are fixed."""
+    """Return the terms of the market's vote of this kind; None before they are fixed."""
     row = await db.fetchrow(_FIND, market_id, kind.value)
     return None if row is None else VotingTerms(Rule.parse(row["rule"]), row["min_votes"])
 
 
 async def of_market(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, VotingTerms]:
-    """Return the terms that are fixed for the market's votes."""
+    """Return the terms of the market's votes by kind; kinds without fixed terms are left out."""
     rows = await db.fetch(_OF_MARKET, market_id)
     return {VoteKind(row["kind"]): VotingTerms(Rule.parse(row["rule"]), row["min_votes"]) for row in rows}

@@ -1,4 +1,4 @@
-"""Store signed lists of wallets that were fetched and checked. A list never changes: its key is its CID."""
+"""Store signed lists of wallets that may vote, once they are fetched and checked. The key of a list is its CID."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _LISTED = "SELECT wallet FROM voter_list_wallets WHERE cid = $1 AND wallet = ANY
 
 
 async def known(db: Pool | Connection, cid: str) -> bool:
-    """Return whether the list is stored completely."""
+    """Return whether the list with this CID is stored."""
     is_known: bool = await db.fetchval(_KNOWN, cid)
     return is_known
 
 
 async def keep(pool: Pool, cid: str, signer: Wallet, wallets: Sequence[Wallet]) -> None:
-    """Store a list that has been checked against its CID and its signature."""
+    """Store a list of wallets. The caller has checked it against its CID and the signature of `signer`."""
     async with pool.transaction() as connection:
         await connection.execute(_KEEP_WALLETS, cid, list(wallets))
         await connection.execute(_KEEP, cid, signer, len(wallets))
 
 
 async def listed(db: Pool | Connection, cid: str, wallets: Sequence[Wallet]) -> set[Wallet]:
-    """Return those of `wallets` that are in the list."""
+    """Return those of `wallets` that are in the list with this CID."""
     return {Wallet(row[0]) for row in await db.fetch(_LISTED, cid, list(wallets))}

@@ -1,4 +1,4 @@
-"""Store votes off chain, and count them together with those cast on chain."""
+"""Store votes that are cast off chain, and count them together with votes on chain."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ INSERT INTO votes (market_id, kind, wallet, choice, proven, statement, signature
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (market_id, kind, wallet) DO NOTHING RETURNING {_COLUMNS}
 """
-# A vote on chain that only a webhook reported may be forged: it must not keep the wallet from voting.
+# A vote on chain that only a webhook reported may be forged: it must not prevent the wallet from voting.
 _HAS_VOTED = """
 SELECT EXISTS (SELECT FROM votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
     OR EXISTS (SELECT FROM onchain_votes o WHERE (market_id, kind, wallet) = ($1, $2, $3)
         AND NOT EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (o.slot, o.signature)))
 """
 _STATE = "SELECT state FROM markets WHERE market_id = $1"
-# By a closing; a dispute also by the chain's time, the later of the indexer's and the caller's, unless it had too few
-# votes then and was extended.
+# A vote is closed by a closing. A dispute without a closing (it has one if it was extended for too few votes) is also
+# closed by the chain's time, the later one of the indexer's and the caller's.
 _CLOSED = """
 SELECT EXISTS (SELECT FROM vote_closings WHERE (market_id, kind) = ($1, $2) AND voting_over)
     OR $2 = 'dispute' AND EXISTS (
@@ -45,7 +45,8 @@ _NOT_COUNTED = "SELECT kind, not_counted FROM vote_counts WHERE market_id = $1"
 
 
 class VoteRow(msgspec.Struct, frozen=True):
-    """An accepted vote off chain; `proven`: with a signed statement."""
+    """An accepted vote off chain. `vote` True is for. `proven`: the vote has a signed `statement`. `log_index`: the
+    position of its entry in the market's vote log."""
 
     id: UUID
     market_id: MarketId
@@ -60,7 +61,7 @@ class VoteRow(msgspec.Struct, frozen=True):
 
 
 class NewVote(msgspec.Struct, frozen=True, kw_only=True):
-    """A vote to insert; it is proven if it has a statement."""
+    """A vote off chain to insert. `vote` True is for. The vote counts as proven if it has a signed `statement`."""
 
     market_id: MarketId
     kind: VoteKind
@@ -73,7 +74,8 @@ class NewVote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def insert(connection: Connection, new: NewVote) -> VoteRow | None:
-    """Insert a vote and return its row; None if the wallet has voted off chain already."""
+    """Insert a vote off chain and return its row; None if the wallet has cast an off-chain vote of this kind on the
+    market already."""
     row = await connection.fetchrow(
         _INSERT,
         new.market_id,
@@ -90,13 +92,14 @@ async def insert(connection: Connection, new: NewVote) -> VoteRow | None:
 
 
 async def has_voted(db: Pool | Connection, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> bool:
-    """Return whether the wallet has voted, here or on chain as our own RPC shows it."""
+    """Return whether the wallet has voted, off chain or on chain. A vote on chain counts only if our own RPC has shown
+    its transaction."""
     has: bool = await db.fetchval(_HAS_VOTED, market_id, kind.value, wallet)
     return has
 
 
 async def market_state(db: Pool | Connection, market_id: MarketId) -> str | None:
-    """Return the name of the market's state; None for an unknown market."""
+    """Return the name of the market's state, such as PROPOSED; None if the market is not indexed."""
     state: str | None = await db.fetchval(_STATE, market_id)
     return state
 
@@ -104,20 +107,22 @@ async def market_state(db: Pool | Connection, market_id: MarketId) -> str | None
 async def voting_closed(
     connection: Connection, market_id: MarketId, kind: VoteKind, dispute_s: int, chain_time: ChainTime | None
 ) -> bool:
-    """Return whether a further vote could no longer change anything. A dispute is voted on for `dispute_s` of chain
-    time; `chain_time` is None where only the indexer knows what time it is there."""
+    """Return whether voting on the market is over, so that a further vote is not counted. Voting on a dispute is over
+    `dispute_s` seconds of chain time after the dispute began. `chain_time` is the caller's reading of the chain's
+    clock; with None only the indexer's reading is used."""
     closed: bool = await connection.fetchval(_CLOSED, market_id, kind.value, float(dispute_s), chain_time)
     return closed
 
 
 async def counts(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, Tally]:
-    """Return the votes of both kinds, one vote per wallet: as decided on chain, else as counted when voting ended, else
-    as they count now."""
+    """Return the tallies of both kinds of votes, with one vote per wallet. Each is the tally that the chain recorded
+    when it was decided; before that, the one taken when voting was over; before that, the count as of now."""
     rows = await db.fetch(_COUNTS, market_id)
     return {VoteKind(row["kind"]): Tally(row["votes_for"], row["votes_against"]) for row in rows}
 
 
 async def not_counted(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, int]:
-    """Return how many wallets voted whose votes do not count: they are not eligible, or not judged yet."""
+    """Return, by kind, how many wallets voted whose votes do not count because they are not eligible or not judged
+    yet."""
     rows = {row["kind"]: row["not_counted"] for row in await db.fetch(_NOT_COUNTED, market_id)}
     return {kind: rows.get(kind.value, 0) for kind in VoteKind}
