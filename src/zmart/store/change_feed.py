@@ -15,9 +15,8 @@ from zmart.store.pool import Connection, Pool, Record
 NOTIFICATION = "zmart_feed"
 """The NOTIFY channel; its payload is the last offset of a commit."""
 
-_RELAY_LOCK = (
-    0x7A6D66656564  # an arbitrary number that no other lock uses: one process at a time publishes the feed to Redis
-)
+# One process at a time publishes the feed to Redis. The number is arbitrary; no other lock uses it.
+_RELAY_LOCK = 0x7A6D66656564
 
 _HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
 _POSITION = """

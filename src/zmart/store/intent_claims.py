@@ -96,7 +96,7 @@ class Claims:
 
         Raises NotFound for an unknown intent, StoreError while PostgreSQL is unavailable.
         """
-        if intent_id in self._mine:  # PostgreSQL would grant the session a lock that it holds already once more
+        if intent_id in self._mine:  # PostgreSQL would grant the session its own lock a second time
             yield None
             return
         self._mine.add(intent_id)

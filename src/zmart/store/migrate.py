@@ -202,7 +202,7 @@ def _run_alembic(database_url: str, command: str, revision: str) -> None:
 
     config = Config()
     folder = str(Path(__file__).parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))  # Alembic's Config interpolates values
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # Config interpolates values
     config.attributes["url"] = database_url
     getattr(commands, command)(config, revision)
 
