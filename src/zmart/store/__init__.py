@@ -1,1 +1,1 @@
-"""PostgreSQL: pool, migrations, and one module of SQL for each kind of row. SQL is nowhere else."""
+"""PostgreSQL: pool, migrations, and one module of SQL for each kind of row. No other package contains SQL."""

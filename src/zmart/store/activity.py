@@ -32,8 +32,8 @@ TYPES = tuple(_NEWEST)
 
 
 class ActivityRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the activity list, of one of TYPES, which happened at `moment`. `amount`: lamports of a trade, fees
-    included; None for other types. `question`: the question of the row's market, empty while its text is unknown."""
+    """A row of the activity list, of one of TYPES, which happened at `moment`. `amount`: the lamports that a trade cost
+    or paid out; None for other types. `question`: the question of the row's market, empty while its text is unknown."""
 
     id: str
     type: str

@@ -49,7 +49,7 @@ _VERIFIED = """
 UPDATE ipfs_anchors SET verified_at = now(), content = NULL, last_error = NULL WHERE id = $1 AND verified_at IS NULL
 """
 _FAILED = "UPDATE ipfs_anchors SET attempts = attempts + 1, last_error = $2 WHERE id = $1"
-# A pin that something else still needs stays at the provider; only its row is marked.
+# A pin that another row still needs stays at the provider; only the due row is marked as unpinned.
 _DUE = """
 SELECT a.id, a.cid, a.market_id, EXISTS (
     SELECT FROM ipfs_anchors o WHERE o.cid = a.cid AND o.provider = a.provider AND o.id <> a.id
@@ -170,7 +170,7 @@ async def latest(db: Pool | Connection, market_id: MarketId) -> LatestSnapshot |
 
 
 async def snapshot_status(db: Pool | Connection, market_id: MarketId) -> SnapshotStatus | None:
-    """Return the status of the newest snapshot; None when the market has none."""
+    """Return the status of the market's newest snapshot; None when the market has no snapshot."""
     row = await db.fetchrow(_STATUS, market_id)
     return None if row is None else SnapshotStatus(**row)
 
@@ -214,8 +214,8 @@ async def due(db: Pool | Connection, provider: str, limit: int) -> list[DueAncho
 
 
 async def unpinned(db: Pool | Connection, anchor_id: int) -> None:
-    """Record that the pin is no longer needed or was removed by the provider. Deletes our own copy of the bytes; the
-    row stays."""
+    """Mark an anchor as unpinned: the provider removed the pin, or only another anchor still needs it. Deletes our own
+    copy of the bytes; the row stays."""
     await db.execute(_UNPINNED, anchor_id)
 
 

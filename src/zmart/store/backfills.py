@@ -11,7 +11,7 @@ from zmart.market.types import Signature, Slot
 from zmart.store.pool import Pool
 
 OPEN_END = Slot(2**63 - 1)
-"""`to_slot` of a range that ends at the tip of the chain."""
+"""The `to_slot` of a backfill without an upper bound: its range ends at the tip of the chain."""
 
 _BEGIN = """
 INSERT INTO backfills AS old (from_slot, to_slot) VALUES ($1, $2)

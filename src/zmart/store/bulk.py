@@ -1,6 +1,6 @@
-"""Build statements that write many rows: `INSERT ... SELECT FROM unnest(...)`, from a list of columns.
+"""Build statements that write many rows, `INSERT ... SELECT FROM unnest(...)`, from a list of columns.
 
-Arrays are sent as PostgreSQL's text form: the driver visits every element of a list twice, which takes longer than
+Arrays are sent in PostgreSQL's text form. The driver would visit every element of a list twice, which takes longer than
 the server needs to parse the text.
 """
 
@@ -54,7 +54,7 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def expression(self) -> str:
-        """The SQL that inserts the value from the unnested row `r`."""
+        """The SQL expression for the value to insert, read from the unnested row `r`."""
         return f"to_timestamp(r.{self.name})" if self.array_type == "time" else f"r.{self.name}"
 
     @property

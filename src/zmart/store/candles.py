@@ -1,4 +1,4 @@
-"""Read candles: the trades of a market aggregated by interval."""
+"""Read candles: the trades of a market aggregated by intervals of time."""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ async def market_ids(connection: Connection, after: str, limit: int) -> list[Mar
 
 
 async def count(connection: Connection | Pool) -> int:
-    """Return how many events are stored."""
+    """Return the number of events of all transactions."""
     total: int = await connection.fetchval(_COUNT)
     return total
 
@@ -311,15 +311,15 @@ async def remove(connection: Connection, signatures: Sequence[Signature]) -> Aff
 
 
 async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:
-    """Return the newest finalized transaction below `slot`; None if there is none. A scan from the tip may end at it
-    (`until` of getSignaturesForAddress)."""
+    """Return a finalized transaction in the highest slot below `slot`; None if there is none. A scan from the tip may
+    end at it (`until` of getSignaturesForAddress)."""
     signature: Signature | None = await pool.fetchval(_LAST_FINAL, slot)
     return signature
 
 
 async def first_final_after(pool: Pool, slot: Slot) -> Signature | None:
-    """Return the oldest finalized transaction above `slot`; None if there is none. A listing of older transactions may
-    begin at it (`before` of getSignaturesForAddress)."""
+    """Return a finalized transaction in the lowest slot above `slot`; None if there is none. A listing of older
+    transactions may start from it (`before` of getSignaturesForAddress)."""
     signature: Signature | None = await pool.fetchval(_FIRST_FINAL, slot)
     return signature
 

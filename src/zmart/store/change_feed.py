@@ -60,7 +60,7 @@ _RENEW_RESTORED = """
 UPDATE feed_head SET epoch = gen_random_uuid(), home = feed_home() WHERE home <> feed_home() RETURNING epoch::text
 """
 
-# kept_from moves before the rows are deleted: a reader that reads rows first and kept_from second knows what it missed.
+# kept_from is raised before the rows are deleted: a reader that reads rows first and kept_from second learns of a gap.
 _FORGET = """
 UPDATE feed_head SET kept_from = old.next FROM
     (SELECT max(base_offset + row_count) + 1 AS next FROM feed_commits
@@ -77,7 +77,7 @@ _PRUNE_COMMITS = 2_000
 
 
 class Topic(Enum):
-    """The published tables."""
+    """The published tables, whose changes are in the feed."""
 
     MARKETS = "markets"
     TRADES = "trades"

@@ -65,7 +65,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
     async def executemany(self, command: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        """Run a statement once for each tuple of arguments."""
+        """Run a statement once for each tuple of arguments, in one transaction."""
         self._begin()
         try:
             return await super().executemany(command, *arguments, **options)

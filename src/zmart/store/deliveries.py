@@ -55,7 +55,7 @@ WHERE ctid = ANY (ARRAY(
     ORDER BY slot LIMIT $1 FOR UPDATE SKIP LOCKED
 )) RETURNING slot, signature, digest, received_at
 """
-# As in the inbox, several rows are locked in one order.
+# Several rows are always locked in the same order, as in the inbox, so that two statements never deadlock.
 _IN_ORDER = "ORDER BY u.slot, u.signature FOR UPDATE OF u"
 _LOCKED = f"""locked AS MATERIALIZED (
     SELECT u.slot, u.signature FROM unconfirmed_transactions u JOIN {_KEYS} USING (slot, signature) {_IN_ORDER}

@@ -1,6 +1,7 @@
-"""Store the documents of markets: drafts before the market exists on chain, and documents fetched by its CID.
+"""Store the documents of markets: drafts before a market exists on chain, and documents fetched by a market's CID.
 
-A document belongs to a market only if its hash is the market's CID on chain: a creator may choose any id.
+A document belongs to a market only if its hash is the CID in the market's account: the market id alone proves nothing,
+because a creator may choose any id.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _ANCHOR = """
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO UPDATE SET cid = excluded.cid RETURNING id
 """
-# Drafts of wallets that did not hold the deposit have no anchor.
+# A draft has no anchor if its author's wallet did not hold the required deposit.
 _ANCHOR_LANDED = f"""
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider)
 SELECT 'question', d.market_id, d.cid, d.document, length(d.document), $1

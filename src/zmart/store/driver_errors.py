@@ -103,7 +103,7 @@ _MESSAGES: Mapping[type[StoreError], str] = {
 
 
 def kind_of_code(code: str) -> type[StoreError] | None:
-    """Return the error for an SQLSTATE; None for a bug."""
+    """Return the class of the store's error for an SQLSTATE; None for a code that means a bug."""
     return _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
 
 

@@ -352,7 +352,7 @@ async def renew_fetches(pool: Pool, ids: Sequence[int], lease_s: float) -> None:
 
 
 async def fetched(pool: Pool, transactions: Sequence[tuple[int, bytes, Slot]]) -> None:
-    """Store fetched transactions (row id, JSON, slot) and wake the workers."""
+    """Store fetched transactions, as (row id, JSON, slot), in their pending rows, and wake the workers."""
     if transactions:
         ids, payloads, slots = zip(*transactions, strict=True)
         await pool.execute(_FETCHED, list(ids), list(payloads), list(slots))

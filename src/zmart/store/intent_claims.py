@@ -129,7 +129,7 @@ class Claims:
         return await session.fetchval(_IS_FREE, str(intent_id)) is True
 
     async def close(self) -> None:
-        """End the session, and with it every remaining lock."""
+        """End the session that holds the locks, which frees every remaining lock, and close the pool if it is owned."""
         self._end_heartbeat()
         if self._session is not None:
             self._session.connection.terminate()

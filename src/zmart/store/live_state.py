@@ -43,8 +43,8 @@ _DISCUSSIONS_OF = _AT.format(
 
 
 class LiveState(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a channel as of the feed's offset `head` in `epoch`. `state` is JSON text, None if the market is not
-    indexed; `kept_from` is the first offset of the feed that can still be read."""
+    """The state of a channel as of the feed's offset `head` in `epoch`. `state` is JSON text; for the row of a market
+    that is not indexed it is None. `kept_from` is the first offset of the feed that can still be read."""
 
     epoch: str
     head: int

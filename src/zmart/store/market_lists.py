@@ -1,4 +1,4 @@
-"""Read short lists about markets: trending ones, categories, related ones, full-text search."""
+"""Read short lists about markets: trending markets, categories, related markets, results of full-text search."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def categories(pool: Pool) -> list[CategoryRow]:
 async def related(pool: Pool, market_id: MarketId, limit: int) -> list[RelatedRow]:
     """Return up to `limit` markets that are related to the given one. ACTIVE markets come first, then those with most
     tags in common, then those of the same category, by volume, then the newest. Cancelled markets and markets without a
-    known text are left out."""
+    stored document are left out."""
     return [RelatedRow(**row) for row in await pool.fetch(_RELATED, market_id, limit)]
 
 

@@ -134,7 +134,7 @@ _COUNT_BY_STATUS = "SELECT job, status, count(*) AS markets FROM market_work GRO
 
 
 class Job(Enum):
-    """The kinds of decisions about a market."""
+    """The kinds of jobs: to decide a proposal, to decide a dispute, and to finalize a market that was not disputed."""
 
     PROPOSAL = "proposal"
     DISPUTE = "dispute"

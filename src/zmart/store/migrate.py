@@ -44,7 +44,7 @@ _NOT_BY_THIS_VERSION = (
 
 
 class SchemaStatus(msgspec.Struct, frozen=True):
-    """The schema revision of a database (`current`, None for an empty database) and the newest one of this version
+    """The schema revision of a database (`current`, None without our schema) and the newest one of this version
     (`head`). `problem`: why this version cannot migrate the database; None if it can. `is_newer`: a newer version
     migrated the database to a schema on which this version still works."""
 

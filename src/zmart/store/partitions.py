@@ -96,7 +96,7 @@ async def add_missing(pool: Pool) -> AddedPartition | None:
     async with pool.transaction() as connection:
         await connection.execute(_WAIT_FOR_WRITER)
         await index_progress.lock_writer(connection)
-        start = (await read(connection)).next_missing  # another process may have made it meanwhile
+        start = (await read(connection)).next_missing  # another process may have created it meanwhile
         return None if start is None else AddedPartition(start, await add(connection, start))
 
 

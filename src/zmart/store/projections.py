@@ -47,7 +47,7 @@ def _key(slot: int | None, index: int | None, ordinal: int | None) -> ChainKey |
 
 FOLDS = declared("market_folds", FoldHead, ("market_id",))
 PROJECTIONS = (MARKETS, TRADES, ONCHAIN_VOTES, FOLDS, POSITIONS)
-"""The tables whose rows are folded for each market, in the order in which they are written."""
+"""The tables whose rows are folded for each market, in the order in which the tables are written."""
 
 CONFIG = declared("program_config", ConfigFold, ("id",))
 _CONFIG_NAMES = [column.name for column in CONFIG.columns]

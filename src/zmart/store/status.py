@@ -114,7 +114,7 @@ async def as_of_slot(pool: Pool) -> Slot:
 
 
 async def progress(pool: Pool) -> Progress | None:
-    """Return the progress of the index; None before an indexer has ever run."""
+    """Return the progress of the index; None before an indexer has ever run on this database."""
     row = await pool.fetchrow(_PROGRESS)
     return None if row is None else Progress(**row)
 

@@ -73,8 +73,8 @@ class TradeVersion(msgspec.Struct, frozen=True):
 
 
 class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over all trades of a market: `volume` of all, `bought` and `sold` of each side, in lamports with fees; the
-    number of `trades`, and of `wallets` that traded."""
+    """Sums over all trades of a market. `bought`: lamports paid for purchases, fees included; `sold`: lamports received
+    from sales, fees deducted; `volume`: both. `wallets`: the number of wallets that traded."""
 
     volume: Lamports
     trades: int

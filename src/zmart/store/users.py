@@ -100,12 +100,12 @@ class ActivityCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """The trading results of a wallet over all its positions, in lamports with fees.
+    """The trading results of a wallet over all its positions. Amounts are lamports, after fees.
 
-    `volume`: what its trades cost and brought; `invested`: what it paid for shares. `realized`: the profit of sales and
-    claims. `current_value`: the value of unclaimed shares, at the last price or, in FINALIZED markets, at their payout;
-    `unrealized`: this value less what the shares cost. `open_positions`: positions with shares in markets that are not
-    FINALIZED; `settled`: positions in FINALIZED markets, of which `won` had a profit.
+    `volume`: paid for purchases and received from sales; `invested`: paid for purchases. `realized`: the profit of
+    sales and claims. `current_value`: the value of unclaimed shares, at the last price or, in FINALIZED markets, at
+    their payout; `unrealized`: this value less what the shares cost. `open_positions`: positions with shares in markets
+    that are not FINALIZED; `settled`: positions in FINALIZED markets, of which `won` made a profit.
     """
 
     volume: Lamports
