@@ -1,4 +1,4 @@
-"""Store every indexed transaction of the program with its events. Rows are deleted only if it leaves the chain."""
+"""Store the indexed transactions of the program with their events, permanently unless one leaves the chain."""
 
 from __future__ import annotations
 

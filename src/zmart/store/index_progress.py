@@ -57,8 +57,9 @@ WHERE gap_free_through_slot <> through.slot OR (clock_slot <= through.slot AND g
 class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far the index is complete.
 
-    Through `listed_through_slot` every transaction is known. Through `gap_free_through_slot` every transaction is
-    indexed and finalized; so is every event with a chain time of at most `gap_free_through_time` (Unix seconds).
+    The index begins at `start_slot`. Through `listed_through_slot` every transaction is known. Through
+    `gap_free_through_slot` every transaction is indexed and finalized; so is every event with a chain time of at most
+    `gap_free_through_time` (Unix seconds).
     `tip_slot` is the newest confirmed slot at the last scan; `final_slot` is the newest finalized slot, and
     `final_time` its Clock's time. `scan_age_s`: seconds since the last scan ended; None before the first.
     """

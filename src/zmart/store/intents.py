@@ -1,9 +1,9 @@
 """Store intents: effects on chain, planned once for each (market, action, round), executed by one process at a time.
 
-An intent is planned, signed, sent and landed. Other states: dead (every signature so far expired and no transaction is
-in flight, so the intent may be signed again), already_done (the account on chain showed the effect), failed (the
-program refused it; a later attempt may sign it again), uncertain (it may have landed: a later attempt or a person
-decides).
+The usual states follow each other: planned, signed, sent, landed. The other states are dead (every signed transaction
+has expired and none is in flight, so the intent may be signed again), already_done (the account on chain showed the
+effect), failed (the program refused it; a later attempt may sign it again) and uncertain (the transaction may have
+landed; a later attempt or a person decides).
 """
 
 from __future__ import annotations

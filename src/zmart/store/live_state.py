@@ -70,7 +70,7 @@ async def trades(pool: Pool, market_id: str | None) -> LiveState:
 
 
 async def votes(pool: Pool, market_id: str) -> LiveState:
-    """Return {proposal, dispute}: how the votes of each kind stand, as {for, against, total}."""
+    """Return {proposal, dispute}: the tally of the market's votes of each kind, as {for, against, total}."""
     return await _read(pool, _VOTES_OF, market_id)
 
 

@@ -162,7 +162,7 @@ class DueFinalization(msgspec.Struct, frozen=True):
 
 
 class StuckMarket(msgspec.Struct, frozen=True):
-    """An unfinished market, and the chain time `since` which it has been in its state; for ACTIVE, its end date."""
+    """An unfinished market. `since`: the chain time at which it entered its state; for ACTIVE, its end date."""
 
     market_id: MarketId
     state: MarketState

@@ -109,10 +109,10 @@ async def _problem(connection: Connection, known: Sequence[str]) -> str | None:
 def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
     """Migrate the database to `revision` ("head": the newest of this version), and return its status after that.
 
-    A database that is up to date, or has a newer schema on which this version works, is not migrated. A restored
-    database begins a new epoch of its change feed. The call blocks, so it must not be made in a running event loop.
-    Raises StoreError for a database that other migrations created, or that is unavailable, busy or read-only, and
-    SettingError for a connection pooler in transaction mode.
+    With "head", a database that is up to date, or has a newer schema on which this version works, is not migrated. A
+    restored database begins a new epoch of its change feed. The call blocks, so it must not be made in a running event
+    loop. Raises StoreError for a database that other migrations created, or that is unavailable, busy or read-only, and
+    for another `revision` than "head" on a newer schema; SettingError for a connection pooler in transaction mode.
     """
     after = _checked(database_url)
     if after.is_newer:

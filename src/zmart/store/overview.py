@@ -51,9 +51,9 @@ SELECT id, signature, slot, attempts, last_error FROM inbox WHERE state = 'dead'
 
 
 class OverviewFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Key figures of the backend. `gap_free_through_slot`, `tip_slot`, `scan_age_s` (seconds) and `chain_time` are the
-    index's, None before an indexer has ever run. `chain_time`: the Unix seconds through which the index is gap-free.
-    `dispute_period_s`: GlobalConfig's, None before its events are indexed."""
+    """Key figures of the backend. Those of the index are None before an indexer has ever run: the two slots,
+    `scan_age_s` (seconds) and `chain_time`, the Unix seconds through which the index is gap-free. `dispute_period_s`
+    is GlobalConfig's, None before its events are indexed."""
 
     gap_free_through_slot: int | None
     tip_slot: int | None
@@ -70,7 +70,7 @@ class OverviewFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that is not resolved. `times`: how often it was raised since `raised_at`, most recently at `last_at`."""
+    """An alert that is not resolved. It was raised `times` times since `raised_at`, most recently at `last_at`."""
 
     key: str
     severity: str
@@ -81,8 +81,8 @@ class OpenAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StalledMarket(msgspec.Struct, frozen=True, kw_only=True):
-    """A market with a job that fails or waits, and why (`last_error`). `step`: "action: state" of the newest intent for
-    the market; None if there is no intent. `state` is None for a market that is not indexed."""
+    """A market with a job that fails or waits (`last_error`: why). `step`: "action: state" of its newest intent, None
+    if it has none. `state` is None for a market that is not indexed."""
 
     market_id: str
     state: str | None
@@ -95,8 +95,7 @@ class StalledMarket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """An intent whose effect is not known to be on chain and that has not failed. `attempts`: how often it was
-    signed."""
+    """An intent that has not failed and is not known to be on chain. `attempts`: how often it was signed."""
 
     id: UUID
     market_id: str
@@ -120,8 +119,7 @@ class UnindexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator's dashboard shows. `markets`: the number of markets by state; `alerts`, `stalled` and `intents`
-    have at most 50 items, `dead_letters` at most 20."""
+    """What the operator's dashboard shows. `markets`: the number of markets by state. Lists have at most 50 items."""
 
     figures: OverviewFigures
     services: list[ServiceStatus]

@@ -100,7 +100,7 @@ class Pool:
             yield connection
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence[Record]:
-        """Run a statement outside a transaction and return its rows."""
+        """Run a statement in a transaction of its own and return its rows."""
         connection = await self._lend()
         try:
             rows: Sequence[Record] = await _with_retries(connection.fetch, sql, arguments)
@@ -109,7 +109,7 @@ class Pool:
             self._take_back(connection)
 
     async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
-        """Run a statement outside a transaction and return its first row; None when there is none."""
+        """Run a statement in a transaction of its own and return its first row; None when there is none."""
         connection = await self._lend()
         try:
             return await _with_retries(connection.fetchrow, sql, arguments)
@@ -117,7 +117,7 @@ class Pool:
             self._take_back(connection)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
-        """Run a statement outside a transaction and return the first column of its first row; None when there is
+        """Run a statement in a transaction of its own and return the first column of its first row; None when there is
         none."""
         connection = await self._lend()
         try:
@@ -126,7 +126,7 @@ class Pool:
             self._take_back(connection)
 
     async def execute(self, sql: str, *arguments: object) -> str:
-        """Run a statement outside a transaction and return PostgreSQL's command tag, such as "UPDATE 3"."""
+        """Run a statement in a transaction of its own and return PostgreSQL's command tag, such as "UPDATE 3"."""
         connection = await self._lend()
         try:
             status: str = await _with_retries(connection.execute, sql, arguments)

@@ -92,19 +92,21 @@ async def held_in(pool: Pool, wallet: Wallet, market_id: MarketId) -> HeldPositi
 
 
 async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[HeldPosition]:
-    """Return the wallet's positions, the most recently traded first."""
+    """Return up to `limit` positions of the wallet, the most recently traded first, from `offset` on."""
     return [HeldPosition(**row) for row in await pool.fetch(_OF_WALLET, wallet, limit, offset)]
 
 
 async def holders(
     pool: Pool, market_id: MarketId, outcome: bool, limit: int, offset: int = 0
 ) -> list[PositionRow]:
-    """Return the positions that hold shares of `outcome` (True: YES), those with most of these shares first."""
+    """Return up to `limit` positions of the market that hold shares of `outcome` (True: YES), those with most of these
+    shares first, from `offset` on."""
     return [PositionRow(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 
 async def of_market(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[PositionRow]:
-    """Return all positions of the market, including empty ones, those with most shares of both sides first."""
+    """Return up to `limit` positions of the market, including empty ones, from `offset` on. Those with most shares of
+    both outcomes together come first."""
     return [PositionRow(**row) for row in await pool.fetch(_OF_MARKET, market_id, limit, offset)]
 
 

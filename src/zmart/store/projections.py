@@ -105,8 +105,8 @@ class ProjectionRows(msgspec.Struct):
     heads: list[FoldHead] = msgspec.field(default_factory=list)
 
     def of(self, table: Table) -> Sequence[object]:
-        """Return the rows for one of PROJECTIONS. Of several votes of a wallet in one vote, only the last is
-        returned."""
+        """Return the rows for one of PROJECTIONS. If a wallet has several votes of one kind on a market, only the last
+        is returned."""
         match table.name:
             case "markets":
                 return self.markets

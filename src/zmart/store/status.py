@@ -1,4 +1,4 @@
-"""Read the state of the system for the API: progress of the index, queues, events of a market, changes since a time."""
+"""Read the state of the system: progress of the index, queues, events of a market, changes since a time."""
 
 from __future__ import annotations
 

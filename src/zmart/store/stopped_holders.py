@@ -73,4 +73,4 @@ class StoppedHolders:
 
 
 HOLDERS = StoppedHolders()
-"""The statements of stopped processes that this process has seen."""
+"""The statements that this process has seen, shared by all its connections."""

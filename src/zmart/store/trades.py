@@ -57,8 +57,7 @@ class TradeRow(TradeColumns[str, bool, datetime], frozen=True, kw_only=True):
 
 
 class TradeVersion(msgspec.Struct, frozen=True):
-    """Identify one version of a trade's row. Equal versions mean equal rows. `xid`: the transaction of PostgreSQL that
-    wrote the version (xmin)."""
+    """Identify one version of a trade's row; equal versions mean equal rows. `xid` is the xmin of PostgreSQL."""
 
     signature: Signature
     ordinal: int
@@ -73,8 +72,8 @@ class TradeVersion(msgspec.Struct, frozen=True):
 
 
 class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over all trades of a market. `bought`: lamports paid for purchases, fees included; `sold`: lamports received
-    from sales, fees deducted; `volume`: both. `wallets`: the number of wallets that traded."""
+    """Sums over all trades of a market, in lamports: `bought` was paid for purchases, fees included; `sold` was
+    received from sales, fees deducted; `volume` is both."""
 
     volume: Lamports
     trades: int
@@ -86,8 +85,7 @@ class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
 async def of_market(
     pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeRow]:
-    """Return up to `limit` trades of the market, the newest first: those before the position `after` on chain if it is
-    given, otherwise from `offset` on."""
+    """Return trades of the market, the newest first: those older than the position `after`, or from `offset` on."""
     if after is None:
         return _rows(await pool.fetch(_OF_MARKET, market_id, limit, offset))
     return _rows(await pool.fetch(_OF_MARKET_AFTER, market_id, limit, *after))
@@ -96,8 +94,7 @@ async def of_market(
 async def versions(
     pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeVersion]:
-    """Return the page that `of_market` returns, as versions of rows instead of rows, for a caller that has cached
-    rows."""
+    """Return the page that `of_market` returns, but as versions of rows, for a caller that has cached the rows."""
     if after is None:
         rows = await pool.fetch(_VERSIONS, market_id, limit, offset)
     else:
@@ -106,8 +103,7 @@ async def versions(
 
 
 async def with_versions(pool: Pool, requested: Sequence[TradeVersion]) -> list[tuple[TradeVersion, TradeRow]]:
-    """Return the rows of the trades that `requested` names, each with its current version. At least one trade must be
-    requested."""
+    """Return the rows of the trades that `requested` names (at least one), each with its current version."""
     keys = zip(*((version.slot, version.signature, version.ordinal) for version in requested), strict=True)
     trades = []
     for xid, *values in await pool.fetch(_SEVERAL, *(list(column) for column in keys)):
@@ -120,8 +116,7 @@ async def with_versions(pool: Pool, requested: Sequence[TradeVersion]) -> list[t
 async def of_wallet(
     pool: Pool, wallet: Wallet, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeRow]:
-    """Return up to `limit` trades of the wallet in all markets, the newest first: those before the position `after` on
-    chain if it is given, otherwise from `offset` on."""
+    """Return trades of the wallet, the newest first: those older than the position `after`, or from `offset` on."""
     if after is None:
         return _rows(await pool.fetch(_OF_WALLET, wallet, limit, offset))
     return _rows(await pool.fetch(_OF_WALLET_AFTER, wallet, limit, *after))
@@ -140,8 +135,7 @@ async def stats(pool: Pool, market_id: MarketId) -> TapeTotals:
 async def points(
     pool: Pool, market_id: MarketId, start: datetime, end: datetime, limit: int
 ) -> list[tuple[datetime, PriceE9]]:
-    """Return (time, YES price after the trade) of the newest `limit` trades from `start` until before `end`, the oldest
-    of these first."""
+    """Return (time, YES price after it) of the newest `limit` trades from `start` until before `end`, oldest first."""
     rows = await pool.fetch(_POINTS, market_id, start, end, limit)
     return [(row["traded_at"], row["price_yes_after_e9"]) for row in reversed(rows)]
 

@@ -46,8 +46,9 @@ _UNPROVEN = "SELECT unproven FROM vote_counts WHERE market_id = $1 AND kind = $2
 
 
 class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
-    """A vote of a wallet; `vote` True is for. `channel` is statement (signed), session (unproven) or onchain. `late`:
-    the vote came after voting was over. `eligible`: every wallet may vote, or this wallet was judged eligible."""
+    """A vote of a wallet. `vote` is True for a vote for the proposal or dispute, False against. `channel` is statement
+    (signed), session (unproven) or onchain. `late`: the vote came after voting was over. `eligible`: every wallet may
+    vote, or this wallet was judged eligible."""
 
     id: str
     market_id: MarketId

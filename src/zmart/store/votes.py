@@ -45,8 +45,8 @@ _NOT_COUNTED = "SELECT kind, not_counted FROM vote_counts WHERE market_id = $1"
 
 
 class VoteRow(msgspec.Struct, frozen=True):
-    """An accepted vote off chain. `vote` True is for. `proven`: the vote has a signed `statement`. `log_index`: the
-    position of its entry in the market's vote log."""
+    """An accepted vote off chain. `vote` is True for a vote for the proposal or dispute, False against. `proven`: the
+    vote has a signed `statement`. `log_index`: the position of its entry in the market's vote log."""
 
     id: UUID
     market_id: MarketId
@@ -61,7 +61,7 @@ class VoteRow(msgspec.Struct, frozen=True):
 
 
 class NewVote(msgspec.Struct, frozen=True, kw_only=True):
-    """A vote off chain to insert. `vote` True is for. The vote counts as proven if it has a signed `statement`."""
+    """A vote off chain to insert; its fields are those of VoteRow. A vote with a `statement` counts as proven."""
 
     market_id: MarketId
     kind: VoteKind
