@@ -46,8 +46,8 @@ class CandleRow(msgspec.Struct, frozen=True):
 
 class CandleChart(msgspec.Struct, frozen=True):
     """A market's candles in order of time, one for each interval with trades. `price_before`: the YES price after the
-    last trade before the window; None if there was no trade. The market could be traded from `activated_at` (None: not
-    activated yet) until `ended_at`, when it was finalized or cancelled (None: not ended yet)."""
+    last trade before the window; None if there was no trade. `activated_at`: when trading began; `ended_at`: when the
+    market was finalized or cancelled; None: not yet."""
 
     market_id: MarketId
     activated_at: datetime | None

@@ -141,8 +141,8 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             self.watch.arm()
 
     def _check_open(self) -> None:
-        """Raise Unavailable if the connection has ended. asyncpg calls this method before a transaction, a cursor or
-        LISTEN begins; its own version raises InterfaceError, which cannot be told from the error of a wrong call."""
+        """Raise Unavailable if the connection has ended. asyncpg calls this method at the start of each operation; its
+        own version raises InterfaceError, which cannot be distinguished from the error of a wrong call."""
         if self.is_closed():
             metrics.errors.labels(Unavailable.__name__).inc()
             raise Unavailable(_ENDED)

@@ -1,4 +1,4 @@
-"""Check whether this version can work in a database. Services, `zmart migrate` and `zmart doctor` use it first."""
+"""Check whether this version can work in a database. Services do so when they start; `zmart doctor` does so, too."""
 
 from __future__ import annotations
 
