@@ -59,8 +59,8 @@ class CandleChart(msgspec.Struct, frozen=True):
 async def of_market(
     pool: Pool, ref: MarketRef, start: datetime, end: datetime, interval_s: int
 ) -> CandleChart | None:
-    """Return a market's candles of `interval_s` seconds with trades from `start` until before `end`; None if the market
-    is not indexed. Raises Invalid("interval") unless `interval_s` is positive."""
+    """Return a market's candles of `interval_s` seconds; None if the market is not indexed. The window is from
+    `start` until before `end`. Raises Invalid("interval") unless `interval_s` is positive."""
     if interval_s <= 0:
         raise Invalid("interval", "An interval is longer than nothing.")
     sql = _OF_ID if ref.id else _OF_ADDRESS

@@ -161,8 +161,7 @@ class UnfinalTransaction(msgspec.Struct, frozen=True):
 
 
 class AffectedProjections(msgspec.Struct, frozen=True):
-    """The projections that the events of some transactions change: the `markets`, and GlobalConfig if `config` is
-    set."""
+    """The projections that the events of some transactions change. `config`: whether GlobalConfig is one of them."""
 
     markets: set[MarketId]
     config: bool
@@ -178,8 +177,8 @@ async def add(
     transactions: Sequence[TransactionRow],
     events: Iterable[tuple[ChainEvent, MarketId | None]] = (),
 ) -> None:
-    """Insert transactions and their events, each event with the id of its market (None for an event of GlobalConfig or
-    of an unknown market). Transactions and events that are indexed already stay as they are."""
+    """Insert transactions and their events. Each event comes with the id of its market, None for an event of
+    GlobalConfig or of an unknown market. Transactions and events that are indexed already stay as they are."""
     await connection.execute(_ADD_TRANSACTIONS, *arrays_of(_TRANSACTIONS, transactions))
     rows = [
         (
@@ -224,8 +223,8 @@ async def set_positions(connection: Connection, placed: Sequence[Neighbour]) -> 
 
 
 async def map_claims(connection: Connection, markets: Mapping[Address, MarketId]) -> set[MarketId]:
-    """Set the market id of WinningsClaimed events that were indexed before their market was; `markets` maps addresses
-    to ids. Returns the ids of the markets that had such events."""
+    """Set the market id of WinningsClaimed events that were indexed before their market. `markets` maps addresses to
+    ids. Returns the ids of the markets that had such events."""
     if not markets:
         return set()
     rows = await connection.fetch(_MAP, list(markets.keys()), list(markets.values()))
@@ -268,8 +267,8 @@ async def of_config(connection: Connection | Pool) -> list[ChainEvent]:
 
 
 async def market_ids(connection: Connection, after: str, limit: int) -> list[MarketId]:
-    """Return up to `limit` ids, in order and greater than `after`, of all markets that an event or a projection
-    names."""
+    """Return a page of the ids of all markets that an event or a projection names. The page has up to `limit` ids
+    that are greater than `after`, in order."""
     return [row["market_id"] for row in await connection.fetch(_MARKET_IDS, after, limit)]
 
 
@@ -348,8 +347,8 @@ def _chain_event(row: Record) -> ChainEvent:
 
 
 def market_named(event: StoredEvent, at: Mapping[Address, MarketId]) -> MarketId | None:
-    """Return the id of an event's market; None for an event of GlobalConfig, and for a claim whose market is not in
-    `at`, the market ids by address."""
+    """Return the id of an event's market. It is None for an event of GlobalConfig, and for a claim whose market is
+    not in `at`, the market ids by address."""
     if isinstance(event, WinningsClaimed):
         return at.get(event.market)
     market_id: MarketId | None = getattr(event, "market_id", None)

@@ -149,8 +149,8 @@ async def position(db: Pool | Connection) -> FeedPosition:
 
 
 async def changed_markets(db: Pool | Connection, after: int, upto: int) -> ChangedMarkets | None:
-    """Return the markets that changed between two heads of one epoch, after offset `after` through `upto`; None if some
-    of the changes were deleted."""
+    """Return the markets that changed between two heads of one epoch, `after` (exclusive) and `upto`. Returns None
+    if some of the changes were deleted."""
     [(count, market_ids, market_list_changed)] = await db.fetch(CHANGED_MARKETS, after, upto)
     if count != upto - after:
         return None
@@ -173,8 +173,8 @@ async def read_after(db: Pool | Connection, after: int, limit: int) -> list[Chan
 async def read_filtered(
     db: Pool | Connection, after: int, upto: int, topics: frozenset[Topic], market_id: str | None
 ) -> list[Change]:
-    """Return the changes of `topics` with `after` < offset <= `upto`, in order of offsets: of one market, or of all if
-    `market_id` is None."""
+    """Return the changes of `topics` with `after` < offset <= `upto`, in order of offsets. Unless `market_id` is
+    None, only changes of this market are returned."""
     names = [topic.value for topic in topics]
     return [_change(row) for row in await db.fetch(_AFTER_FILTERED, after, upto, names, market_id)]
 
@@ -200,8 +200,8 @@ async def renew_epoch(db: Pool | Connection) -> str:
 
 
 async def renew_lost_epoch(db: Pool | Connection, epoch: str, received: int) -> None:
-    """Begin a new epoch if `epoch` is still the current one and lost changes: its last offset is below `received`, an
-    offset that a reader has seen, or the database was restored since the epoch began."""
+    """Begin a new epoch if `epoch` is still the current one and lost changes. It has lost changes if its last offset
+    is below `received`, an offset that a reader has seen, or if the database was restored since the epoch began."""
     await db.execute(_RENEW_LOST, epoch, received)
 
 

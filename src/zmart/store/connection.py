@@ -165,8 +165,8 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
 
 class _StoreTransaction(Transaction):  # type: ignore[misc]  # asyncpg publishes no types
-    """A transaction that terminates its connection instead of rolling back if the connection may hang or has ended: a
-    rollback would wait for the server."""
+    """A transaction that does not wait for a connection that may hang. When its block raises on such a connection,
+    or on one that has ended, the connection is terminated instead of rolled back."""
 
     async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
         connection: StoreConnection = self._connection
@@ -190,8 +190,8 @@ async def connect(database_url: str, *, statement_within_s: float | None = STATE
 
 
 async def connect_unprepared(database_url: str) -> Any:  # noqa: ANN401
-    """Return a new connection that caches no prepared statements and sets no codecs, for use before it is known whether
-    a connection pooler in transaction mode is in between. Raises as `connect`."""
+    """Return a new connection that caches no prepared statements and sets no codecs. It is for use before it is
+    known whether a connection pooler in transaction mode is in between. Raises as `connect`."""
     with _connect_errors():
         return await _connect(database_url, command_timeout=CONNECT_WITHIN_S, statement_cache_size=0)
 

@@ -80,8 +80,8 @@ async def _first(attempts: list[asyncio.Future[Any]]) -> Any:  # noqa: ANN401
 
 
 def _rank(problem: BaseException) -> int:
-    """Return the rank of an error, the lowest for the most informative: 0 for a bug, 1 for a refusal by PostgreSQL, 2
-    for a host of the wrong role, such as a stand-by, 3 for a host that does not answer."""
+    """Return the rank of an error, the lowest for the most informative error. It is 0 for a bug, 1 for a refusal by
+    PostgreSQL, 2 for a host of the wrong role, such as a stand-by, and 3 for a host that does not answer."""
     if not isinstance(problem, DRIVER_ERRORS):
         return 0
     if isinstance(problem, asyncpg.PostgresError):

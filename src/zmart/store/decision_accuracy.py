@@ -28,8 +28,8 @@ WHERE d.is_correct IS NOT NULL GROUP BY n.kind
 
 
 class DecisionAccuracy(msgspec.Struct, frozen=True):
-    """The decided votes of one kind: for how many the decision follows from the counts and threshold of the last tally
-    (`correct`), and for how many it does not (`wrong`)."""
+    """The accuracy of the decisions about one kind of vote. `correct`: the number of decided votes whose decision
+    follows from the counts and threshold of the last tally; `wrong`: the number of all others."""
 
     kind: VoteKind
     correct: int

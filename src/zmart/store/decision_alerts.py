@@ -17,6 +17,7 @@ RETURNING a.key
 
 
 async def resolve_outdated(db: Pool | Connection) -> list[str]:
-    """Close each `failing` alert whose job no longer fails, and each `waiting` alert whose job no longer waits for a
-    person, whichever process raised the alert. Returns the keys of the closed alerts."""
+    """Close the alerts whose job has changed, and return their keys. These are each `failing` alert whose job no
+    longer fails, and each `waiting` alert whose job no longer waits for a person, whichever process raised the
+    alert."""
     return [row["key"] for row in await db.fetch(_RESOLVE_OUTDATED, list(WAITS_FOR_A_PERSON))]

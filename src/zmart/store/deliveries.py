@@ -136,8 +136,8 @@ class FalseDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnconfirmedBacklog(msgspec.Struct, frozen=True, kw_only=True):
-    """The deliveries that our own RPC has not confirmed: their number, and the age of the oldest in seconds (None if
-    there is none).
+    """The backlog of deliveries that our own RPC has not confirmed. `number`: how many there are; `oldest_s`: the age
+    of the oldest in seconds, None if there is none.
 
     `listed` and `oldest_listed_s` count only deliveries that our RPC lists itself, so it should be able to return them.
     `last_error` is the error of one delivery, of a listed one if possible; None if no attempt has failed.
@@ -231,8 +231,8 @@ async def note_reported_not_ours(connection: Connection, ids: Sequence[int]) -> 
 
 
 async def false_ones(pool: Pool, within_s: float, limit: int) -> tuple[int, list[FalseDelivery]]:
-    """Return how many false deliveries were detected within the last `within_s` seconds, and up to `limit` of them,
-    the newest first."""
+    """Return how many false deliveries were detected within the last `within_s` seconds. Also return up to `limit`
+    of them, the newest first."""
     number: int = await pool.fetchval(_COUNT_RECENT, within_s)
     return number, [FalseDelivery(**row) for row in await pool.fetch(_RECENT, within_s, limit)]
 

@@ -170,8 +170,8 @@ async def drafts_with_question(pool: Pool, creator: Wallet, question: str) -> li
 
 
 async def draft(pool: Pool, market_id: MarketId, creator: Wallet) -> Document | None:
-    """Return the newest draft of `creator` under this market id; None if there is no draft, or if a market on chain has
-    the id."""
+    """Return the newest draft of `creator` under this market id. Returns None if there is no draft, or if a market
+    on chain has the id."""
     row = await pool.fetchrow(_DRAFT, market_id, creator)
     return None if row is None else Document(**row)
 

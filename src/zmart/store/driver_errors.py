@@ -49,8 +49,9 @@ _FULL: Mapping[str, str] = {
     "GetNewTransactionId": _NO_NUMBERS,
     "GetNewMultiXactId": _NO_NUMBERS,
 }
-"""What to do when PostgreSQL is full, by the function of its source code that reports SQLSTATE 54000
-(program_limit_exceeded). Reported by any other function, that code means that one of our values is too large: a bug."""
+"""What to do when PostgreSQL has reached a limit, by the function of its source code that reports the limit. The
+SQLSTATE is 54000 (program_limit_exceeded). Reported by any other function, it means that one of our values is too
+large: a bug."""
 _BY_CLASS: Mapping[str, type[StoreError]] = {
     "08": Unavailable,  # the connection
     "53": Busy,  # too many connections, memory, limits

@@ -76,8 +76,8 @@ async def prune(db: Pool | Connection) -> None:
 
 
 async def read(db: Pool | Connection, step_s: int, last_s: int) -> list[FigureRow]:
-    """Return the periods of all processes with steps of `step_s` seconds that began within the last `last_s` seconds,
-    the oldest first."""
+    """Return the periods of all processes with steps of `step_s` seconds, the oldest first. Only periods that began
+    within the last `last_s` seconds are returned."""
     rows = await db.fetch(_READ, step_s, last_s)
     return [
         FigureRow(

@@ -326,8 +326,8 @@ async def wake(pool: Pool) -> None:
 
 
 async def unknown(pool: Pool, signatures: Sequence[Signature]) -> set[Signature]:
-    """Return those of `signatures` that are not indexed, and that the inbox does not hold as listed by the chain or as
-    dropped."""
+    """Return those of `signatures` that a scan has to store. These are not indexed, and the inbox does not hold them
+    as listed by the chain or as dropped."""
     return {row["signature"] for row in await pool.fetch(_UNKNOWN, list(signatures))}
 
 
@@ -405,9 +405,9 @@ async def unfetched(pool: Pool, outcomes: Sequence[FetchFailure]) -> None:
 
 
 async def absent(pool: Pool, ids: Sequence[int]) -> int:
-    """Mark rows as absent whose transactions no RPC endpoint has, unless the chain's listing names them or a webhook
-    delivered them meanwhile. The rows stay until `prune`, so that a repeated hint is not examined again. Returns how
-    many were marked."""
+    """Mark rows as absent whose transactions no RPC endpoint has, and return how many were marked. Rows that the
+    chain's listing names, or for which a webhook delivered a payload meanwhile, are not marked. Absent rows stay
+    until `prune`, so that a repeated hint is not examined again."""
     if not ids:
         return 0
     status = await pool.execute(_ABSENT, list(ids))
@@ -422,8 +422,8 @@ async def defer(pool: Pool, ids: Sequence[int], error: str) -> None:
 
 
 async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[WaitingTransaction]:
-    """Return up to `limit` pending rows that failed and were received more than `longer_than_s` seconds ago, the oldest
-    first."""
+    """Return up to `limit` pending rows that failed, the oldest first. Only rows that were received more than
+    `longer_than_s` seconds ago are returned."""
     return [WaitingTransaction(**row) for row in await pool.fetch(_WAITING, longer_than_s, limit)]
 
 
@@ -432,8 +432,8 @@ def _text(error: str) -> str:
 
 
 async def next_due_s(pool: Pool, *, has_payload: bool) -> float | None:
-    """Return the seconds until the next pending row with a payload, or without one, is due; negative if overdue, None
-    if there is no such row."""
+    """Return the seconds until the next pending row is due; negative if it is overdue. Only rows with a payload are
+    considered, or only rows without one. Returns None if there is no such row."""
     due: float | None = await pool.fetchval(_NEXT_DUE, has_payload)
     return due
 
@@ -460,8 +460,8 @@ async def dead_letter(pool: Pool, which: str) -> DeadLetter:
 
 
 async def replay(pool: Pool, which: str | None = None) -> int:
-    """Make rows pending and due now: the dead letter or failed pending row with the id or signature `which`, or all
-    dead letters if None. Returns how many rows there were."""
+    """Make rows pending and due now, and return how many rows there were. These are the dead letter or failed
+    pending row with the id or signature `which`, or all dead letters if None."""
     row = await pool.fetchrow(_REPLAY, which)
     assert row is not None
     revived: int = row["revived"]
@@ -469,8 +469,8 @@ async def replay(pool: Pool, which: str | None = None) -> int:
 
 
 async def drop(pool: Pool, which: str | None = None) -> int:
-    """Mark rows as dropped, so that no scan adds them again: the dead letter or failed pending row with the id or
-    signature `which`, or all dead letters if None. Returns how many rows were dropped."""
+    """Mark rows as dropped, so that no scan adds them again, and return how many were marked. These are the dead
+    letter or failed pending row with the id or signature `which`, or all dead letters if None."""
     status = await pool.execute(_DROP, which)
     return int(status.rpartition(" ")[2])
 

@@ -91,8 +91,8 @@ async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProg
 
 
 async def recorded_genesis(database_url: str) -> str | None:
-    """Return the genesis hash of the chain that the database indexes; None before an indexer has ever run on it, or if
-    it has no table of the index. Raises StoreError."""
+    """Return the genesis hash of the chain that the database indexes. Returns None before an indexer has ever run on
+    the database, or if it has no table of the index. Raises StoreError."""
     pool = await Pool.open(database_url, 1)
     try:
         if not await pool.fetchval(_HAS_PROGRESS):

@@ -176,8 +176,9 @@ async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
 async def open_intents(
     db: Pool | Connection, actions: Sequence[Action], untouched_s: float = 0.0, limit: int = 1_000
 ) -> list[IntentRow]:
-    """Return up to `limit` intents of `actions` that are planned, signed, sent, dead or uncertain and were not changed
-    for `untouched_s` seconds, the oldest first. Intents of a market with a job that pauses are left out."""
+    """Return up to `limit` intents of `actions` that may still be executed, the oldest first. Their state is
+    planned, signed, sent, dead or uncertain, and they were not changed for `untouched_s` seconds. Intents of a
+    market with a job that pauses are left out."""
     names = [action.value for action in actions]
     return [_intent(row) for row in await db.fetch(_OPEN, names, untouched_s, limit)]
 
@@ -189,8 +190,8 @@ async def recent(
     state: IntentState | None = None,
     market_id: MarketId | None = None,
 ) -> list[IntentRow]:
-    """Return up to `limit` intents, the newest first; with `state` or `market_id`, only those of that state or
-    market."""
+    """Return up to `limit` intents, the newest first. With `state` or `market_id`, only intents of that state or
+    market are returned."""
     rows = await db.fetch(_RECENT, state.value if state else None, market_id, limit)
     return [_intent(row) for row in rows]
 
@@ -243,8 +244,8 @@ class Journal:
         await self._write(_JUDGED, intent_id, signature, IntentState.DEAD.value, None)
 
     async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None:
-        """Record that the program or the runtime refused the transaction, with the code, name and message of the
-        error. `code` is -1 for the runtime."""
+        """Record that the program or the runtime refused the transaction. `code`, `name` and `message` are the
+        error's; the code is -1 for the runtime."""
         await self._write(_FAILED, intent_id, code, name, message)
 
     async def mark_uncertain(self, intent_id: str, reason: str) -> None:

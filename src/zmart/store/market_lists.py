@@ -101,8 +101,8 @@ class RelatedRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def trending(pool: Pool, limit: int) -> list[TrendingRow]:
-    """Return up to `limit` markets by volume times number of traders in the last 24 hours of chain time, the highest
-    product first. Markets without a trade in that time are left out."""
+    """Return up to `limit` markets that were traded in the last 24 hours of chain time. They are sorted by volume
+    times number of traders in that time, the highest product first."""
     return [TrendingRow(**row) for row in await pool.fetch(_TRENDING, limit)]
 
 

@@ -233,8 +233,8 @@ async def proposals_to_decide(
 async def finalizations_due(
     db: Pool | Connection, proposed_before: ChainTime, disputed_before: ChainTime, limit: int = MOST
 ) -> list[DueFinalization]:
-    """Return up to `limit` markets whose job does not pause and which entered RESOLVING at chain time `proposed_before`
-    or earlier, or DISPUTED at `disputed_before` or earlier; the longest waiting first."""
+    """Return up to `limit` markets that may be finalized, the longest waiting first. They entered RESOLVING at chain
+    time `proposed_before` or earlier, or DISPUTED at `disputed_before` or earlier, and their job does not pause."""
     rows = await db.fetch(_FINALIZATIONS, proposed_before, disputed_before, limit)
     return [
         DueFinalization(market, address, MarketState[state], disputed, since)
@@ -294,8 +294,8 @@ async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[
 async def failed(
     db: Pool | Connection, market_id: MarketId, job: Job, error: str, longest_pause_s: float = LONGEST_PAUSE_S
 ) -> JobFailure:
-    """Record a failure of the job and pause it: 5 seconds after the first failure, doubled with each further failure in
-    a row, at most `longest_pause_s` seconds."""
+    """Record a failure of the job and pause the job. The pause is 5 seconds after the first failure; it doubles with
+    each further failure in a row, up to `longest_pause_s` seconds."""
     pauses = (min(float(FIRST_PAUSE_S), longest_pause_s), float(longest_pause_s))
     row = (await db.fetch(_FAILED, market_id, job.value, error, *pauses))[0]
     return JobFailure(row["attempts"], row["error_before"] == error)

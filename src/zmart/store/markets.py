@@ -23,8 +23,8 @@ from zmart.store.tables import MARKETS
 
 DAY = "interval '24 hours'"
 LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
-"""SQL expression for the end of time windows over trades: now, or the time of the newest trade if that is later because
-the chain's clock is ahead of the database's."""
+"""SQL expression for the end of time windows over trades. It is now, or the time of the newest trade if that is
+later because the chain's clock is ahead of the database's."""
 
 UNCATEGORIZED = "other"
 """The category of markets whose text names no category or was not found."""
@@ -34,8 +34,8 @@ TRADED_RECENTLY = f"""
     (SELECT market_id, wallet, sum(cost_lamports) AS cost FROM trades
      WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id, wallet) w GROUP BY market_id)
 """
-"""SQL subquery of the markets with trades in the last 24 hours: `market_id`, `volume` in lamports, and the number of
-wallets that traded."""
+"""SQL subquery of the markets with trades in the last 24 hours. Its columns are `market_id`, `volume` in lamports,
+and `wallets`, the number of wallets that traded."""
 
 _COLUMNS = f"""
 {MARKETS.row_list("m")},
@@ -73,8 +73,8 @@ class MarketRow(MarketColumns[str, bool, datetime], frozen=True, kw_only=True):
 
 
 class MarketVersion(msgspec.Struct, frozen=True):
-    """Identify one version of a market's row and of its document, by the transactions of PostgreSQL that wrote them
-    (xmin). Equal versions mean equal rows. `document_xid` is None for a market without a document."""
+    """Identify one version of a market's row and of its document. The version is that of the PostgreSQL transactions
+    that wrote them (xmin); equal versions mean equal rows. `document_xid` is None for a market without a document."""
 
     market_id: MarketId
     market_xid: int
@@ -179,8 +179,8 @@ async def entries(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Li
 
 
 def _narrow(filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
-    """Return the statement, and its arguments, that selects the versions of a page's markets and documents without
-    their other columns."""
+    """Return the statement that selects the versions of a page's markets and documents, and its arguments. It does
+    not read the other columns."""
     value, _, direction = _order(sort)
     page, arguments = _ordered(
         f"SELECT m.market_id, m.xmin AS xid, m.question_cid, {value} FROM markets m", filters, sort, at

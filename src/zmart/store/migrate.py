@@ -44,9 +44,9 @@ _NOT_BY_THIS_VERSION = (
 
 
 class SchemaStatus(msgspec.Struct, frozen=True):
-    """The schema revision of a database (`current`, None without our schema) and the newest one of this version
-    (`head`). `problem`: why this version cannot migrate the database; None if it can. `is_newer`: a newer version
-    migrated the database to a schema on which this version still works."""
+    """The status of a database's schema. `current`: its revision, None without our schema; `head`: the newest
+    revision of this version. `problem`: why this version cannot migrate the database; None if it can. `is_newer`: a
+    newer version migrated the database to a schema on which this version still works."""
 
     current: str | None
     head: str
@@ -94,8 +94,8 @@ def _encoding_problem(connection: Connection) -> str | None:
 
 
 async def _problem(connection: Connection, known: Sequence[str]) -> str | None:
-    """Return a sentence if the revisions in `known` were made by migrations with other SQL than this version's, or if
-    the recorded fingerprints cannot be read; None if they match."""
+    """Return a sentence if the fingerprints of the revisions in `known` are not this version's; None if they are.
+    The database was then migrated with other SQL, or its recorded fingerprints cannot be read."""
     has = await connection.fetchval(_HAS_FINGERPRINTS)
     recorded = dict(await connection.fetch(_FINGERPRINTS)) if has else {}
     if has and known and not recorded:  # row level security hides the rows from every role but the owner

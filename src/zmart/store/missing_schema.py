@@ -25,8 +25,8 @@ _REVISION = "SELECT version_num FROM alembic_version"
 
 
 async def schema_error(database_url: str) -> Unavailable | None:
-    """Return an error if the database's schema is not the one of this version; None if it is, or if it cannot be read
-    now."""
+    """Return an error if the database's schema is not the one of this version. Returns None if it is, or if the
+    schema cannot be read now."""
     try:
         async with short_connection(database_url) as connection:
             has = await connection.fetchval(_HAS_REVISION)

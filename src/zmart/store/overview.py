@@ -119,8 +119,8 @@ class UnindexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """What the dashboard shows. `markets`: their number by state. `alerts`, `stalled` and `intents` have at most 50
-    items, `dead_letters` at most 20."""
+    """The content of the operator's dashboard. `markets`: the number of markets by state. `alerts`, `stalled` and
+    `intents` have at most 50 items, `dead_letters` at most 20."""
 
     figures: OverviewFigures
     services: list[ServiceStatus]

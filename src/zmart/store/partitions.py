@@ -89,8 +89,9 @@ async def read(db: Pool | Connection) -> EventPartitions:
 
 
 async def add_missing(pool: Pool) -> AddedPartition | None:
-    """Create the partition that is missing first, and move its events from the default partition; None if none is
-    missing. Raises Busy if the writer's lock (within 5 seconds) or a lock on a table (0.5 seconds) is not free."""
+    """Create the partition that is missing first, and move its events from the default partition to it. Returns None
+    if none is missing. Raises Busy if the writer's lock (within 5 seconds) or a lock on a table (0.5 seconds) is not
+    free."""
     if (await read(pool)).next_missing is None:
         return None
     async with pool.transaction() as connection:
@@ -101,8 +102,8 @@ async def add_missing(pool: Pool) -> AddedPartition | None:
 
 
 async def add(connection: Connection, start: int) -> int:
-    """Create the partition that begins at slot `start`, and return how many events were moved from the default
-    partition to it. Needs a transaction under the writer's lock."""
+    """Create the partition that begins at slot `start`, and move its events from the default partition to it.
+    Returns how many events were moved. Needs a transaction under the writer's lock."""
     values = {"name": f"chain_events_from_{start}", "start": start, "end": start + PARTITION_SLOTS}
     await connection.execute(_BEGIN.format(**values))
     moved: str = await connection.execute(_MOVE.format(**values))

@@ -117,8 +117,8 @@ class Pool:
             self._take_back(connection)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
-        """Run a statement in a transaction of its own and return the first column of its first row; None when there is
-        none."""
+        """Run a statement in a transaction of its own and return the first column of its first row. Returns None
+        when there is no row."""
         connection = await self._lend()
         try:
             return await _with_retries(connection.fetchval, sql, arguments)

@@ -85,8 +85,8 @@ async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> PositionRow | 
 
 
 async def held_in(pool: Pool, wallet: Wallet, market_id: MarketId) -> HeldPosition | None:
-    """Return the wallet's position in the market, with the columns that determine its value; None if it never had
-    one."""
+    """Return the wallet's position in the market, with the columns that determine its value. Returns None if the
+    wallet never had one."""
     row = await pool.fetchrow(_HELD_IN, wallet, market_id)
     return None if row is None else HeldPosition(**row)
 
@@ -99,8 +99,8 @@ async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> 
 async def holders(
     pool: Pool, market_id: MarketId, outcome: bool, limit: int, offset: int = 0
 ) -> list[PositionRow]:
-    """Return up to `limit` positions of the market that hold shares of `outcome` (True: YES), those with most of these
-    shares first, from `offset` on."""
+    """Return up to `limit` positions of the market that hold shares of `outcome` (True: YES), from `offset` on.
+    Those with most of these shares come first."""
     return [PositionRow(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 

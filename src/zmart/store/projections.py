@@ -228,14 +228,14 @@ async def read_config(db: Connection | Pool) -> ConfigFold | None:
 
 
 async def folded_after(connection: Connection, key: ChainKey) -> set[MarketId]:
-    """Return the markets that an event of GlobalConfig at position `key` may concern: those folded beyond `key`, and
-    those with an event that cannot be folded."""
+    """Return the markets that an event of GlobalConfig at position `key` may concern. These are folded beyond `key`,
+    or have an event that cannot be folded."""
     return {row["market_id"] for row in await connection.fetch(_HEADS_FROM, *key)}
 
 
 async def stuck(connection: Connection | Pool, limit: int = 100) -> list[tuple[MarketId, str]]:
-    """Return (market id, error) of up to `limit` markets with an event that cannot be folded although the index is
-    gap-free through the event's slot."""
+    """Return (market id, error) of up to `limit` markets with an event that cannot be folded. Only events through
+    whose slot the index is gap-free are considered."""
     return [(row["market_id"], row["error"]) for row in await connection.fetch(_STUCK, limit)]
 
 

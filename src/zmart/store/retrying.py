@@ -64,8 +64,8 @@ class Outages:
 
     @property
     def reason(self) -> str:
-        """The outage that has lasted longest, as one sentence; empty when none has lasted for `reported_after_s`
-        seconds."""
+        """The outage that has lasted longest, as one sentence. It is empty when none has lasted for
+        `reported_after_s` seconds."""
         waits = [(since, work) for work, (since, _) in self._waits.items()]
         if not waits or time.monotonic() - min(waits)[0] < self._reported_after_s:
             return ""

@@ -19,6 +19,6 @@ class StatementRunner(Protocol):
 
 
 async def release_silent(db: StatementRunner, entrypoint: str, silent_s: float) -> None:
-    """Release the schedules of `entrypoint` that a process has taken and whose heartbeat is older than `silent_s`
-    seconds. The time of the next run does not change. Raises errors of the driver."""
+    """Release the schedules of `entrypoint` whose heartbeat is older than `silent_s` seconds. Only schedules that a
+    process has taken are released; the time of their next run does not change. Raises errors of the driver."""
     await db.execute(_RELEASE, entrypoint, silent_s)

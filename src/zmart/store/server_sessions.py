@@ -56,8 +56,8 @@ class ServerSession(msgspec.Struct, frozen=True):
 
 
 async def begin(connection: asyncpg.Connection) -> ServerSession | None:
-    """Set timeouts with which the server soon ends the session of a client that vanished, and return the session; None
-    if the role cannot see it in pg_stat_activity. Raises errors of the driver."""
+    """Set timeouts with which the server soon ends the session if its client vanishes. Returns the session; None if
+    the role cannot see it in pg_stat_activity. Raises errors of the driver."""
     row = await connection.fetchrow(_BEGIN)
     if row is None or row["started_at"] is None:
         return None
@@ -65,8 +65,8 @@ async def begin(connection: asyncpg.Connection) -> ServerSession | None:
 
 
 class SessionState(StrEnum):
-    """The state of a session on the server: it works on a statement (WORKING), waits for a lock (LOCKED), works on no
-    statement (IDLE), or does not exist any more (GONE)."""
+    """The state of a session on the server. It works on a statement (WORKING), waits for a lock (LOCKED), works on
+    no statement (IDLE), or does not exist any more (GONE)."""
 
     WORKING = "working"
     LOCKED = "locked"

@@ -32,6 +32,6 @@ class Database(Protocol):
 
 
 async def end_silent_holder(db: Database, key: int, silent_s: float) -> bool:
-    """End the session that holds the advisory lock `key` (a 64-bit number) if it has run no statement for `silent_s`
-    seconds. Returns whether a session was ended. Raises StoreError."""
+    """End the session that holds the advisory lock `key`, a 64-bit number, if the session is silent. It is silent if
+    it has run no statement for `silent_s` seconds. Returns whether a session was ended. Raises StoreError."""
     return bool(await db.fetchval(_END_SILENT, key, silent_s))

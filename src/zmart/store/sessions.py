@@ -39,8 +39,8 @@ async def _opened(stack: AsyncExitStack, database_url: str) -> Connection:
 
 
 async def _share_backends(first: Connection, second: Connection) -> bool:
-    """Return whether a pooler gives the connections their backends: both have the same one, or one of them has more
-    than one."""
+    """Return whether a pooler gives the connections their backends. It does if both have the same backend, or if one
+    of them has more than one."""
     pids: dict[Connection, set[int]] = {first: set(), second: set()}
     try:
         # Each connection is asked twice in a row: otherwise a pooler that gives its backends in turn would give each

@@ -141,8 +141,8 @@ async def changes_since(
     *,
     newest: bool,
 ) -> list[Change]:
-    """Return the changes of `topics` that were committed after `since`, in order of commits: the first `limit` of them,
-    or the last `limit` if `newest`. With `market_id`, only changes of this market are returned."""
+    """Return the changes of `topics` that were committed after `since`, in order of commits. These are the first
+    `limit` changes, or the last ones if `newest`. With `market_id`, only changes of this market are returned."""
     narrowed = () if market_id is None else (market_id,)
     sql = (_NEWEST if newest else _SINCE)[bool(narrowed)]
     rows = await pool.fetch(sql, since, limit, [topic.value for topic in topics], *narrowed)

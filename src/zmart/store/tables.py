@@ -83,8 +83,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(column for name in self.key for column in self.columns if column.name == name)
 
     def row_list(self, alias: str) -> str:
-        """Return the SELECT list of all columns, under the table alias `alias`, for readers: outcomes as booleans,
-        every other column unchanged, so that times are datetimes."""
+        """Return the SELECT list of all columns for readers, under the table alias `alias`. Outcomes are selected as
+        booleans, every other column unchanged, so that times are datetimes."""
         return ", ".join(
             f"{outcome_as_boolean(f'{alias}.{column.name}')} AS {column.name}"
             if column.name in self.outcomes

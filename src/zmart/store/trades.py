@@ -72,7 +72,7 @@ class TradeVersion(msgspec.Struct, frozen=True):
 
 
 class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over all trades of a market, in lamports: `bought` was paid for purchases, fees included; `sold` was
+    """Sums over all trades of a market, in lamports. `bought` was paid for purchases, fees included; `sold` was
     received from sales, fees deducted; `volume` is both."""
 
     volume: Lamports

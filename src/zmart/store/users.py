@@ -41,8 +41,8 @@ _CURRENT = """
 CASE WHEN p.has_claimed THEN 0 WHEN m.state = 'FINALIZED' THEN {payout}
     ELSE div(p.shares_yes * m.price_yes_e9 + p.shares_no * (1000000000 - m.price_yes_e9), 1000000000) END
 """
-"""SQL expression for the current value of a position in lamports, equal to HeldPosition.value, for sums over many
-positions. It uses div(), because the operator `/` would round large values up."""
+"""SQL expression for the current value of a position in lamports, equal to HeldPosition.value. It serves sums over
+many positions. It uses div(), because the operator `/` would round large values up."""
 _RESULTS = f"""
 WITH held AS (
     SELECT p.*, m.state, {_CURRENT} AS current_value FROM positions p JOIN markets m USING (market_id)

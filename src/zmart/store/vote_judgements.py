@@ -80,8 +80,8 @@ class VoterJudgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteOpening | None:
-    """Return when the market's vote opened, with the slot and signature of the event that opened it (0 and "" if that
-    is not indexed). None if the vote has not opened by the indexed data."""
+    """Return when the market's vote opened; None if it has not opened by the indexed data. The result also has the
+    slot and signature of the event that opened the vote, 0 and "" if that is not indexed."""
     row = await db.fetchrow(_OPENING, market_id, kind.value)
     if row is None:
         return None
@@ -89,8 +89,8 @@ async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) ->
 
 
 async def traded_before(db: Pool | Connection, wallet: Wallet, at: ChainTime) -> Lamports:
-    """Return the sum of the lamports that the wallet paid for purchases and received from sales before chain time `at`,
-    by the indexed final trades."""
+    """Return the sum of a wallet's trades before chain time `at`, by the indexed final trades. It is the lamports
+    paid for purchases plus those received from sales."""
     return Lamports(await db.fetchval(TRADED, wallet, at))
 
 
@@ -102,15 +102,15 @@ async def unjudged(db: Pool | Connection, market_id: MarketId, kind: VoteKind, a
 async def traded_otherwise(
     db: Pool | Connection, market_id: MarketId, kind: VoteKind, at: ChainTime
 ) -> list[tuple[Wallet, Lamports]]:
-    """Return (voter, lamports traded before chain time `at`) of each voter that was not judged, or was judged by a
-    different sum. `at` is when the vote opened."""
+    """Return (voter, lamports traded before chain time `at`) of each voter whose judgement is missing or outdated.
+    It is outdated if it was made by a different sum. `at` is when the vote opened."""
     rows = await db.fetch(TRADED_OTHERWISE, market_id, kind.value, at)
     return [(Wallet(wallet), Lamports(traded)) for wallet, traded in rows]
 
 
 async def unfolded_traders(db: Pool | Connection, at: ChainTime) -> set[Wallet]:
-    """Return the wallets with trades before chain time `at` that are indexed but not folded, because an event of their
-    market cannot be folded."""
+    """Return the wallets with trades before chain time `at` that are indexed but not folded. Trades are not folded
+    if an event of their market cannot be folded."""
     return {Wallet(row[0]) for row in await db.fetch(_UNFOLDED_TRADERS, at)}
 
 
@@ -135,6 +135,6 @@ async def write(
 
 
 async def open_unjudged(db: Pool | Connection) -> list[tuple[MarketId, VoteKind]]:
-    """Return the market and kind of each open vote with a rule other than `open` that has a vote on chain without a
-    judgement of its voter."""
+    """Return the market and kind of each open vote that has voters to judge. Its rule is not `open`, and it has a
+    vote on chain without a judgement of the voter."""
     return [(MarketId(market), VoteKind(kind)) for market, kind in await db.fetch(_OPEN_UNJUDGED)]

@@ -207,8 +207,8 @@ async def of_wallet(db: Pool | Connection, market_id: MarketId, wallet: Wallet) 
 async def counts(
     connection: Connection, market_id: MarketId, kind: VoteKind, size: int, *, all_voters: bool = True
 ) -> LogCounts:
-    """Count one vote per wallet in the first `size` entries of the log: of all voters, or only of those that were
-    judged eligible. Needs a transaction."""
+    """Count one vote per wallet in the first `size` entries of the log. The votes of all voters are counted, or only
+    those of voters that were judged eligible. Needs a transaction."""
     sql = _COUNTS_OF_ALL if all_voters else _COUNTS_OF_ELIGIBLE
     if not all_voters:  # the planner may still believe that there are no judgements
         await connection.execute(_BY_INDEX)
@@ -225,9 +225,9 @@ async def young_voters(
     *,
     all_voters: bool = True,
 ) -> Tally:
-    """Return the tally of those counted votes among the first `size` entries whose wallets are new: the index has no
-    final trade, no final vote on chain and no market of the wallet from before chain time `since`. Unless `all_voters`,
-    only votes of wallets that were judged eligible are counted."""
+    """Return the tally of the votes of new wallets among the first `size` entries of the log. A wallet is new if the
+    index has no final trade, no final vote on chain and no market of it from before chain time `since`. Unless
+    `all_voters`, only votes of wallets that were judged eligible are counted."""
     row = await db.fetchrow(_YOUNG, market_id, kind.value, size, not all_voters, since)
     assert row is not None
     return Tally(row["votes_for"], row["votes_against"])
@@ -236,6 +236,6 @@ async def young_voters(
 async def unlogged_onchain_votes(
     connection: Connection, market_id: MarketId, kind: VoteKind, closed_at: ChainTime
 ) -> list[OnchainVote]:
-    """Return the votes cast on chain up to chain time `closed_at`, in final transactions, that the log lacks, in order
-    of slot, signature and wallet."""
+    """Return the votes cast on chain up to chain time `closed_at` that the log lacks. Only votes in final
+    transactions are returned, in order of slot, signature and wallet."""
     return [OnchainVote(*row) for row in await connection.fetch(_UNLOGGED, market_id, kind.value, closed_at)]

@@ -51,8 +51,8 @@ async def fix(db: Pool | Connection, market_id: MarketId, kind: VoteKind, terms:
 
 
 async def fix_open(db: Pool | Connection, proposals: VotingTerms, disputes: VotingTerms) -> None:
-    """Fix the terms of every open vote without terms: `proposals` for markets in PROPOSED, `disputes` for markets in
-    DISPUTED."""
+    """Fix the terms of every open vote without terms. `proposals` are for markets in PROPOSED, `disputes` for
+    markets in DISPUTED."""
     arguments = (proposals.rule.text, proposals.min_votes, disputes.rule.text, disputes.min_votes)
     await db.execute(_FIX_OPEN, *arguments)
 

@@ -74,8 +74,8 @@ class NewVote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def insert(connection: Connection, new: NewVote) -> VoteRow | None:
-    """Insert a vote off chain and return its row; None if the wallet has cast an off-chain vote of this kind on the
-    market already."""
+    """Insert a vote off chain and return its row. Returns None if the wallet has cast an off-chain vote of this kind
+    on the market already."""
     row = await connection.fetchrow(
         _INSERT,
         new.market_id,
@@ -122,7 +122,7 @@ async def counts(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, T
 
 
 async def not_counted(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, int]:
-    """Return, by kind, how many wallets voted whose votes do not count because they are not eligible or not judged
+    """Return how many wallets voted whose votes do not count, by kind. These wallets are not eligible or not judged
     yet."""
     rows = {row["kind"]: row["not_counted"] for row in await db.fetch(_NOT_COUNTED, market_id)}
     return {kind: rows.get(kind.value, 0) for kind in VoteKind}

@@ -44,8 +44,8 @@ END $$
 
 
 def mismatch(current: str | None) -> str | None:
-    """Return a sentence that says why code of this version does not fit a database with revision `current` (None: no
-    schema); None if the revision is HEAD."""
+    """Return a sentence that says why this version does not fit a database with revision `current`. `current` is
+    None for a database without our schema. Returns None if the revision is HEAD."""
     if current is None:
         return _NO_SCHEMA
     if current not in REVISIONS:
@@ -54,14 +54,14 @@ def mismatch(current: str | None) -> str | None:
 
 
 def oldest_code(revision: str) -> str:
-    """Return the oldest revision whose code works on the schema of `revision`: the highest `oldest_code` that a
-    migration up to `revision` declares."""
+    """Return the oldest revision whose code works on the schema of `revision`. It is the highest `oldest_code` that
+    a migration up to `revision` declares."""
     return max(_declared(each) for each in REVISIONS[: REVISIONS.index(revision) + 1])
 
 
 def oldest_code_in(comment: str | None, revision: str) -> str | None:
-    """Return the oldest revision whose code works on `revision`, by the comment of Alembic's table; None if the comment
-    is not about `revision`."""
+    """Return the oldest revision whose code works on `revision`, read from the comment of Alembic's table. Returns
+    None if the comment is not about `revision`."""
     marked = _MARKED.fullmatch(comment or "")
     return marked[2] if marked is not None and marked[1] == revision else None
 
