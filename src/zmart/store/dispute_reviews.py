@@ -20,7 +20,7 @@ _RELEASE = f"""
 UPDATE dispute_reviews SET released_at = now(), released_by = $2, note = $3
 WHERE market_id = $1 AND released_at IS NULL RETURNING {_COLUMNS}
 """
-_ALL = f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at NULLS FIRST, raised_at DESC LIMIT $1"
+_ALL = f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at DESC NULLS FIRST, raised_at DESC LIMIT $1"
 
 
 class DisputeReviewRow(msgspec.Struct, frozen=True):
@@ -62,7 +62,8 @@ async def release(db: Pool | Connection, market_id: MarketId, by: str, note: str
 
 
 async def newest(db: Pool | Connection, limit: int = 100) -> list[DisputeReviewRow]:
-    """Return up to `limit` reviews: first those that wait, the newest first, then released ones in order of release."""
+    """Return up to `limit` reviews: first those that wait, the newest first, then released ones, the
+    one that was released last first."""
     return [_review(row) for row in await db.fetch(_ALL, limit)]
 
 

@@ -23,7 +23,7 @@ _HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
 _COMMENT = "SELECT obj_description('alembic_version'::regclass, 'pg_class')"
 _HAS_FINGERPRINTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
-_TRY_LOCK = "SELECT pg_advisory_lock($1)"
+_TAKE_LOCK = "SELECT pg_advisory_lock($1)"
 LOCKS_WITHIN_S = 60.0
 """Seconds for which a migration that cannot lock its tables is tried again."""
 _PAUSE_S = 1.0
@@ -160,7 +160,7 @@ def _checked(database_url: str) -> SchemaStatus:
 async def _guarded(database_url: str, command: str, revision: str) -> None:
     lock = await connect(database_url, statement_within_s=None)
     try:
-        await lock.execute(_TRY_LOCK, _LOCK)
+        await lock.execute(_TAKE_LOCK, _LOCK)
         await _with_locks(database_url, command, revision)
         await _job_tables(lock, needed=not (command == "downgrade" and revision == "base"))
     finally:
