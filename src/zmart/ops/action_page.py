@@ -1,4 +1,4 @@
-"""Serve the page on which an operator confirms an action with the token, and the result."""
+"""Serve the page on which an operator confirms an action with OPERATOR_TOKEN, and the page with its result."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ _EFFECTS = {
 
 
 class ActionPage:
-    """Show the form for GET, act for POST. Every request carries the token: nothing is kept that another page could
-    use."""
+    """Show the form of an action for GET and HEAD, and perform the action for POST.
+
+    Each POST carries the operator's token. There is no session or cookie that another web page could misuse.
+    """
 
     def __init__(self, pool: Pool, operator_token: str, template: jinja2.Template) -> None:
         self._pool = pool
@@ -45,7 +47,10 @@ class ActionPage:
         self._template = template
 
     async def answer(self, scope: Scope, receive: Receive) -> tuple[int, str]:
-        """Return the HTTP status and the page. Raises SlowBody and UnfinishedBody, which the connection answers."""
+        """Return the HTTP status and the HTML page. Errors of the action become 400, 403, 404, 409 or 503 with a page.
+
+        Raises SlowBody and UnfinishedBody; the HTTP server answers these.
+        """
         fields: dict[str, str] = {}
         request: ActionRequest | None = None
         try:

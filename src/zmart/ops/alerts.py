@@ -1,7 +1,8 @@
 """Send alerts: one POST to ALERT_WEBHOOK_URL when an alert opens, one when it closes.
 
-Every monitor runs this; a claim in PostgreSQL assigns each message to one of them. If a process ends between the
-response and the mark, the message is sent again: the receiver recognizes it by its `id` and `status`.
+An alert that closes before its first POST gets only the one about its end. Every monitor process runs this module; a
+claim in PostgreSQL assigns each message to one process. If that process ends after the receiver answered and before
+PostgreSQL recorded it, the message is sent again: the receiver recognizes the repetition by `id` and `status`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ log = structlog.get_logger()
 
 
 async def send_alerts(settings: Settings, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
-    """Send alerts until `stop` is set; returns at once if ALERT_WEBHOOK_URL is not set."""
+    """Send alerts until `stop` is set, and look for new ones every `every_s` seconds.
+
+    Returns at once if ALERT_WEBHOOK_URL is not set. Waits while PostgreSQL is unavailable.
+    """
     url = settings.alert_webhook_url.get_secret_value()
     if not url:
         return
@@ -48,7 +52,10 @@ async def send_alerts(settings: Settings, stop: asyncio.Event, every_s: float = 
 async def send_next(
     pool: Pool, http: httpx.AsyncClient, url: str, lease_s: float = LEASE_S, within_s: float = _TIMEOUT_S
 ) -> bool:
-    """Send the next message; False if there is none. An undelivered message is retried after the lease."""
+    """Send the next message, and return False if there was none. Raises StoreError.
+
+    If the POST fails or takes longer than `within_s` seconds, it is sent again `lease_s` seconds after the first claim.
+    """
     notification = await alerts.claim_notification(pool, lease_s)
     if notification is None:
         return False
@@ -63,7 +70,7 @@ async def send_next(
         )
         refusal = "" if response.is_success else f"HTTP status {response.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
-        refusal = type(problem).__name__  # its text may hold the address, which is a secret
+        refusal = type(problem).__name__  # not the text: it may hold ALERT_WEBHOOK_URL, which is a secret
     if refusal:
         log.warning("alert not delivered", alert=notification.alert.key, error=refusal)
     else:
@@ -72,8 +79,10 @@ async def send_next(
 
 
 def message(alert: AlertRow) -> bytes:
-    """Encode an alert as JSON: `text` for Slack, `content` for Discord (2,000 characters at most), the other fields for
-    programs."""
+    """Encode an alert as the JSON body of a POST.
+
+    Slack reads `text`, Discord `content` (the text's first 2,000 characters), and programs read the other fields.
+    """
     status = "open" if alert.resolved_at is None else "resolved"
     text = f"ZMART {alert.severity if status == 'open' else status}: {alert.message}"
     fields = {

@@ -1,4 +1,4 @@
-"""Run jobs beside a service: one that ends unexpectedly is logged, runs again, and makes the service not ready."""
+"""Run jobs beside a service. A job that ends unexpectedly is started again; meanwhile the service is not ready."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from zmart.store.retrying import Outages
 RETRY_S = 2.0
 SETTLED_AFTER_S = 10.0
 ENDS_WITHIN_S = 2.0
-"""So long a job may take to end, for the rows that it deletes."""
+"""Seconds for which a cancelled job may delete its rows before it is cancelled again."""
 log = structlog.get_logger()
 
 
 class BackgroundJobs:
-    """Run jobs beside a service until `stop` is set; start a job that ended or failed again after `retry_s`."""
+    """Run jobs beside a service until `stop` is set. A job that ends or fails starts again `retry_s` seconds later."""
 
     def __init__(
         self, stop: asyncio.Event, retry_s: float = RETRY_S, settled_after_s: float = SETTLED_AFTER_S
@@ -32,12 +32,14 @@ class BackgroundJobs:
 
     @property
     def reason(self) -> str:
-        """Return which job fails, and why, in a sentence; empty when none does. A job counts as failing until it has
-        run for `settled_after_s` again."""
+        """Return a sentence that names the failing job and its error; empty when no job fails.
+
+        A job that failed counts as failing until it has run for `settled_after_s` seconds.
+        """
         return self._outages.reason
 
     def start(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
-        """Start a job, which is to run until the service stops."""
+        """Start a job that runs until the service stops; `name` is its name in logs, metrics and `reason`."""
         self._tasks.append(asyncio.create_task(self._run(name, job)))
 
     async def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Draw a chart as SVG: readable without scripts, in light and dark, by line style as well as by colour."""
+"""Compute the SVG paths and texts of the dashboard's charts; the page styles them without scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARGIN = 2.0
 
 
 class DrawnLine(msgspec.Struct, frozen=True):
-    """A line as the page shows it: its name, its last value as text, and its path."""
+    """A line of a chart for the page: its name, its last known value with the unit, and the `d` of its SVG path."""
 
     name: str
     last: str
@@ -22,7 +22,7 @@ class DrawnLine(msgspec.Struct, frozen=True):
 
 
 class DrawnChart(msgspec.Struct, frozen=True):
-    """A chart as the page shows it. `label` says in words what the picture shows."""
+    """A chart for the page. `top` is the value at the upper edge, `label` a text for screen readers."""
 
     title: str
     top: str
@@ -31,7 +31,7 @@ class DrawnChart(msgspec.Struct, frozen=True):
 
 
 def draw(chart: Chart) -> DrawnChart:
-    """Return a chart's paths and texts. The vertical axis begins at zero."""
+    """Return a chart's paths and texts. The vertical axis goes from zero to the next round number above all values."""
     known = [value for line in chart.lines for value in line.values if value is not None]
     top = _ceiling(max(known, default=0.0))
     lines = [DrawnLine(line.name, _last(line, chart.unit), path(line.values, top)) for line in chart.lines]
@@ -40,7 +40,10 @@ def draw(chart: Chart) -> DrawnChart:
 
 
 def path(values: Values, top: float) -> str:
-    """Return the `d` of an SVG path. Where nothing is known the line is interrupted; a value alone is a dot."""
+    """Return the `d` of an SVG path through the values; `top` is the value at the upper edge.
+
+    The line is interrupted where a value is None. A value between two None is drawn as a dot.
+    """
     parts = []
     across = (WIDTH - 2 * _MARGIN) / max(len(values) - 1, 1)
     pen_is_down = False
@@ -55,7 +58,7 @@ def path(values: Values, top: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three digits at most, or whole ones with their thousands apart."""
+    """Format a number: from 100 on as a whole number with spaces between thousands, below with three digits at most."""
     if value >= 100 or value == int(value):
         return f"{value:,.0f}".replace(",", "\u202f")
     return f"{value:.3g}"
@@ -67,7 +70,7 @@ def _last(line: ChartLine, unit: str) -> str:
 
 
 def _ceiling(value: float) -> float:
-    """The next round number: 1, 2 or 5 with zeros."""
+    """Return the smallest 1, 2 or 5 times a power of ten that is at least `value`; 1 for zero."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

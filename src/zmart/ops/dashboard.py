@@ -1,4 +1,4 @@
-"""Render the operator's dashboard: server-rendered, no script, refreshed by the browser."""
+"""Render the operator's dashboard as HTML without scripts; the browser reloads it every 5 s."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HEADERS = ((b"content-security-policy", _CSP.encode()), (b"x-content-type-optio
 
 
 class Dashboard:
-    """Render the page from the database; if that is unavailable, the page says so."""
+    """Render the dashboard from the database, and a page with the reason while the database is unavailable."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -57,7 +57,10 @@ class Dashboard:
         await self._pool.close()
 
     async def page(self, query: str = "") -> tuple[int, str]:
-        """Return the HTTP status and the page: 503, with what is unavailable, when the state cannot be read."""
+        """Return the HTTP status and the HTML page: 200, or 503 with the reason when the database cannot be read.
+
+        `query` is the URL's query: with `span=day` the charts show the last day, else the last hour.
+        """
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         step_s = QUARTER_S if parse_qs(query).get("span") == ["day"] else MINUTE_S
         try:
@@ -85,7 +88,10 @@ class Dashboard:
         )
 
     async def _due(self, state: Overview) -> list[DueFinalization]:
-        """Return the markets that the monitor finalizes with its next tick, by the time of the index."""
+        """Return at most 20 markets that the monitor finalizes with its next tick, by the chain time of the index.
+
+        The list is empty if the index has no chain time or no GlobalConfig yet.
+        """
         chain_time, dispute_period_s = state.figures.chain_time, state.figures.dispute_period_s
         is_none_open = state.markets.keys().isdisjoint(("RESOLVING", "DISPUTED"))
         if chain_time is None or dispute_period_s is None or is_none_open:
@@ -104,10 +110,10 @@ class Dashboard:
         return self._template.render(healthy=False, trouble=trouble, now=now)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request of one of the two pages."""
+        """Answer a request for the dashboard or for the page of an action."""
         if path_of(scope) == ACTION_PATH:
             status, page = await self._actions.answer(scope, receive)
-            refresh: tuple[Header, ...] = ()  # it would take away what was typed
+            refresh: tuple[Header, ...] = ()  # a reload would delete what the operator typed
         else:
             status, page = await self.page(scope["query_string"].decode("latin-1"))
             refresh = ((b"refresh", _REFRESH_S),)

@@ -1,4 +1,4 @@
-"""Put the state of the backend into the rows, cards and the headline of the dashboard."""
+"""Turn the state of the backend into the dashboard's rows of services, cards of figures, and headline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SILENT_AFTER_S = 20.0
 
 
 class ServiceRow(msgspec.Struct, frozen=True):
-    """Hold a service as shown; `missing` if it has not reported recently."""
+    """A row of the dashboard for one process of a service. `missing`: no process of the service reported recently."""
 
     service: str
     ready: bool
@@ -24,7 +24,7 @@ class ServiceRow(msgspec.Struct, frozen=True):
 
 
 class FigureCard(msgspec.Struct, frozen=True):
-    """Hold one figure; `tone` is good, warn, bad or empty."""
+    """A card of the dashboard with one figure. `tone` is its CSS class: good, warn, bad or empty."""
 
     name: str
     value: str
@@ -32,7 +32,10 @@ class FigureCard(msgspec.Struct, frozen=True):
 
 
 def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:
-    """Return one row for each process that reported recently, and one for each of the six services without any."""
+    """Return one row for each process that reported in the last 20 s, and one for each service without such a process.
+
+    Rows that are not ready come first.
+    """
     fresh = [status for status in statuses if status.age_s < SILENT_AFTER_S]
     reported = {status.service for status in fresh}
     rows = [
@@ -48,7 +51,7 @@ def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:
 
 
 def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
-    """Return the headline: the worst problem in one clause, or "" if there is none."""
+    """Return the dashboard's headline: the most urgent problem in one clause, or "" if there is none."""
     down = [row.service for row in services if not row.ready]
     if down:
         return f"{', '.join(down)} not ready"
@@ -64,7 +67,7 @@ def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
 
 
 def cards(figures: OverviewFigures, markets: dict[str, int]) -> list[FigureCard]:
-    """Return the figures, with a tone where the number shows whether it is good."""
+    """Return the cards of all figures; `markets` is the number of markets in each state."""
     lag = None if figures.tip_slot is None else figures.tip_slot - (figures.gap_free_through_slot or 0)
     return [
         FigureCard("gap-free through slot", _number(figures.gap_free_through_slot)),

@@ -1,4 +1,4 @@
-"""Recognize a full disk, in the same words wherever it is reported: /ready, the dashboard, `zmart ps`, the doctor."""
+"""Recognize a full disk. /ready, the dashboard, `zmart ps` and `zmart doctor` report it in the same words."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import shutil
 from pathlib import Path
 
 FULL_BELOW_BYTES = 48 * 1024**2
-"""PostgreSQL's log grows by files of 16 MiB: it stops before nothing at all is left."""
+"""Three WAL files of PostgreSQL: each new one takes 16 MiB, so PostgreSQL stops while some bytes are still free."""
 
 
 def full_disk(folder: Path) -> str:
-    """Return a sentence if the disk of `folder` is full, or "". A folder that does not exist yet is on its parent's."""
+    """Return a sentence if the disk of `folder` is full, else "". Raises OSError.
+
+    For a folder that does not exist yet the disk of its nearest existing parent counts.
+    """
     if free_bytes(folder) >= FULL_BELOW_BYTES:
         return ""
     return f"The disk of {folder.resolve()} is full: free some space. Nothing has to be restarted."
 
 
 def free_bytes(folder: Path) -> int:
-    """Return what the disk of `folder` can still take."""
+    """Return the free bytes on the disk of `folder`, or of its nearest existing parent. Raises OSError."""
     existing = next(path for path in (folder, *folder.resolve().parents) if os.path.exists(path))
     return shutil.disk_usage(existing).free

@@ -1,4 +1,4 @@
-"""Turn stored figures into the lines that the dashboard draws."""
+"""Turn the stored figures of all processes into the charts of the dashboard."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from zmart.ops.recorded_figures import LATENESS_SECONDS, REQUEST_SECONDS, WRITE_
 from zmart.store.figure_history import MINUTE_S, QUARTER_S, FigureRow
 
 SPANS_S = {MINUTE_S: 3_600, QUARTER_S: 86_400}
-"""What is drawn of each step: the last hour and the last day."""
+"""Seconds that a chart shows, by its step: the last hour in minutes, the last day in quarters of an hour."""
 
 Values = Sequence[float | None]
 StepRows = Sequence[FigureRow]
 
 
 class ChartLine(msgspec.Struct, frozen=True):
-    """One line of a chart: a value for each step, None where nothing is known."""
+    """One line of a chart: a value for each step, the oldest first; None where nothing is known."""
 
     name: str
     values: Values
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """A chart; `unit` stands behind its values, `step_s` is between two of them."""
+    """A chart. `unit` is written after its values; `step_s` is the time in seconds between two values."""
 
     title: str
     unit: str
@@ -34,7 +34,7 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 def charts(rows: Sequence[FigureRow], step_s: int, now_s: float) -> list[Chart]:
-    """Return the charts of the span that ends now."""
+    """Return all charts of the span of `step_s` that ends now; `now_s` is Unix time in seconds."""
     steps = _steps(rows, step_s, now_s)
 
     def chart(title: str, unit: str, lines: Mapping[str, Callable[[StepRows], float | None]]) -> Chart:
@@ -115,7 +115,7 @@ def charts(rows: Sequence[FigureRow], step_s: int, now_s: float) -> list[Chart]:
 
 
 def _steps(rows: Sequence[FigureRow], step_s: int, now_s: float) -> list[list[FigureRow]]:
-    """Return the rows of each step of the span, the present one last."""
+    """Return the rows of each step of the span, the present step last."""
     number = SPANS_S[step_s] // step_s
     first_s = (int(now_s // step_s) - number + 1) * step_s
     steps: list[list[FigureRow]] = [[] for _ in range(number)]
@@ -127,7 +127,7 @@ def _steps(rows: Sequence[FigureRow], step_s: int, now_s: float) -> list[list[Fi
 
 
 def _rate(name: str, per_s: float = 1.0) -> Callable[[StepRows], float | None]:
-    """The growth of a counter, of all processes together."""
+    """Return a function that computes a counter's growth in `per_s` seconds, summed over all processes."""
 
     def at(rows: StepRows) -> float | None:
         rates = [row.counts[name] / row.seconds for row in rows if name in row.counts]
@@ -137,7 +137,7 @@ def _rate(name: str, per_s: float = 1.0) -> Callable[[StepRows], float | None]:
 
 
 def _level(name: str, together: Callable[[Iterable[float]], float]) -> Callable[[StepRows], float | None]:
-    """A gauge, of all processes put together by `together`."""
+    """Return a function that combines a gauge's values of all processes with `together` (sum, max or min)."""
 
     def at(rows: StepRows) -> float | None:
         levels = [row.levels[name] for row in rows if name in row.levels]
@@ -155,7 +155,7 @@ def _scaled(figure: Callable[[StepRows], float | None], factor: float) -> Callab
 
 
 def _accuracy(rows: StepRows) -> float | None:
-    """The share of decided votes that ended as their counts demand; None while there are none."""
+    """Return the percentage of decisions whose outcome agrees with the counted votes; None if nothing was decided."""
     correct, wrong = _level("decisions_correct", max)(rows), _level("decisions_wrong", max)(rows)
     if correct is None or wrong is None or not correct + wrong:
         return None
@@ -163,7 +163,7 @@ def _accuracy(rows: StepRows) -> float | None:
 
 
 def _percentiles(histogram: str, factor: float) -> dict[str, Callable[[StepRows], float | None]]:
-    """The median and the high percentiles of a histogram in seconds, times `factor`."""
+    """Return functions that compute the 50th, 95th and 99th percentile of a histogram of seconds, times `factor`."""
     return {f"p{q}": _scaled(_percentile(histogram, q / 100), factor) for q in (50, 95, 99)}
 
 
@@ -183,9 +183,11 @@ def _percentile(histogram: str, share: float) -> Callable[[StepRows], float | No
 
 
 def quantile(share: float, upto: Mapping[float, float]) -> float | None:
-    """Return the quantile of a histogram, given how many values are at most each bound; None without values.
+    """Return a quantile of a histogram; None if it has no values. `share` is between 0 and 1.
 
-    Linear within a bucket, as Prometheus' histogram_quantile; beyond the last bound it is that bound.
+    `upto` maps each upper bound of a bucket to the number of values at most that bound. The quantile is interpolated
+    linearly within a bucket, as by Prometheus' histogram_quantile. One in the bucket without an upper bound is the
+    largest finite bound.
     """
     bounds = sorted(upto)
     total = upto[bounds[-1]] if bounds else 0

@@ -1,4 +1,4 @@
-"""Record this process's figures for the dashboard's charts, with each heartbeat."""
+"""Record this process's metrics in PostgreSQL with each heartbeat, for the charts of the dashboard."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from zmart.store.pool import Pool
 
 
 class StepCounter:
-    """How much each counter grew within the present step. What grew while nothing could be written belongs to the step
-    in which it can be written again, over all that time."""
+    """Compute how much each counter grew within the present step of `step_s` seconds.
+
+    While PostgreSQL is unavailable nothing is written. The growth of that time is added to the step in which a write
+    succeeds again, and that period's `seconds` include the outage.
+    """
 
     def __init__(self, step_s: int) -> None:
         self._step_s = step_s
@@ -25,7 +28,10 @@ class StepCounter:
     def period(
         self, now_s: float, moment_s: float, counts: Mapping[str, float], levels: Mapping[str, float]
     ) -> FigurePeriod:
-        """Return the present period. `now_s`: Unix time by the database's clock; `moment_s`: our monotonic clock."""
+        """Return the present period with the counters' growth since its begin.
+
+        `now_s` is Unix time in seconds by the database's clock, `moment_s` is time.monotonic().
+        """
         began_s = int(now_s // self._step_s) * self._step_s
         if began_s != self._began_s:
             self._began_s = began_s
@@ -37,12 +43,12 @@ class StepCounter:
         )
 
     def written(self, moment_s: float, counts: Mapping[str, float]) -> None:
-        """Note that the period was stored."""
+        """Note that the counters as of `moment_s` (time.monotonic()) are stored."""
         self._written = moment_s, counts
 
 
 class FigureRecorder:
-    """Write the figures of a process; the one that begins a new step deletes what is old."""
+    """Write the figures of one process; once a minute also delete the rows of all processes that are too old."""
 
     def __init__(self, service: str, instance: str) -> None:
         self._service = service
@@ -51,7 +57,10 @@ class FigureRecorder:
         self._pruned_s = 0
 
     async def record(self, pool: Pool, now_s: float) -> None:
-        """Store the present periods; `now_s` is Unix time by the database's clock. Raises StoreError."""
+        """Store the present minute and quarter of an hour; `now_s` is Unix time in seconds by the database's clock.
+
+        Raises StoreError.
+        """
         moment_s, counts, levels = time.monotonic(), present(COUNTS), present(LEVELS)
         periods = [counter.period(now_s, moment_s, counts, levels) for counter in self._counters]
         await figure_history.write(pool, self._service, self._instance, periods)

@@ -1,4 +1,4 @@
-"""Run one service as a process: its HTTP port, its loop, its heartbeat, an orderly end on SIGTERM."""
+"""Run one service as a process: its HTTP port, its loop, its heartbeat, and an orderly end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 def run(name: str, settings: Settings) -> None:
-    """Run a service until SIGTERM or SIGINT. Raises what ended it otherwise."""
+    """Run a service until SIGTERM or SIGINT. Raises the exception that ended it before that; a ZmartError is logged."""
     logs.configure(settings, name)
     log.info("service starts", pid=os.getpid(), version=VERSION, commit=commit())
     export: TraceExport | None = None
@@ -108,8 +108,11 @@ async def _run(name: str, settings: Settings, export: TraceExport | None = None)
 
 
 async def create_service(name: str, settings: Settings, retry_s: float = START_RETRY_S) -> Service:
-    """Create the service. Waits while PostgreSQL is busy or read-only: it was reached, so the address is right, and
-    from then on for whatever it does. Raises ConfigError, and Unavailable when it was never reached."""
+    """Create the service `name`, and retry every `retry_s` seconds while PostgreSQL is busy or read-only.
+
+    After the first such error any other StoreError is retried, too: the server answered, so DATABASE_URL is right.
+    Raises ConfigError, and a StoreError that comes before the server has answered.
+    """
     create: Callable[[Settings], Awaitable[Service]] = import_module(f"zmart.services.{name}").create
     reached = False
     while True:
@@ -125,7 +128,7 @@ async def create_service(name: str, settings: Settings, retry_s: float = START_R
 
 
 async def _require_servers(name: str, settings: Settings) -> None:
-    """Raise with one sentence where only another setting or another schema helps."""
+    """Raise ConfigError or StoreError unless the service can work in its database and Redis accepts REDIS_URL."""
     await require_usable(settings.require("database_url"))
     if name in _USE_REDIS and (url := settings.redis_url.get_secret_value()):
         from zmart.feed.redis_client import require_accepted
@@ -133,11 +136,11 @@ async def _require_servers(name: str, settings: Settings) -> None:
         await require_accepted(url)
 
 
-# What only one service needs is imported by it alone: five processes start sooner.
+# Each function below imports a module that only one or some of the services need: the other processes start sooner.
 
 
 def _dashboard(settings: Settings) -> Dashboard:
-    """Return the operator's page; it is on the gateway's port, which is the one that people know."""
+    """Return the operator's dashboard, which the gateway serves on its port."""
     from zmart.ops.dashboard import Dashboard
 
     return Dashboard(settings)
@@ -162,10 +165,10 @@ async def _silence(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def leave_to_rest() -> None:
-    """Exclude all present objects from garbage collection: a full one then takes 1 ms instead of 30.
+    """Exclude all present objects from garbage collection: a full collection then takes 1 ms instead of 30 ms.
 
-    It is due when 1,000,000 more containers were made than freed. What lived for a while and ended as a reference cycle
-    waits for it, so this bounds such garbage to some 100 MB.
+    Also set the collector's thresholds, so that a full collection follows when 1,000,000 more containers were created
+    than freed. Old objects in reference cycles are freed only by a full collection: they take some 100 MB at most.
     """
     gc.collect()
     gc.freeze()
@@ -176,9 +179,10 @@ def leave_to_rest() -> None:
 async def run_until_stopped(
     service: Service, stop: asyncio.Event, serving: asyncio.Task[None] | None = None
 ) -> None:
-    """Run the service; after `stop` it has the grace time to finish what it began.
+    """Run the service until `stop` is set; then it has 10 s to finish its work before it is cancelled.
 
-    A server that ends before (`serving`) ends the service, too: nobody could reach it. Raises what ended it otherwise.
+    `serving` is the task of the HTTP server. If that ends before `stop` is set, the service is ended, too, since no
+    client could reach it. Raises the exception that ended the service or the server, RuntimeError if there was none.
     """
     running = asyncio.create_task(service.run(stop))
     stopping = asyncio.create_task(stop.wait())
@@ -210,14 +214,17 @@ def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Serv
         timeout_graceful_shutdown=int(_GRACE_S) - 2,
     )
     server = uvicorn.Server(config)
-    # The host ends the server itself; uvicorn must not take the signals.
+    # `_run` handles SIGTERM and SIGINT and ends the server; uvicorn must not install its own handlers.
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign,unused-ignore]
     return server
 
 
 async def heartbeat(name: str, probes: Probes, settings: Settings, every_s: float = _HEARTBEAT_S) -> None:
-    """Report this process's state every few seconds; an unavailable database only costs the report. Raises what is no
-    outage of it."""
+    """Write this process's readiness and figures to PostgreSQL every `every_s` seconds.
+
+    A StoreError only means that one report is missing; any other exception is raised. When the heartbeat is cancelled,
+    the process's row is deleted.
+    """
     instance = f"{socket.gethostname()}:{os.getpid()}"
     recorder = FigureRecorder(name, instance)
     release = {"version": VERSION, "commit": commit()}
@@ -228,7 +235,7 @@ async def heartbeat(name: str, probes: Probes, settings: Settings, every_s: floa
             readiness = await probes.readiness()
             metrics.ready.set(readiness.ready)
             reported = _log_readiness(readiness, reported)
-            with suppress(StoreError):  # the next beat tries again; the service itself says it in /ready
+            with suppress(StoreError):  # the next beat tries again; /ready of the service reports the outage
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
                 now_s = await service_status.report(
                     pool, name, instance, readiness.ready, readiness.reason, {**release, **readiness.details}
@@ -243,7 +250,7 @@ async def heartbeat(name: str, probes: Probes, settings: Settings, every_s: floa
 
 
 def _log_readiness(readiness: Readiness, before: bool | None) -> bool:
-    """Log a change of readiness, and return what it is now."""
+    """Log a change of readiness, and return whether the service is ready now. `before` is None at the first call."""
     if readiness.ready and before is not True:
         log.info("service ready")
     elif not readiness.ready and before is not False:

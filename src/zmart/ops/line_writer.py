@@ -1,4 +1,4 @@
-"""Write log lines to a stream that may take none."""
+"""Write log lines to a stream, and ignore failures of the stream."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import structlog
 
 
 class LineWriter(structlog.WriteLogger):
-    """Write each line in one call, so that nothing comes between it and its end; what the stream does not take (a full
-    disk, a reader that has ended) is lost."""
+    """Write each line with its line break in one call, so that lines of several threads are not mixed.
+
+    A line is lost if the stream cannot take it: the disk is full, or the reader of a pipe has ended.
+    """
 
     def msg(self, message: str) -> None:
-        """Write a line."""
+        """Write one line. Ignores OSError and ValueError."""
         with suppress(OSError, ValueError):
             super().msg(message)
 

@@ -1,8 +1,8 @@
 """Configure structured logs: one JSON object per line, or readable colours on a terminal.
 
-Everything that a process says goes through here: our own lines, those of libraries, warnings, and exceptions that
-nobody caught. What the interpreter itself writes when it dies (a segmentation fault) cannot be made JSON then: it goes
-into a file of ZMART_HOME/run, and the next start logs it.
+All output of a process has this form: lines of zmart and of libraries, Python's warnings, and uncaught exceptions. Only
+the interpreter's own report of a crash (a segmentation fault) cannot be formatted. It goes into a file in
+ZMART_HOME/run, and the next process of the service logs it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 def configure(settings: Settings, service: str) -> None:
-    """Set up the logs of this process; every line carries the service's name."""
+    """Set up the logs of this process on standard output; every line has the service's name, and a worker's number."""
     level = getattr(logging, settings.log_level.upper())
     shared = _shared_processors(service)
     render: list[Processor] = [structlog.processors.format_exc_info, _renderer(settings)]
@@ -46,7 +46,7 @@ def configure(settings: Settings, service: str) -> None:
 
 
 def log_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
-    """Log what the event loop reports: exceptions of callbacks, and of tasks that nobody awaited."""
+    """Log the errors that the event loop reports: exceptions of callbacks, and of tasks that were never awaited."""
 
     def handle(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
         error = cast("BaseException | None", context.get("exception"))
@@ -56,7 +56,7 @@ def log_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def shares_file_with(stream: TextIO) -> bool:
-    """Return whether what is written to `stream` stands between our lines: in one file or pipe, not on a terminal."""
+    """Return whether `stream` and standard output are the same file or pipe, and `stream` is no terminal."""
     with suppress(OSError, ValueError):
         ours, other = os.fstat(sys.stdout.fileno()), os.fstat(stream.fileno())
         return not stream.isatty() and (ours.st_dev, ours.st_ino) == (other.st_dev, other.st_ino)
@@ -82,8 +82,10 @@ def _renderer(settings: Settings) -> Processor:
 
 
 def _take_over_standard_logs(before: list[Processor], render: list[Processor]) -> None:
-    """Write lines of libraries that use the standard logger (PgQueuer, uvicorn, asyncio) and Python's warnings like
-    ours, from warnings on."""
+    """Format Python's warnings and the lines of libraries that use `logging` (PgQueuer, uvicorn, asyncio) like ours.
+
+    Lines of libraries below the level WARNING are dropped.
+    """
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=before, processors=[remove_meta, *render]
@@ -96,7 +98,7 @@ def _take_over_standard_logs(before: list[Processor], render: list[Processor]) -
 
 
 def _take_over_exceptions() -> None:
-    """Log exceptions that nobody caught, in any thread, and those that Python can only report."""
+    """Log uncaught exceptions of all threads, and "unraisable" ones, for example of finalizers (`__del__`)."""
 
     def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
@@ -119,12 +121,14 @@ def _take_over_exceptions() -> None:
 
 
 _crash_file: TextIO | None = None
-"""Open as long as the process lives: the interpreter writes to it when nothing else works any more."""
+"""The file to which the interpreter writes at a crash; it stays open as long as the process runs."""
 
 
 def _keep_crashes(folder: Path, service: str) -> None:
-    """Log what the interpreter wrote when an earlier process of this service crashed, and keep the next one's. On
-    standard error where there is no stack's folder."""
+    """Log the crash report of an earlier process of this service, and write that of this process to a file in `folder`.
+
+    Where that file cannot be opened (there is no local stack), a crash report goes to standard error.
+    """
     global _crash_file
     slot = worker_slot()
     path = folder / (f"{service}.crash" if slot is None else f"{service}-{slot.number}.crash")

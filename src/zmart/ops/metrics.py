@@ -1,4 +1,4 @@
-"""Define the metrics that every process has."""
+"""Define the Prometheus metrics that every process has."""
 
 from __future__ import annotations
 

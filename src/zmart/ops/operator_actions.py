@@ -1,4 +1,4 @@
-"""Do what an operator asks for on the dashboard: decide about a market now, resolve an intent, replay dead letters."""
+"""Perform an operator's action on the dashboard: decide about a market now, resolve an intent, replay dead letters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ log = structlog.get_logger()
 
 
 class OperatorAction(Enum):
-    """What an operator may do. The target is a market, for RESOLVE an intent, for REPLAY a dead letter or `all`."""
+    """The actions of an operator. The target of DECIDE is a market's id, of RESOLVE an intent's id.
+
+    The target of REPLAY is a dead letter's id or signature, or `all`.
+    """
 
     DECIDE = "decide"
     RESOLVE = "resolve"
@@ -34,7 +37,11 @@ RESOLUTIONS = (IntentState.LANDED, IntentState.ALREADY_DONE, IntentState.DEAD)
 
 
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An action, what it is about, and for RESOLVE what became of the transaction and how that is known."""
+    """An action and its target. RESOLVE also needs `outcome` (a value of RESOLUTIONS) and `reason`.
+
+    `outcome` says what became of the intent's transaction, `reason` how the operator knows it. `confirmed` must be True
+    for the outcome `dead`.
+    """
 
     action: OperatorAction
     target: str
@@ -44,7 +51,7 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def perform(pool: Pool, request: ActionRequest) -> str:
-    """Do it and return a sentence about the result. Raises Invalid, NotFound, Conflict, StoreError."""
+    """Perform the action, and return a sentence about the result. Raises Invalid, NotFound, Conflict, StoreError."""
     target = accept_text("target", request.target, (1, _MOST_TARGET), one_line=True)
     least = 1 if request.action is OperatorAction.RESOLVE else 0
     reason = accept_text("reason", request.reason, (least, _MOST_REASON))
@@ -65,7 +72,7 @@ async def perform(pool: Pool, request: ActionRequest) -> str:
 
 
 async def _resolve(pool: Pool, request: ActionRequest) -> str:
-    """As `zmart intents resolve`."""
+    """Store the outcome of an intent, as `zmart intents resolve` does."""
     intent = _intent(request.target)
     outcome = next((state for state in RESOLUTIONS if state.value == request.outcome), None)
     if outcome is None:

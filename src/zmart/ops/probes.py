@@ -1,4 +1,4 @@
-"""Serve /health, /ready and /metrics of every service."""
+"""Answer /health, /ready and /metrics on the port of every service, and /dashboard on the gateway's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zmart.services.workers.whole import health_of_all, metrics_of_all, readines
 from zmart.version import VERSION, commit
 
 if TYPE_CHECKING:
-    from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
+    from zmart.ops.dashboard import Dashboard  # slow to import: a template engine and a database driver
 
 READINESS_WAIT_S = 3.0
 _DASHBOARD_PATHS = {"/dashboard": ("GET", "HEAD"), "/dashboard/act": ("GET", "HEAD", "POST")}
@@ -36,15 +36,18 @@ class Probes:
         cause: Callable[[], str] = str,
         background: BackgroundJobs | None = None,
     ) -> None:
-        """`cause` returns what stands behind any trouble on this machine now, as a full disk does, or "". `background`:
-        the jobs beside the service, without which it is not ready."""
+        """Limit the service's readiness check to `readiness_wait_s` seconds.
+
+        `cause` returns a sentence about trouble of the machine that explains other errors, such as a full disk, or "".
+        The service is not ready while a job of `background` fails.
+        """
         self._cause = cause
         self._background = background
         self._service = service
         self._readiness_wait_s = readiness_wait_s
         self._dashboard = dashboard
         self.app = service.asgi(self._before)
-        """None: the service serves its port itself."""
+        """The application of the service's port with the probes in it; None if the service serves its port itself."""
         self._started = time.time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +68,7 @@ class Probes:
         return probed
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer one of the probes' paths, or of the dashboard's; False for any other request."""
+        """Answer a request for a probe or the dashboard; return False, without an answer, for any other request."""
         path = path_of(scope)
         if self._dashboard is not None and scope["method"] in _DASHBOARD_PATHS.get(path, ()):
             scope["path_template"] = path
@@ -85,12 +88,12 @@ class Probes:
         return True
 
     async def close(self) -> None:
-        """Close the dashboard."""
+        """Close the dashboard's database connections."""
         if self._dashboard is not None:
             await self._dashboard.close()
 
     def health(self) -> Mapping[str, object]:
-        """Return that the process is alive, with the service's own fields."""
+        """Return the body of /health: name, uptime in seconds, version and commit, and the service's own fields."""
         uptime_s = round(time.time() - self._started, 1)
         return {
             "status": "ok",
@@ -102,9 +105,9 @@ class Probes:
         }
 
     async def readiness(self) -> Readiness:
-        """Return the service's readiness, with the cause of its trouble first.
+        """Return whether the service is ready. The reason begins with the machine's trouble, if there is any.
 
-        It is bounded in time: a service that does not answer is not ready.
+        A service whose readiness check raises, or takes longer than `readiness_wait_s`, is not ready.
         """
         readiness = await self._service_readiness()
         if readiness.ready and self._background is not None and (reason := self._background.reason):

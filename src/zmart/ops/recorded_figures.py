@@ -1,4 +1,4 @@
-"""Choose which metrics the dashboard's history keeps, and read them as this process has them now."""
+"""Choose the metrics that are stored for the dashboard's charts, and read their present values in this process."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from prometheus_client.registry import CollectorRegistry
 from prometheus_client.samples import Sample
 
 REQUEST_SECONDS, WRITE_SECONDS, LATENESS_SECONDS = "request_seconds", "write_seconds", "lateness_seconds"
-"""Prefixes of the counts in the buckets of histograms; a bucket's upper bound in seconds follows."""
+"""Names of histograms in the history. A bucket's count is stored as `<name>:<upper bound in seconds>`."""
 
 
 _SERVER_ERRORS = ("500", "501", "502", "503", "504")
 
 
 class RecordedMetric(msgspec.Struct, frozen=True):
-    """A metric under a name of the history; only samples with these labels count, and they are summed."""
+    """A Prometheus metric and its name in the history; the samples that have the given labels are summed.
+
+    `labels` maps a label to its accepted values; a metric without `labels` is the sum of all its samples.
+    """
 
     name: str
     metric: str
     labels: Mapping[str, tuple[str, ...]] = {}
     by: str = ""
-    """A label whose value becomes part of the name."""
+    """A label; the samples are summed for each of its values, and the value becomes part of the name."""
 
 
 COUNTS = (
@@ -74,7 +77,7 @@ LEVELS = (
 
 
 def present(chosen: Sequence[RecordedMetric], registry: CollectorRegistry = REGISTRY) -> dict[str, float]:
-    """Return what this process has of the chosen metrics now, without what is unknown."""
+    """Return the present values of the chosen metrics in this process by name, without those that are not finite."""
     samples: dict[str, list[Sample]] = {}
     for family in registry.restricted_registry({each.metric for each in chosen}).collect():
         for sample in family.samples:
@@ -82,7 +85,7 @@ def present(chosen: Sequence[RecordedMetric], registry: CollectorRegistry = REGI
     values: dict[str, float] = {}
     for each in chosen:
         if each.labels and each.metric in samples:
-            values[each.name] = 0.0  # the metric is there, and nothing of it has these labels yet
+            values[each.name] = 0.0  # the metric exists, and may have no sample with these labels yet
         for name, value in _values(each, samples.get(each.metric, ())):
             values[name] = values.get(name, 0.0) + value
     return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -1,4 +1,4 @@
-"""Measure whether Redis answers, and how soon."""
+"""Measure whether Redis answers a ping, and the ping's latency."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ for gauge in (up, ping_seconds):
 
 
 async def watch_redis(redis_url: str, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
-    """Ping Redis until `stop` is set."""
+    """Ping Redis every `every_s` seconds until `stop` is set, and set the metrics."""
     client = redis_client.connect(redis_url, connections=1, connect_s=_ANSWER_S, answer_s=_ANSWER_S)
     try:
         while not stop.is_set():
@@ -34,7 +34,7 @@ async def watch_redis(redis_url: str, stop: asyncio.Event, every_s: float = EVER
 
 
 async def ping(client: RedisClient) -> None:
-    """Ping once. The latency is unknown while Redis does not answer."""
+    """Ping Redis once, and set the metrics. The latency is NaN if Redis does not answer within 2 s."""
     began_s = time.monotonic()
     try:
         await client.ping()

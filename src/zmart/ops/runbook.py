@@ -1,4 +1,4 @@
-"""Read what to do about an alert from the runbook, docs/operations.md: the only place that says it."""
+"""Read the remedy for an alert from the table of alerts in the runbook, docs/operations.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DOCUMENT = "docs/operations.md"
 
 @cache
 def remedies() -> Mapping[str, Markup]:
-    """Return what to do, as HTML, by the constant part of an alert's key."""
+    """Return the remedies of all alerts as HTML, by the alert's key without a market, intent or other variable part."""
     alerts = _text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
     return {
         _ABOUT.sub("", key): html(remedy)
@@ -27,7 +27,7 @@ def remedies() -> Mapping[str, Markup]:
 
 
 def remedy_of(key: str) -> Markup:
-    """Return what to do about the alert with this key; empty for one that the runbook does not know."""
+    """Return the remedy for the alert with this key as HTML; empty for an alert that the runbook does not list."""
     name = key
     while name:
         if name in remedies():
@@ -37,7 +37,7 @@ def remedy_of(key: str) -> Markup:
 
 
 def html(markdown: str) -> Markup:
-    """Return a cell of a Markdown table as HTML: code, and links as the names of what they lead to."""
+    """Return a cell of a Markdown table as HTML. Code and links become `<code>`; a link shows the file it leads to."""
     parts, end = [], 0
     for match in _CODE_OR_LINK.finditer(markdown):
         parts.append(escape(markdown[end : match.start()]))
@@ -52,7 +52,7 @@ def _target(link: str) -> str:
 
 
 def _text() -> str:
-    """The runbook of this release: beside this module in a package, in docs/ in a checkout."""
+    """Return the text of the runbook: a file beside this module in an installed package, docs/ in a checkout."""
     packaged = Path(__file__).parent / "operations.md"
     checkout = Path(__file__).parents[3] / _DOCUMENT
     return (packaged if packaged.exists() else checkout).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Raise an alert for each service that no longer reports: its process ended, hangs, or ends at each start."""
+"""Raise an alert for each service that no longer reports: its process ended, hangs, or fails at each start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zmart.store.retrying import StopSignal, retrying
 
 EVERY_S = 10.0
 SILENT_AFTER_S = 30.0
-"""A service reports every 5 s."""
+"""A service without a report for this long is silent; processes report every 5 s."""
 _SHORTEST_IDENTIFIER = 32
 
 alerts_open = Gauge(
@@ -28,7 +28,10 @@ alerts_read_at = Gauge(
 
 
 async def watch_silence(settings: Settings, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
-    """Raise and close the alerts `silent:<service>` until `stop` is set. Every monitor runs this."""
+    """Raise and close the alerts `silent:<service>` every `every_s` seconds until `stop` is set.
+
+    Every monitor process runs this function. It waits while PostgreSQL is unavailable.
+    """
     pool = Pool(settings.require("database_url"), size=1, wait_s=2.0)
     silent: frozenset[str] = frozenset()
 
@@ -44,9 +47,11 @@ async def watch_silence(settings: Settings, stop: asyncio.Event, every_s: float 
 
 
 async def report_silence(pool: Pool, before: frozenset[str]) -> frozenset[str]:
-    """Raise an alert for what is silent now and was `before`, close the others. Returns what is silent now.
+    """Raise an alert for each service that is silent now and was in `before`, and close the alerts of the others.
 
-    Twice, since nobody can report while the database is unavailable: the first look after that says nothing.
+    Returns the services that are silent now, which are `before` of the next call. One silent call raises no alert: no
+    service can report while the database is unavailable, so the first call after an outage finds all of them silent.
+    Also sets the metrics of open alerts. Raises StoreError.
     """
     ages = await service_status.silence(pool)
     silent = frozenset(service for service, age_s in ages.items() if age_s > SILENT_AFTER_S)
@@ -73,6 +78,9 @@ def _publish(rows: Sequence[AlertRow]) -> None:
 
 
 def alert_name(key: str) -> str:
-    """Return the alert's key without the market, intent or wallet that it is about: such labels would have no bound."""
+    """Return an alert's key without its last part if that is an identifier (32 characters or more).
+
+    The result is a label of a metric, and labels that name markets, intents or wallets would be unlimited in number.
+    """
     name, _, last = key.rpartition(":")
     return name if len(last) >= _SHORTEST_IDENTIFIER else key

@@ -1,4 +1,4 @@
-"""Export traces if the standard variables of OpenTelemetry ask for it. Without them nothing of it is imported."""
+"""Export traces if OpenTelemetry's standard variables request it. Otherwise no module of OpenTelemetry is imported."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _IMPORTED = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"
 _PREFIX = "OTEL_"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-# The standard's default samples all; this one does, too, and an argument alone is enough to sample fewer.
+# Both this sampler and OpenTelemetry's default record all traces. With this one, OTEL_TRACES_SAMPLER_ARG alone is
+# enough to record fewer.
 _DEFAULTS = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1.0"}
 
 
 def start(service: str) -> TraceExport | None:
-    """Export the traces of this process until `stop()` of the result; None if no variable asks for it.
+    """Start to export the traces of this process; None if no variable requests it. End the export with its `stop()`.
 
-    Raises SettingError for a variable that cannot be followed, or where the extra `otel` is missing.
+    Raises SettingError for a value that is not supported, or if the extra `zmart[otel]` is not installed.
     """
     read_env_file(os.environ)
     if not is_enabled(os.environ):
@@ -41,7 +42,7 @@ def start(service: str) -> TraceExport | None:
 
 
 def check() -> None:
-    """Raise SettingError where a service would not start."""
+    """Raise SettingError if `start` would raise it, without a change of the environment."""
     variables = dict(os.environ)
     read_env_file(variables)
     if is_enabled(variables):
@@ -49,8 +50,10 @@ def check() -> None:
 
 
 def is_enabled(variables: MutableMapping[str, str]) -> bool:
-    """Return whether traces are to be exported; an endpoint asks for it. Raises SettingError for values that are valid
-    elsewhere and cannot be followed here."""
+    """Return whether the variables request the export of traces: by an endpoint, or by OTEL_TRACES_EXPORTER=otlp.
+
+    Raises SettingError for an exporter, endpoint or protocol that zmart does not support.
+    """
     if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = variables.get("OTEL_TRACES_EXPORTER", "").strip()
@@ -70,7 +73,10 @@ def is_enabled(variables: MutableMapping[str, str]) -> bool:
 
 
 def read_env_file(variables: MutableMapping[str, str]) -> None:
-    """Add what the file of settings (`.env`) says; what is set already wins, and what is empty counts as not set."""
+    """Add the OTEL_ variables of the file `.env` to `variables`, and remove the empty ones.
+
+    A variable that is already set, and not empty, keeps its value.
+    """
     for name in [name for name, value in variables.items() if name.startswith(_PREFIX) and not value.strip()]:
         del variables[name]
     file = Settings.model_config.get("env_file")
@@ -84,15 +90,15 @@ def read_env_file(variables: MutableMapping[str, str]) -> None:
 
 
 def is_installed() -> bool:
-    """Return whether this installation has the extra `otel`."""
+    """Return whether the extra `zmart[otel]` is installed."""
     try:
         return all(find_spec(name) is not None for name in _IMPORTED)
-    except ModuleNotFoundError:  # of a package that the last one is in
+    except ModuleNotFoundError:  # a parent package is missing
         return False
 
 
 def require_extra() -> None:
-    """Raise SettingError, saying what to install, where the extra is missing."""
+    """Raise SettingError, which says what to install, if the extra `zmart[otel]` is missing."""
     if not is_installed():
         raise SettingError(
             f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but the export of traces is not part of this installation: run "

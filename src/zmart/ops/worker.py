@@ -1,4 +1,4 @@
-"""What a process does because it is one of several workers of a service."""
+"""The duties of a process that is one of several workers of a service: report its state, and end with its parent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from zmart.services.workers.slot import WorkerSlot
 
 
 async def report_as_worker(slot: WorkerSlot, service: Service, probes: Probes) -> None:
-    """Report once a second what the other workers and the parent are to know of this one."""
+    """Write this worker's state to its report file once a second; the other workers and the parent read it.
+
+    The report holds the worker's readiness, health and metrics.
+    """
     reports = WorkerReports(slot.folder)
     while True:
         report = WorkerReport(
@@ -32,7 +35,7 @@ async def report_as_worker(slot: WorkerSlot, service: Service, probes: Probes) -
 
 
 def stop_with_parent(stop: asyncio.Event) -> None:
-    """Set `stop` when the parent ends, however it ends: then our standard input does."""
+    """Set `stop` when the parent process ends. Standard input is a pipe from the parent, so it ends with the parent."""
     loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
 
     def read() -> None:

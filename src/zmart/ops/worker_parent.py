@@ -1,7 +1,7 @@
-"""Run a service as several processes on one port: start them, start one again that ends, end all on SIGTERM.
+"""Run a service as several worker processes on one port. A worker that ends is started again; SIGTERM ends all.
 
-Each worker listens on the port for itself (SO_REUSEPORT), so the kernel shares out new connections among those that
-run. The parent serves nothing. A worker notices by the end of its standard input that the parent has ended.
+Each worker listens on the port with a socket of its own (SO_REUSEPORT), and the kernel distributes new connections
+among them. The parent serves no requests. A worker ends when the parent ends, which closes the worker's standard input.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from zmart.settings import Settings
 from zmart.version import VERSION, commit
 
 MULTIPLE = ("gateway", "websocket")
-"""The services whose work the kernel can share out; the others divide theirs by locks in PostgreSQL."""
+"""The services that can have workers. Processes of the other services divide their work by locks in PostgreSQL."""
 STOP_WITHIN_S = 15.0
 HUNG_AFTER_S = 30.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 3.0
@@ -40,8 +40,8 @@ _POLL_S = 0.1
 log = structlog.get_logger()
 
 
-class WorkerFailed(Exception):  # it says why the parent ends
-    """Report the exit status of a first worker that could not start."""
+class WorkerFailed(Exception):  # it only tells `run_workers` why the parent ends
+    """Report that the first worker could not start; `status` is its exit status, or the signal that ended it."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"The first worker ended with status {status} before it served.")
@@ -49,8 +49,11 @@ class WorkerFailed(Exception):  # it says why the parent ends
 
 
 def run_workers(service: str, workers: int, settings: Settings) -> int:
-    """Run the workers until SIGTERM or SIGINT and return the exit status: 0, or that of a first worker that could not
-    start. Raises ConfigError for a service that cannot have several, or a port in use."""
+    """Run `workers` processes of a service until SIGTERM or SIGINT, and return the exit status of this process.
+
+    It is 0, or the status of the first worker if that could not start. Raises ConfigError for a service that is not in
+    MULTIPLE, or a port in use.
+    """
     if service not in MULTIPLE:
         raise ConfigError(
             f"--workers is for {' and '.join(MULTIPLE)}: of the {service} start further processes."
@@ -68,7 +71,7 @@ def run_workers(service: str, workers: int, settings: Settings) -> int:
 
 
 class WorkerParent:
-    """Run all workers of a service until a signal. `given` is added to their environment."""
+    """Run all workers of a service until SIGTERM or SIGINT. `given` is added to their environment."""
 
     def __init__(self, service: str, workers: int, folder: Path, given: dict[str, str]) -> None:
         self._service = service
@@ -79,8 +82,11 @@ class WorkerParent:
         create_table(self._slots[0])
 
     async def run(self) -> None:
-        """Start the workers and keep them running. The first one starts alone, so that a wrong setting is reported once
-        and not by each of them. Raises WorkerFailed."""
+        """Start the workers and keep them running until SIGTERM or SIGINT.
+
+        The first worker starts alone, so that a wrong setting is reported once and not by every worker. Raises
+        WorkerFailed if the first worker ends before its first report.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -97,7 +103,10 @@ class WorkerParent:
         log.info("service stopped")
 
     async def _keep(self, slot: WorkerSlot, process: asyncio.subprocess.Process) -> None:
-        """Keep a worker running until the stop, then end it."""
+        """Start the worker of a slot again whenever it ends, until a signal arrives; then end the worker.
+
+        The pause before a start grows from 0.4 s to 3 s; it is 0.2 s after a worker that ran for more than 10 s.
+        """
         pause_s = _FIRST_PAUSE_S
         while True:
             began = time.monotonic()
@@ -115,7 +124,7 @@ class WorkerParent:
             process = await self._start(slot)
 
     async def _until_ended(self, slot: WorkerSlot, process: asyncio.subprocess.Process) -> None:
-        """Wait for the end of a worker; end it after the stop, or when it hangs."""
+        """Wait until a worker has ended. End it when a signal arrives, and kill it without a report for 30 s."""
         while process.returncode is None and not self._stop.is_set():
             await self._pause(_POLL_S)
             report = self._reports.read(slot.number)
@@ -142,7 +151,7 @@ class WorkerParent:
         return process
 
     async def _pause(self, seconds: float) -> None:
-        """Wait for `seconds`, or until the stop."""
+        """Wait for `seconds`, or until a signal arrives."""
         try:
             await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
@@ -151,9 +160,11 @@ class WorkerParent:
 
 @contextmanager
 def _reserved_port(service: str, settings: Settings) -> Iterator[int]:
-    """Hold the service's port for the workers: nobody else can have it, and it takes no connections. Raises ConfigError
-    if it is in use."""
-    bind_service(settings, SERVICES[service]).close()  # alone: else this would share it with other workers
+    """Reserve the service's port for the workers with a bound socket that does not listen, and yield the port.
+
+    Raises ConfigError if the port is in use.
+    """
+    bind_service(settings, SERVICES[service]).close()  # not shared: fails if other workers have the port
     holder = bind_service(settings, SERVICES[service], shared=True)
     with holder:
         port: int = holder.getsockname()[1]
@@ -170,7 +181,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _secret(settings: Settings) -> dict[str, str]:
-    """Give all workers the same secret where a single process would make one up."""
+    """Return a random AUTH_TOKEN_SECRET for all workers where a single process would generate its own, else nothing."""
     if settings.auth_token_secret.get_secret_value() or not settings.is_local:
         return {}
     return {"AUTH_TOKEN_SECRET": secrets.token_urlsafe(32)}

@@ -1,1 +1,1 @@
-"""Back up the database and restore it: a dump with a manifest that says what it holds, so that it can be checked."""
+"""Back up and restore the database. A backup is a dump with a manifest of its contents, by which it can be checked."""

@@ -1,4 +1,4 @@
-"""Make a backup, and check one by restoring it."""
+"""Make a backup of a database, and check a backup by restoring it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _OF_THE_SCHEMA = re.compile(r"\d+; \d+ \d+ (?:SCHEMA - |(?:ACL|COMMENT) - SCHEMA
 
 
 async def back_up(database_url: str, folder: Path, programs_in: Iterable[Path] = ()) -> Path:
-    """Write a backup of the database into a new folder in `folder` and return its path.
+    """Write a backup of the database into a new folder in `folder`, and return the path of the new folder.
 
-    Dump and manifest are of one snapshot, whatever is written meanwhile. Raises ConfigError, StoreError.
+    Dump and manifest describe the same snapshot, even if services write to the database meanwhile. pg_dump is looked
+    for in `programs_in`, then on PATH and where distributions install it. Raises ConfigError, StoreError.
     """
     async with database_state.held_snapshot(database_url) as snapshot:
         programs = find_programs(snapshot.server_major, programs_in)
@@ -56,10 +57,11 @@ async def back_up(database_url: str, folder: Path, programs_in: Iterable[Path] =
 async def verify(
     database_url: str, backup: Path, programs_in: Iterable[Path] = (), into: str = ""
 ) -> BackupManifest:
-    """Restore a backup into a database of its own and compare it with the manifest; returns that.
+    """Restore a backup into another database, compare that database with the manifest, and return the manifest.
 
-    The database is made on the server of `database_url` and dropped again, or is `into`, which must be empty. Raises
-    DamagedBackup, ConfigError, StoreError.
+    The other database is a temporary one on the server of `database_url`, which is dropped at the end; or the empty
+    database whose address is `into`, which keeps the restored rows. Raises DamagedBackup if they differ, ConfigError,
+    StoreError.
     """
     manifest = files.read_manifest(backup)
     files.require_whole(backup, manifest)
@@ -70,8 +72,11 @@ async def verify(
 
 
 async def load(database_url: str, backup: Path, programs_in: Iterable[Path] = (), *, clean: bool) -> None:
-    """Restore the dump in one transaction; `clean` drops what is there of the same name. Raises StoreError, and nothing
-    has changed then."""
+    """Restore the dump of a backup in one transaction.
+
+    With `clean`, pg_restore first drops the objects that have the same names as objects of the dump. Raises ConfigError
+    and StoreError; the database is unchanged then.
+    """
     programs = find_programs(await database_state.server_major(database_url), programs_in)
     dump = backup / files.DUMP
     known = await database_state.publications(database_url)
@@ -84,8 +89,10 @@ async def load(database_url: str, backup: Path, programs_in: Iterable[Path] = ()
 
 
 def selected(contents: Sequence[str], publications: frozenset[str]) -> list[str]:
-    """Return what is restored of a dump: all but the schema itself, which is there, and places in publications that the
-    target does not have."""
+    """Return the lines of a dump's table of contents that are restored; `publications` are those of the target.
+
+    Left out are the schema itself, which the target has, and memberships of tables in publications that it lacks.
+    """
 
     def is_restored(line: str) -> bool:
         published = _PUBLICATION.match(line)
@@ -95,7 +102,7 @@ def selected(contents: Sequence[str], publications: frozenset[str]) -> list[str]
 
 
 def require_equal(expected: DatabaseState, actual: DatabaseState) -> None:
-    """Raise DamagedBackup, naming what differs."""
+    """Raise DamagedBackup, which names each difference, if two databases do not have the same state."""
     differences = [
         f"{name} is {_short(getattr(actual, name))}, not {_short(getattr(expected, name))}"
         for name in DatabaseState.__struct_fields__

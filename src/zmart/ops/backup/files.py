@@ -1,6 +1,6 @@
-"""Keep a backup as a folder: the dump, and a manifest that says what it holds and by which checksum it is whole.
+"""Store a backup as a folder with two files: the dump, and a manifest of its contents and its checksum.
 
-A backup that is being written has another name, so a folder with a backup's name is complete.
+While a backup is being written its folder is called `.unfinished`. A folder `zmart-<time>` is therefore complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _CHUNK_BYTES = 1024**2
 
 
 class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup holds. `state` is that of the snapshot which was dumped; `server_major` is PostgreSQL's version."""
+    """Describe a backup: `state` is the content of the dumped snapshot, `server_major` PostgreSQL's major version,
+    `version` and `commit` name the release that made the backup, and `dump_sha256` is in hexadecimal digits."""
 
     format: int = _FORMAT
     made_at: datetime
@@ -41,13 +42,16 @@ class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DamagedBackup(StoreError):
-    """Report a backup that is not what its manifest says."""
+    """Report a backup whose dump or restored rows differ from its manifest, or whose files cannot be read."""
 
 
 @contextmanager
 def new_backup(folder: Path) -> Iterator[Path]:
-    """Yield an empty draft in `folder`; one that a killed process left is removed. Raises ConfigError while another
-    process writes there, StoreError if nothing can be written."""
+    """Yield an empty folder in `folder` for a backup's files, and remove it after the block unless it was renamed.
+
+    The unfinished backup of a killed process is removed first. Raises ConfigError while another process writes a backup
+    in `folder`, StoreError if `folder` cannot be written.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / f"{_DRAFT}.lock").open("w")
@@ -68,7 +72,10 @@ def new_backup(folder: Path) -> Iterator[Path]:
 
 
 def complete(draft: Path, manifest: BackupManifest) -> Path:
-    """Write the manifest and give the draft its name, on disk when this returns. Raises StoreError."""
+    """Write the manifest, rename the draft to `zmart-<UTC time>`, and return the new path.
+
+    Manifest and new name are on the disk when this function returns. Raises StoreError.
+    """
     beginning = f"zmart-{manifest.made_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     names = [beginning, *(f"{beginning}-{number}" for number in range(2, 100))]
     path = next(draft.parent / name for name in names if not (draft.parent / name).exists())
@@ -86,7 +93,10 @@ def complete(draft: Path, manifest: BackupManifest) -> Path:
 
 
 def read_manifest(backup: Path) -> BackupManifest:
-    """Read the manifest of a backup. Raises ConfigError for a folder that is none, DamagedBackup."""
+    """Read the manifest of a backup.
+
+    Raises ConfigError for a folder without a manifest or with an unknown format, DamagedBackup for an unreadable one.
+    """
     path = backup / MANIFEST
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=BackupManifest)
@@ -100,7 +110,7 @@ def read_manifest(backup: Path) -> BackupManifest:
 
 
 def require_whole(backup: Path, manifest: BackupManifest) -> None:
-    """Raise DamagedBackup if the dump is not the one that was written."""
+    """Raise DamagedBackup if the dump cannot be read, or its size or checksum differs from the manifest's."""
     try:
         size, digest = checksum(backup / DUMP)
     except OSError as problem:
@@ -114,7 +124,7 @@ def require_whole(backup: Path, manifest: BackupManifest) -> None:
 
 
 def checksum(path: Path) -> tuple[int, str]:
-    """Return the size and the SHA-256 of a file."""
+    """Return the size in bytes and the SHA-256 (hexadecimal digits) of a file. Raises OSError."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -124,7 +134,7 @@ def checksum(path: Path) -> tuple[int, str]:
 
 
 def newest(folder: Path) -> Path:
-    """Return the newest backup in a folder. Raises ConfigError if there is none."""
+    """Return the path of the newest backup in a folder, by name. Raises ConfigError if there is none."""
     backups = sorted(path.parent for path in folder.glob(f"zmart-*/{MANIFEST}"))
     if not backups:
         raise ConfigError(f"There is no backup in {folder}: make one with `zmart backup`.")

@@ -1,4 +1,4 @@
-"""Find and run the programs of PostgreSQL that read and write dumps."""
+"""Find and run pg_dump and pg_restore."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ _REASON = re.compile(r"error: (.*)")
 
 
 class PostgresPrograms(msgspec.Struct, frozen=True):
-    """pg_dump and pg_restore in one folder, of one major version."""
+    """Run the pg_dump and pg_restore in `folder`, which are of PostgreSQL's major version `major`."""
 
     folder: Path
     major: int
 
     async def run(self, name: str, database_url: str, arguments: Sequence[object], stdin: bytes = b"") -> str:
-        """Run a program on a database and return what it printed. Raises StoreError with its first error; the password
-        is in no list of processes."""
+        """Run the program `name` on a database, and return its standard output.
+
+        The password is passed in the environment, so that no list of processes shows it. Raises StoreError with the
+        first error that the program printed, ConfigError as `without_password`.
+        """
         address, password = without_password(database_address(database_url))
         return await self._run(name, ["--no-password", f"--dbname={address}", *arguments], password, stdin)
 
     async def contents(self, dump: Path) -> list[str]:
-        """Return the table of contents of a dump, a line for each object. Raises StoreError for a damaged one."""
+        """Return the table of contents of a dump, one line for each object. Raises StoreError for a damaged dump."""
         return (await self._run("pg_restore", ["--list", dump], "", b"")).splitlines()
 
     async def _run(self, name: str, arguments: Sequence[object], password: str, stdin: bytes) -> str:
@@ -50,7 +53,7 @@ class PostgresPrograms(msgspec.Struct, frozen=True):
         try:
             out, err = await process.communicate(stdin)
         finally:
-            if process.returncode is None:  # we are being stopped
+            if process.returncode is None:  # this task was cancelled
                 process.terminate()
                 await process.wait()
         if process.returncode != 0:
@@ -59,8 +62,11 @@ class PostgresPrograms(msgspec.Struct, frozen=True):
 
 
 def find_programs(server_major: int, first: Iterable[Path] = ()) -> PostgresPrograms:
-    """Return the programs of the server's version, or of the next newer one: an older pg_dump refuses a newer server.
-    `first` are folders to look into before PATH. Raises ConfigError that names the package to install."""
+    """Return the programs of the server's major version, or else of the oldest newer version found.
+
+    Older programs are not used: an older pg_dump refuses a newer server. The folders in `first` are searched before
+    PATH. Raises ConfigError, which names the package to install.
+    """
     installed = [programs for folder in [*first, *_folders()] if (programs := _programs_in(folder))]
     usable = [programs for programs in installed if programs.major >= server_major]
     if usable:
@@ -73,9 +79,12 @@ def find_programs(server_major: int, first: Iterable[Path] = ()) -> PostgresProg
 
 
 def without_password(url: str) -> tuple[str, str]:
-    """Return the address of a database without its password, which other users could see in the list of processes, and
-    that password: the one before the host, else the query's, as for the driver of the services. Raises ConfigError for
-    the password of a client's key, which libpq takes in an address alone."""
+    """Split the URL of a database into the URL without a password, and the password ("" if there is none).
+
+    Other users of the machine could see a password in the list of processes. A password before the host takes
+    precedence over one in the query, as in asyncpg. Raises ConfigError for `sslpassword`, the password of a client's
+    key: libpq takes it only in the URL.
+    """
     scheme, _, rest = url.partition("://")
     credentials, at, _ = urlsplit(url).netloc.rpartition("@")
     user, _, password = credentials.partition(":")
@@ -115,7 +124,10 @@ def _programs_in(folder: Path) -> PostgresPrograms | None:
 
 
 def _environment(password: str) -> dict[str, str]:
-    """Return our environment without libpq's variables: the address says everything."""
+    """Return the environment for a program of PostgreSQL: ours, with PGPASSWORD, and with messages in English.
+
+    Other variables of libpq (PG...) are left out: the URL alone names the database.
+    """
     ours = {name: value for name, value in os.environ.items() if not re.fullmatch(r"PG[A-Z]+", name)}
     return {**ours, "PGPASSWORD": password, "LC_MESSAGES": "C"} if password else {**ours, "LC_MESSAGES": "C"}
 

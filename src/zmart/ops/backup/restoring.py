@@ -1,7 +1,8 @@
-"""Restore a backup into the database of DATABASE_URL, so that it may be begun again after any end.
+"""Restore a backup into the database of DATABASE_URL. After a failure or a crash it can simply be run again.
 
-The schema is first brought to the backup's revision, so that the dump replaces whatever is there of it; the dump is
-loaded in one transaction and compared with its manifest; then the migrations begin a new epoch of the change feed.
+First the schema is migrated to the backup's revision, so that the dump replaces all of its tables. Then the dump is
+loaded in one transaction and compared with its manifest. At last the schema is migrated to the newest revision, which
+also begins a new epoch of the change feed.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from zmart.store.migrations import REVISIONS, fingerprint
 from zmart.store.pool import Pool
 
 _REPORTING_WITHIN_S = 15.0
-"""A service reports every 5 s."""
+"""A service whose last report is older than this counts as stopped; services report every 5 s."""
 
 
 class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was restored; `replaced` is the backup of what was there before, None if there was nothing."""
+    """The result of a restoration. `manifest` is the restored backup's, `feed_epoch` the new epoch of the change feed.
+
+    `replaced` is the path of a backup of the former content; None if the database was empty or none was wanted.
+    """
 
     manifest: BackupManifest
     replaced: Path | None
@@ -40,8 +44,11 @@ def restore(
     programs_in: Iterable[Path] = (),
     say: Callable[[str], None] = lambda sentence: None,
 ) -> RestoreReport:
-    """Replace what the database holds by the backup; blocks. What is there is backed up in `keep_in` before, unless
-    that is None. Raises ConfigError, StoreError, DamagedBackup."""
+    """Replace the content of the database by a backup. Blocks, so never call it in a running event loop.
+
+    The present content is first backed up in the folder `keep_in`, unless that is None or the database is empty. `say`
+    gets a sentence at the begin of each step. Raises ConfigError, StoreError, DamagedBackup.
+    """
     programs_in = list(programs_in)
     manifest = files.read_manifest(backup)
     say("Checking the backup ...")
@@ -67,7 +74,7 @@ def restore(
 
 
 def require_known(manifest: BackupManifest) -> None:
-    """Raise ConfigError if this release does not know the schema of a backup."""
+    """Raise ConfigError if this release's migrations do not lead to the schema of the backup."""
     state = manifest.state
     known = REVISIONS[: REVISIONS.index(state.revision) + 1] if state.revision in REVISIONS else ()
     if state.fingerprints != {revision: fingerprint(revision) for revision in known}:
@@ -78,7 +85,7 @@ def require_known(manifest: BackupManifest) -> None:
 
 
 async def require_no_services(database_url: str) -> None:
-    """Raise ConfigError if services work in the database: what they write meanwhile would be lost or mixed in."""
+    """Raise ConfigError if a service reported in the last 15 s: its writes would be lost or mixed with the backup."""
     pool = await Pool.open(database_url, size=1)
     try:
         statuses = await service_status.all_statuses(pool)
@@ -94,7 +101,7 @@ async def require_no_services(database_url: str) -> None:
 
 
 def bring_to(database_url: str, schema: SchemaStatus, revision: str) -> None:
-    """Migrate the database up or down to `revision`; blocks."""
+    """Migrate the database up or down to `revision`. Blocks. Raises StoreError."""
     assert schema.current is not None
     if schema.current > revision:
         migrate.rollback(database_url, revision)

@@ -1,1 +1,1 @@
-"""Export spans by OpenTelemetry: the only package that imports what the extra `zmart[otel]` brings."""
+"""Export spans by OpenTelemetry. Only this package imports the dependencies of the extra `zmart[otel]`."""

@@ -1,4 +1,7 @@
-"""Send spans to the collector in the background: bounded in memory, and harmless while it cannot be reached."""
+"""Send spans to an OpenTelemetry collector in the background.
+
+The queue of spans is bounded, and an unreachable collector does not slow or end the service.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +28,20 @@ from zmart.services.contract import AsgiApp
 from zmart.version import VERSION
 
 STOP_WITHIN_S = 2.0
-"""So long a process waits at its end for the spans that are not sent yet; the rest is lost."""
+"""Seconds that a process waits at its end until queued spans are sent; spans that are still queued then are lost."""
 _MOST_REASON_CHARS = 400
 log = structlog.get_logger()
 
 
 class TraceExport:
-    """The export of this process: `start(service)`, `around(app)`, `stop()`."""
+    """The export of this process's spans. `start` begins it, `around` wraps the ASGI application, `stop` ends it."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
 
     @classmethod
     def start(cls, service: str) -> TraceExport:
-        """Start to export; the endpoint, the sampler and all limits are read by the SDK from the environment."""
+        """Start the export. OpenTelemetry's SDK reads endpoint, sampler and limits from the environment."""
         ids = SpanIds()
         provider = TracerProvider(resource=_resource(service), id_generator=ids, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(_exporter()))
@@ -47,11 +50,11 @@ class TraceExport:
         return cls(provider)
 
     def around(self, app: AsgiApp) -> AsgiApp:
-        """Return the application with a span for each request."""
+        """Return an ASGI application that calls `app` and makes a span of each request."""
         return TracedRequests(app, self._provider.get_tracer("zmart"))
 
     def stop(self) -> None:
-        """Send what waits, for a limited time."""
+        """End the export: send the queued spans within STOP_WITHIN_S seconds."""
         traces.use(None)
         ending = threading.Thread(target=self._provider.shutdown, daemon=True)
         ending.start()
@@ -59,18 +62,18 @@ class TraceExport:
 
 
 class ReportingExporter(SpanExporter):
-    """An exporter whose outage is two lines in the log: its begin, and its end with what was lost."""
+    """Wrap an exporter, and log each outage with two lines: its begin with the reason, its end with the lost spans."""
 
     def __init__(self, exporter: SpanExporter, session: ReportingSession) -> None:
         self._exporter = exporter
         self._session = session
         self._lost = 0
-        # The SDK tells each failed batch, and each span that finds a full queue.
+        # Otherwise the SDK logs each failed batch, and each span that finds a full queue.
         logging.getLogger(type(exporter).__module__).setLevel(logging.CRITICAL)
         logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.ERROR)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send a batch."""
+        """Send a batch of spans. Called by OpenTelemetry's SDK in a thread of its own."""
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
             if self._lost:
@@ -87,17 +90,17 @@ class ReportingExporter(SpanExporter):
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what the exporter holds."""
+        """Send the spans that the wrapped exporter still holds."""
         return self._exporter.force_flush(timeout_millis)
 
 
 class ReportingSession(requests.Session):
-    """A session that remembers in `trouble` why its last request failed."""
+    """An HTTP session that stores in `trouble` the error or the HTTP status of its last request."""
 
     trouble = ""
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401  # as requests' own
-        """Send a request."""
+        """Send a request, and store its error or status. Raises requests.RequestException."""
         try:
             response = super().request(*arguments, **options)
         except requests.RequestException as problem:
@@ -110,12 +113,15 @@ class ReportingSession(requests.Session):
 def _exporter() -> ReportingExporter:
     session = ReportingSession()
     exporter = OTLPSpanExporter(session=session)
-    session.trust_env = not is_loopback(exporter._endpoint)  # proxies are for other machines
+    session.trust_env = not is_loopback(exporter._endpoint)  # no proxy for a collector on this machine
     return ReportingExporter(exporter, session)
 
 
 def _resource(service: str) -> Resource:
-    """Return what the variables say of this process, and by default which service it is."""
+    """Return the process's attributes: version, instance, service, and those of OpenTelemetry's variables.
+
+    `service.name` is `zmart-<service>` unless a variable sets it.
+    """
     ours = {"service.version": VERSION, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"}
     if not os.environ.get("OTEL_SERVICE_NAME") and SERVICE_NAME not in _named_attributes():
         ours[SERVICE_NAME] = f"zmart-{service}"

@@ -1,4 +1,4 @@
-"""Generate ids of spans: random ones, or those that a span of a transaction must have."""
+"""Generate the ids of traces and spans: random ids, or for a transaction's root span ids derived from its signature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zmart.traces import TraceIdentity
 
 
 class SpanIds(RandomIdGenerator):
-    """Random ids, but within `given(identity)` the identity's."""
+    """Generate random ids; within a block `with given(identity)` return the ids of `identity` instead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,10 @@ class SpanIds(RandomIdGenerator):
 
     @contextmanager
     def given(self, identity: TraceIdentity) -> Iterator[None]:
-        """Give the next span without a parent these ids. Nothing may be awaited within."""
+        """Give a span without a parent that is started in the block the ids of `identity`.
+
+        The block must not await: another task would get the same ids.
+        """
         self._given = identity
         try:
             yield
@@ -27,9 +30,9 @@ class SpanIds(RandomIdGenerator):
             self._given = None
 
     def generate_trace_id(self) -> int:
-        """Return the id of a new trace."""
+        """Return the id of a new trace, a number of 16 bytes."""
         return super().generate_trace_id() if self._given is None else self._given.trace_id
 
     def generate_span_id(self) -> int:
-        """Return the id of a new span."""
+        """Return the id of a new span, a number of 8 bytes."""
         return super().generate_span_id() if self._given is None else self._given.root_span_id

@@ -1,4 +1,4 @@
-"""Record spans of transactions and of what services do by themselves."""
+"""Record spans of the steps of transactions, and of the work that services start by themselves."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ SIGNATURE = "zmart.transaction.signature"
 _NO_PARENT = Context()
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request that this task answers."""
+"""The id of the HTTP request that the current task answers; "" outside of a request."""
 
 
 class TransactionSpans:
-    """The SpanRecorder of zmart/traces.py. `ids` are those that the provider generates."""
+    """Record spans with OpenTelemetry: an implementation of SpanRecorder in zmart/traces.py.
+
+    `ids` must be the id generator of `provider`.
+    """
 
     def __init__(self, provider: TracerProvider, ids: SpanIds) -> None:
         self._tracer = provider.get_tracer("zmart")
@@ -49,7 +52,10 @@ class TransactionSpans:
         ended_ns: int | None,
         attributes: Attributes,
     ) -> None:
-        """Record a step, linked to the request or the work during which it happened."""
+        """Record a step of a transaction, with a link to the current span (a request's, or of a service's work).
+
+        Times are of time.time_ns(); `ended_ns` None is now.
+        """
         identity = identity_of(signature)
         if not self._is_sampled(identity, step):
             return
@@ -59,7 +65,7 @@ class TransactionSpans:
             given[REQUEST_ID] = requested
         current = get_current_span().get_span_context()
         links = [Link(current)] if current.is_valid else []
-        started_ns = min(started_ns, ended_ns)  # it may be of another machine's clock
+        started_ns = min(started_ns, ended_ns)  # the begin may be measured by another machine's clock
         if step is TransactionStep.INDEX:
             with self._ids.given(identity):
                 span = self._tracer.start_span(
@@ -72,7 +78,7 @@ class TransactionSpans:
         span.end(ended_ns)
 
     def around(self, work: ServiceWork, attributes: Attributes) -> AbstractContextManager[object]:
-        """Return a context that is a span, below the one that is current."""
+        """Return a context manager that makes a span of its block, as a child of the current span."""
         return self._around(work, attributes)
 
     @contextmanager
@@ -82,7 +88,7 @@ class TransactionSpans:
             with use_span(span, record_exception=False, set_status_on_exception=False):
                 yield
         except BaseException as problem:
-            # Not the sentence: it may name a wallet or an address.
+            # The type, not the message: that may name a wallet or an address.
             span.set_attribute("error.type", type(problem).__name__)
             span.set_status(Status(StatusCode.ERROR))
             raise
@@ -90,7 +96,7 @@ class TransactionSpans:
             span.end()
 
     def _is_sampled(self, identity: TraceIdentity, step: TransactionStep) -> bool:
-        """Return whether the trace is kept: every process decides the same, by its id."""
+        """Return whether the trace is recorded. The sampler decides by the trace's id, so all processes agree."""
         result = self._sampler.should_sample(_NO_PARENT, identity.trace_id, step.value)
         return result.decision is Decision.RECORD_AND_SAMPLE
 

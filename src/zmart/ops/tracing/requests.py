@@ -1,4 +1,4 @@
-"""Make a span of each HTTP request, below the caller's if it sent a W3C `traceparent`, with the request's id."""
+"""Make a span of each HTTP request, as a child of the client's span if the request has a W3C `traceparent` header."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class TracedRequests:
-    """An ASGI application around another. Attributes are those of OpenTelemetry's HTTP conventions without what may
-    name a person: no path, query, address or user agent."""
+    """Wrap an ASGI application, and make a span of each HTTP request except probes.
+
+    The attributes are the request id and those of OpenTelemetry's HTTP conventions, without those that may identify a
+    person: path, query, address and user agent.
+    """
 
     def __init__(self, app: AsgiApp, tracer: Tracer) -> None:
         self._app = app
         self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request. Probes make no span."""
+        """Handle one ASGI connection. Probes and connections other than HTTP make no span."""
         if scope["type"] != "http" or _is_probe(path_of(scope)):
             await self._app(scope, receive, send)
             return
@@ -58,7 +61,7 @@ class TracedRequests:
 
 
 class _StatusNote:
-    """Notes the status of a response."""
+    """Pass ASGI messages to `send`, and store the HTTP status in `status`; 0 before the response starts."""
 
     __slots__ = ("_send", "status")
 
@@ -77,7 +80,10 @@ def _is_probe(path: str) -> bool:
 
 
 def _ensure_id(scope: Scope, given: Mapping[bytes, bytes]) -> str:
-    """Return the id of the request, and make it the one that the application finds."""
+    """Return the id of the request, and set the header x-request-id to it for the application.
+
+    The id is the client's own if it is valid, else a new one.
+    """
     sent = given.get(_ID_HEADER)
     identifier = request_id_of(sent)
     if sent is None or sent != identifier.encode():
