@@ -1,1 +1,1 @@
-"""Run the whole backend on one machine: embedded servers, the local chain, stand-ins for providers, and the demo."""
+"""Run the whole backend on one machine: embedded servers, a local chain, stand-ins for Pinata and Helius, the demo."""

@@ -1,4 +1,4 @@
-"""Find the running local stack: commands use its addresses unless settings name others.
+"""Find the local stack: commands use the addresses that it recorded unless their own settings name others.
 
 `zmart up` writes ZMART_HOME/run/stack.json; its "environment" object holds exactly the settings that the stack gives
 to its services (DATABASE_URL, REDIS_URL, SOLANA_RPC_URL, ports, key paths ...), under their names in the environment.
@@ -22,15 +22,16 @@ class StackFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stack_file(home: Path) -> Path:
-    """Return the path of stack.json."""
+    """Return the path of stack.json in the ZMART_HOME `home`."""
     return home / "run" / "stack.json"
 
 
 def stack_settings() -> Settings:
     """Return the settings of this process, completed by those that the local stack gave to its services.
 
-    What is set in the environment or in `.env` wins. If a command was given a database of its own and the stack has
-    another, the stack's settings are ignored: the two must not be mixed.
+    A setting in the environment or in `.env` takes precedence over the stack's; a port that is set to 0 counts as not
+    set. If DATABASE_URL is set and the stack has an embedded database, all of the stack's settings are ignored, so that
+    no command mixes the two. Raises DamagedState if stack.json cannot be read, and SettingError.
     """
     own = settings()
     path = stack_file(own.zmart_home)
@@ -55,5 +56,5 @@ def _is_chosen(own: Settings, name: str) -> bool:
 
 
 def database_url() -> str:
-    """Return DATABASE_URL, or the local stack's. Raises ConfigError if there is neither."""
+    """Return DATABASE_URL, or the address of the local stack's database. Raises ConfigError if there is neither."""
     return stack_settings().require("database_url")

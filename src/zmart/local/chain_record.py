@@ -1,4 +1,4 @@
-"""Record which chain's history the embedded database holds, so that two chains are never mixed."""
+"""Record to which chain the content of the embedded database belongs, so that it never mixes two chains."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from zmart.store.index_progress import recorded_genesis
 
 
 def keep_to_one_chain(database_url: str, record: Path, here: str) -> None:
-    """Check that the database belongs to the chain whose genesis hash is `here`.
+    """Check that the database belongs to the chain whose genesis hash is `here`, and record that hash in a file.
 
-    Raises ConfigError if it holds another chain's history, and StoreError if that cannot be determined; nothing is
-    deleted in either case. The database decides. The file `record` counts only while nothing is indexed yet, and only
-    if it is whole.
+    The genesis hash in the database decides. The file `record` counts only while nothing is indexed yet, and only if it
+    is not damaged. Raises ConfigError if the database holds another chain's history, and StoreError if the database
+    cannot be read. Nothing is deleted in either case.
     """
     there = asyncio.run(recorded_genesis(database_url)) or _read(record)
     if there is not None and there != here:
@@ -31,7 +31,7 @@ def keep_to_one_chain(database_url: str, record: Path, here: str) -> None:
 
 
 def _read(record: Path) -> str | None:
-    """Return the recorded hash; None also for a damaged or empty file."""
+    """Return the genesis hash in the file; None if the file is missing, empty or damaged."""
     try:
         text = read_state(record, ADDRESS_FORM, "the database is asked instead")
     except DamagedState:

@@ -1,7 +1,7 @@
-"""Choose what of the user's environment the programs of the local stack inherit.
+"""Choose which variables of the user's environment the programs of the local stack inherit.
 
-What configures Python, libpq, pip, Node.js or npm for other purposes stays out. Proxies are inherited: services may
-need them for other machines, and never use them on the loopback.
+Variables that configure Python, libpq, pip, Node.js or npm for other programs are left out. Proxies are inherited:
+services may need them for other machines, and never use them for addresses of the loopback.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ _NPM = re.compile(
 
 
 def inherited(*, with_libpq: bool = False, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return our environment without what is meant for other programs; `with_libpq` keeps PG*, which may belong to a
-    DATABASE_URL of the user."""
+    """Return the environment for a program of the stack: `given`, by default ours, without other programs' variables.
+
+    `with_libpq` keeps libpq's variables (PG...), which may complete a DATABASE_URL that the user has set.
+    """
     given = os.environ if given is None else given
     ours = {
         name: value
@@ -36,13 +38,13 @@ def inherited(*, with_libpq: bool = False, given: Mapping[str, str] | None = Non
 
 
 def _no_proxy(given: Mapping[str, str]) -> dict[str, str]:
-    """Keep proxies off the loopback for programs that we did not write."""
+    """Return no_proxy and NO_PROXY with the loopback added, for programs that are not ours."""
     named = given.get("no_proxy") or given.get("NO_PROXY") or ""
     return dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, [named, _LOOPBACK])))
 
 
 def _python_path(given: Mapping[str, str]) -> dict[str, str]:
-    """Keep of PYTHONPATH only the folder from which this package itself was loaded."""
+    """Return PYTHONPATH with only the folder from which this package was loaded; nothing if it does not name that."""
     root = Path(zmart.__file__).resolve().parents[1]
     entries = given.get("PYTHONPATH", "").split(os.pathsep)
     is_needed = any(entry and Path(entry).resolve() == root for entry in entries)

@@ -1,4 +1,4 @@
-"""Run a server of the local stack as our child: start, await, stop, erase."""
+"""Run a server of the local stack as a child process: prepare, start, wait until it answers, stop, erase."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from zmart.local.processes import private_folder, stop, wait_until
 
 
 class ChildServer(ABC):
-    """Run one server with its files in `folder`."""
+    """Base of the embedded servers: PostgreSQL, Valkey and the chain, each with its files in `folder`."""
 
     title: ClassVar[str]
     """The name of the server in messages."""
     log_name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
-    """At this signal the server stores everything and ends."""
+    """The signal at which the server writes its state to disk and ends."""
     working_folder: ClassVar[str | None] = None
 
     def __init__(self, folder: Path) -> None:
@@ -29,23 +29,26 @@ class ChildServer(ABC):
 
     @property
     def log(self) -> Path:
-        """Return the file to which `start` sends the server's output; a supervisor uses its own log file."""
+        """Return the file to which `start` writes the server's output; under supervisord another file is used."""
         return self.folder / self.log_name
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create what the server needs before it starts."""
+        """Create the files that the server needs before it starts. Raises ConfigError, StoreError or StartError."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return the command for a supervisor; stop it with the signal `stop_signal`."""
+        """Return the command that runs the server in the foreground; `stop_signal` ends it."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Return whether the server serves requests now."""
+        """Return whether the server answers requests now."""
 
     def start(self) -> None:
-        """Prepare, start as our child, and return once it answers. Raises StartError."""
+        """Prepare the server, start it as a child process, and wait until it answers.
+
+        Raises the errors of `prepare`, and StartError after 30 s, or if it ended.
+        """
         self.prepare()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -60,7 +63,10 @@ class ChildServer(ABC):
         self.wait_ready()
 
     def wait_ready(self, seconds: float = 30.0) -> None:
-        """Wait until the server answers, which it does after it has restored its state. Raises StartError."""
+        """Wait until the server has restored its state and answers.
+
+        Raises StartError if the server ends or `seconds` have passed before that.
+        """
         wait_until(self.answers, self.title, seconds, self._process, self.log)
 
     def stop(self) -> None:
@@ -69,5 +75,5 @@ class ChildServer(ABC):
             stop(self._process, self.stop_signal)
 
     def erase(self) -> None:
-        """Delete everything that this server wrote."""
+        """Delete all files of this server. Errors are ignored."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Check everything that the local stack needs: one finding each, with advice."""
+"""Check everything that the local stack needs, and return a finding with advice for each check."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from zmart.ops.disk import free_bytes, full_disk
 from zmart.settings import Settings, load_settings
 
 _OF_THE_KERNEL = (("/", "proc"), ("/", "sys"))
-"""Their modes say that root may write there, where nothing can be made."""
+"""File systems of the kernel: their modes say that root may write there, but no file can be created."""
 MIN_FREE_BYTES = 2 * 1024**3
 
 
 class DoctorFinding(msgspec.Struct, frozen=True):
-    """Hold the result of one check; the sentence contains the advice if it failed."""
+    """The result of one check. If the check failed, `sentence` says what to do."""
 
     name: str
     ok: bool
@@ -39,7 +39,7 @@ class DoctorFinding(msgspec.Struct, frozen=True):
 
 
 def examine() -> list[DoctorFinding]:
-    """Run every check; the settings first, since the others depend on them."""
+    """Run every check, and return the findings. If the settings are invalid, nothing else is checked."""
     try:
         settings = load_settings()
     except ZmartError as problem:
@@ -68,7 +68,7 @@ def _stack(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _without_extra(settings: Settings) -> DoctorFinding:
-    """Fine on a server: every server is named by a setting, and nothing has to be embedded."""
+    """Return the finding about a missing extra `local`: it is needed if the settings do not name every server."""
     parts = parts_of(settings)
     if parts.postgres or parts.valkey or parts.chain:
         return DoctorFinding("stack", False, extra.MISSING)
@@ -76,7 +76,7 @@ def _without_extra(settings: Settings) -> DoctorFinding:
 
 
 def _home(home: Path) -> Iterator[DoctorFinding]:
-    """Find out whether the stack could write where its data is, or will be; nothing is made."""
+    """Yield a finding if the stack could not write into ZMART_HOME, or create it. Nothing is created."""
     existing = next(path for path in (home, *home.resolve().parents) if os.path.exists(path))
     can_write = os.access(existing, os.W_OK | os.X_OK) and existing.resolve().parts[:2] not in _OF_THE_KERNEL
     if not can_write:
@@ -191,7 +191,7 @@ def _running(settings: Settings, processes: list[ProcessInfo]) -> Iterator[Docto
 
 
 def _chain(settings: Settings) -> DoctorFinding:
-    """Check the RPC, the program, its GlobalConfig and the keys, as the services do."""
+    """Check the RPC, the program, its GlobalConfig and our keys, as the services do at their start."""
     from zmart.chain.config_check import check_program
     from zmart.chain.program import Program
     from zmart.chain.rpc import Rpc

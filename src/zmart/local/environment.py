@@ -1,6 +1,6 @@
 """Compute the settings that the local stack gives its services, under their names in the environment.
 
-A setting that exists already, in the environment or in `.env`, wins: the server that it names is not started.
+A setting in the environment or in `.env` takes precedence: if it names a server, the stack does not start its own.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from zmart.local.chain.keys import key_path
 from zmart.local.local_secrets import LocalSecrets
 from zmart.settings import Settings
 
-# A tick every few seconds instead of every few minutes: a user who tries the stack should not have to wait.
+# A tick every two seconds instead of every few minutes: a user who tries the stack should not have to wait.
 QUICK_CRON = "* * * * * */2"
 # All clients on one machine share an address, and the demo has twelve users at once.
 ONE_ADDRESS = "100000"
 
 
 class EmbeddedParts(msgspec.Struct, frozen=True, kw_only=True):
-    """State which servers the stack starts itself."""
+    """The servers that the stack starts itself: True for each that is embedded."""
 
     postgres: bool
     valkey: bool
@@ -31,12 +31,15 @@ class EmbeddedParts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def providers(self) -> bool:
-        """Return whether the providers' process is needed."""
+        """Return whether the process of the stand-ins for Pinata and Helius is needed."""
         return self.pinata or self.helius
 
 
 def parts_of(settings: Settings) -> EmbeddedParts:
-    """Return the embedded servers: those that no setting names elsewhere."""
+    """Return which servers are embedded: those whose address or credentials no setting names.
+
+    The stand-in for Helius also needs the local chain.
+    """
     chain = not settings.rpc_urls
     return EmbeddedParts(
         postgres=not settings.database_url.get_secret_value(),
@@ -56,7 +59,10 @@ def environment(
     database_url: str,
     redis_url: str,
 ) -> dict[str, str]:
-    """Return the settings of a stack with these parts, without those that are set already."""
+    """Return the environment of the services of a stack with these embedded parts.
+
+    It holds the stack's own values for settings that the user has not set, and always ZMART_HOME and all ports.
+    """
     home = settings.zmart_home.resolve()
     defaults = {
         "zmart_env": "local",

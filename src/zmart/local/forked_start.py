@@ -1,7 +1,7 @@
 """Start the Python programs of the stack as forks of supervisord, which imports their libraries once.
 
-Each of the six services would need half a second of processor time for it, and they start together. Modules of ours are
-left to each program: some define metrics, and a program exports only its own.
+Otherwise each of the six services would spend half a second of processor time on these imports, all at the same time.
+Modules of zmart are not imported in supervisord: some define metrics, and a program must export only its own.
 """
 
 from __future__ import annotations
@@ -33,33 +33,36 @@ LIBRARIES = (
     *("websockets.asyncio.client", "websockets.asyncio.server"),
 )
 HANDLED = tuple(signal.Signals[f"SIG{name}"] for name in ("INT", "TERM", "QUIT", "HUP", "CHLD", "USR2"))
-"""Those that supervisord handles."""
+"""The signals for which supervisord installs handlers."""
 _ARG_START = 45
-"""The index of the field among those behind the name in /proc/self/stat; the next one is their end. See proc(5)."""
+"""Index of arg_start among the fields after the command's name in /proc/self/stat; arg_end follows. See proc(5)."""
 
 
 def import_libraries() -> None:
-    """Import what the programs share. What fails is left to the program that needs it, which says so in its log."""
+    """Import the libraries that the programs share. Errors are ignored: the program that needs a library reports it."""
     gc.disable()  # imports make no garbage
     with suppress(BaseException):
         import_module("typer.main")
-    with hidden("rich"), hidden("opentelemetry"):  # as our own modules do
+    with hidden("rich"), hidden("opentelemetry"):  # as zmart's own modules import these libraries
         for name in LIBRARIES:
             with suppress(BaseException):
                 import_module(name)
-    gc.freeze()  # the collector writes to no page that is shared from now on
+    gc.freeze()  # so that garbage collection in the forks does not write to the shared pages
     gc.enable()
 
 
 class ForkedCommand(msgspec.Struct, frozen=True):
-    """A program of this Python: `options` are those of start_program.py, `module` is followed by its arguments."""
+    """A command that runs a module of this Python by start_program.py.
+
+    `options` are the options of start_program.py; `module` holds the module's name and its arguments.
+    """
 
     options: dict[str, str]
     module: list[str]
 
     @classmethod
     def of(cls, command: Sequence[str]) -> ForkedCommand | None:
-        """Return what a supervised command runs; None if that is another program."""
+        """Parse the command of a supervised program; None if it is not a module that this Python runs."""
         script = start_program.__file__
         if script not in command:
             return None
@@ -67,7 +70,7 @@ class ForkedCommand(msgspec.Struct, frozen=True):
         return cls(options, program[2:]) if program[:2] == [sys.executable, "-m"] else None
 
     def run(self, environment: Mapping[str, str]) -> NoReturn:
-        """Do in a fork what executing the command would do, and end the process."""
+        """Run the module in this process, a fork of supervisord, as the command would do, and end the process."""
         status = 1
         try:
             os.environ.clear()
@@ -75,7 +78,7 @@ class ForkedCommand(msgspec.Struct, frozen=True):
             for number in HANDLED:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # blocked over the fork
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # they were blocked before the fork
             start_program.apply(self.options)
             _show_as([sys.executable, "-m", *self.module])
             sys.argv = list(self.module)
@@ -97,7 +100,10 @@ def _status(end: SystemExit) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End as the interpreter does, but for what belongs to supervisord; multiprocessing ends its forks alike."""
+    """End the process as the interpreter does, but without the finalizers of supervisord's objects.
+
+    multiprocessing ends its forks in the same way.
+    """
     threading._shutdown()  # type: ignore[attr-defined]  # also ends the threads of executors
     atexit._run_exitfuncs()
     with suppress(OSError, ValueError):
@@ -107,7 +113,7 @@ def _end(status: int) -> NoReturn:
 
 
 def _show_as(command: Sequence[str]) -> None:
-    """Let `ps` and `pgrep -f` show the command; it is written over supervisord's own, and cut to the length of that."""
+    """Let `ps` and `pgrep -f` show this command: write it over supervisord's, cut to the length of that."""
     try:
         fields = Path("/proc/self/stat").read_text("ascii", "replace").rpartition(")")[2].split()
         start, end = map(int, fields[_ARG_START : _ARG_START + 2])
@@ -115,5 +121,5 @@ def _show_as(command: Sequence[str]) -> None:
         return
     if start:
         text = " ".join(command).encode()[: end - start - 2]
-        # A last byte other than zero says that a process wrote its own title, which ends at the first zero.
+        # If the last byte is not zero, the kernel takes the text for a title that the process wrote, up to a zero.
         ctypes.memmove(start, text.ljust(end - start - 1, b"\0") + b".", end - start)

@@ -1,4 +1,4 @@
-"""Hold the secrets between the local stack's parts: random, created once, stored in ZMART_HOME/keys."""
+"""Create and load the random secrets of the local stack's parts, which are stored in ZMART_HOME/keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.market.json_input import JSON_ERRORS
 
 
 class LocalSecrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the secrets under the names of the settings that they fill."""
+    """The secrets of the local stack; each field is named like the setting that it fills."""
 
     operator_token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(32))
     auth_token_secret: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(48))
@@ -23,7 +23,7 @@ class LocalSecrets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_secrets(folder: Path) -> LocalSecrets:
-    """Load the secrets in `folder`; missing ones are created. Raises DamagedState for an unreadable file."""
+    """Load the secrets in `folder`, and create missing ones. Raises DamagedState for an unreadable file, StoreError."""
     path = private_folder(folder) / "secrets.json"
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}

@@ -1,4 +1,4 @@
-"""Choose the port of each part of the local stack: the setting's, the last one, the default, or a free one."""
+"""Choose the port of each part of the local stack: the setting's, the last start's, the default, or a free one."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def choose_ports(
     say: Callable[[str], None],
     names: tuple[str, ...] = NAMES,
 ) -> dict[str, int]:
-    """Return a port for each of `names`; calls `say` where the default is in use.
+    """Return a port for each setting in `names`; `last` holds the ports of the last start.
 
-    A port that a setting names explicitly is used or refused with ConfigError, never replaced.
+    A port that the user has set is never replaced: ConfigError is raised if it is in use. `say` gets a sentence for
+    each port that replaces a default in use. A setting of 0 stands for any free port.
     """
     chosen: dict[str, int] = {}
     for name in names:
@@ -65,7 +66,7 @@ def _choose(name: str, settings: Settings, last: int, say: Callable[[str], None]
 
 
 def holder(port: int) -> str:
-    """Return the name of the process that listens on a port, if it is visible to us."""
+    """Return name and pid of the process that listens on a port; "another program" if we may not see it."""
     import psutil  # of the extra `local`, which `zmart doctor` does without
 
     with contextlib.suppress(psutil.Error):

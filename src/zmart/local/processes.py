@@ -24,11 +24,11 @@ from zmart.errors import SettingError, StoreError, ZmartError
 
 POLL_SECONDS = 0.01
 _FATAL = re.compile(r"^[^{]*\b(FATAL|PANIC): +(?! |the database system is )")
-"""What ended PostgreSQL; not what it tells a client while it starts or ends."""
+"""A line of PostgreSQL's log about a fatal error, but not one that refuses a client while the server starts or ends."""
 
 
 class RunAs(StrEnum):
-    """Name the user of a program: ourselves, root seen as nobody, or nobody."""
+    """The user of a program: the present one, the present one called nobody in a user namespace, or nobody."""
 
     SELF = "self"
     NAMESPACE = "namespace"
@@ -36,7 +36,7 @@ class RunAs(StrEnum):
 
 
 class StartError(ZmartError):
-    """Report that a program of the local stack did not start; the sentence contains its last output."""
+    """Report that a program of the local stack did not start. The message contains its last output, if there is any."""
 
 
 def start_command(
@@ -45,9 +45,10 @@ def start_command(
     die_with_parent: signal.Signals | None = None,
     parent: int | None = None,
 ) -> list[str]:
-    """Wrap `command` with start_program.py: run as `run_as`, receive `die_with_parent` when the parent ends.
+    """Return `command`, wrapped with start_program.py if it is to run as another user or end with its parent.
 
-    With the pid of its `parent` it also notices a parent that ended before the kernel was asked.
+    The program gets the signal `die_with_parent` when its parent ends. With the pid `parent` it also notices that the
+    parent ended before the program could ask the kernel for that signal.
     """
     options: list[str] = [] if run_as is RunAs.SELF else ["--as", run_as.value]
     if die_with_parent is not None:
@@ -61,8 +62,11 @@ def start_command(
 
 
 FIRST_PORT, LAST_PORT = 20_000, 32_000
-"""Below the range from which the kernel takes ports for outgoing connections, so that none of them can occupy a port
-between its choice and its use; wide enough that two stacks that start together choose different ports."""
+"""The range of ports from which `free_port` chooses.
+
+It is below the kernel's range for outgoing connections, so that none of these takes a port between its choice and its
+use. It is wide enough that two stacks that start together hardly choose the same port.
+"""
 
 
 RESERVED_S = 60.0
@@ -70,8 +74,11 @@ _reservations: deque[tuple[float, socket.socket]] = deque()
 
 
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 on which no process listens now, and which no other call returns for a minute, in
-    whatever process: its server may take that long to listen."""
+    """Return a random TCP port of 127.0.0.1 that is free now.
+
+    On Linux no other call, in any process, returns the same port for a minute, or until this process ends: a server may
+    take that long to listen on it.
+    """
     while True:
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
         if port_is_free(port) and _reserve(port):
@@ -79,7 +86,7 @@ def free_port() -> int:
 
 
 def _reserve(port: int) -> bool:
-    """Reserve the port by an abstract socket, which Linux frees when this process ends."""
+    """Reserve a port with an abstract socket, which Linux frees when this process ends; False if it is reserved."""
     _release(time.monotonic() - RESERVED_S)
     reservation = socket.socket(socket.AF_UNIX)
     try:
@@ -100,7 +107,7 @@ atexit.register(_release, math.inf)
 
 
 def port_is_free(port: int) -> bool:
-    """Return whether a server of ours could listen on `port` of 127.0.0.1 now."""
+    """Return whether a server could listen on `port` of 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
@@ -116,9 +123,9 @@ def wait_until(
     process: subprocess.Popen[bytes] | None = None,
     log: Path | None = None,
 ) -> None:
-    """Wait until `condition` holds.
+    """Wait until `condition` returns True; `what` names the program in messages.
 
-    Raises StartError when `process` has ended or `seconds` have passed, with the last line of `log`.
+    Raises StartError, with the last line of `log`, if `process` ends or `seconds` have passed before that.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -130,8 +137,11 @@ def wait_until(
 
 
 def last_line(log: Path | None, otherwise: str = "", before: int = 0) -> str:
-    """Return a program's last output, for a sentence, or the last one that PostgreSQL calls fatal; `otherwise` if there
-    is none. The first `before` bytes of the log are of earlier starts."""
+    """Return the last line of a program's log, for an error message; PostgreSQL's last fatal error takes precedence.
+
+    The first `before` bytes of the log are skipped: earlier starts wrote them. Returns `otherwise`, or "no output", if
+    there is no line.
+    """
     written = log.read_bytes() if log is not None and log.exists() else b""
     lines = written[before if len(written) >= before else 0 :].decode("utf-8", "replace").split("\n")
     outputs = [line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines)]  # without the frames around tracebacks
@@ -140,7 +150,7 @@ def last_line(log: Path | None, otherwise: str = "", before: int = 0) -> str:
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = 10.0) -> None:
-    """End a child with signal `how`, with SIGKILL after `seconds`."""
+    """End a child process with the signal `how`, and with SIGKILL if it has not ended after `seconds`."""
     if process.poll() is not None:
         return
     process.send_signal(how)
@@ -152,7 +162,7 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float =
 
 
 def has_name(uid: int) -> bool:
-    """Return whether the system has a name for a user's number; in containers that run as any number it has none."""
+    """Return whether the system has a name for the user number `uid`. A container may run with a number without one."""
     try:
         pwd.getpwuid(uid)
     except KeyError:
@@ -161,8 +171,10 @@ def has_name(uid: int) -> bool:
 
 
 def private_folder(path: Path) -> Path:
-    """Create `path` with access for us alone. Raises SettingError where we may not write there, StoreError on a full
-    disk."""
+    """Create the folder `path`, with access for this user alone, if it is missing; return `path`.
+
+    Raises SettingError if this user cannot create or write it, StoreError if the disk is full.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
@@ -176,7 +188,7 @@ def private_folder(path: Path) -> Path:
 
 
 def require_readable(home: Path) -> Path:
-    """Return ZMART_HOME if it can be looked into, or is not there. Raises SettingError."""
+    """Return ZMART_HOME if it is a readable folder or does not exist. Raises SettingError if it cannot be read."""
     try:
         is_open = not home.exists() or os.access(home, os.R_OK | os.X_OK)
     except OSError:  # a folder above it
@@ -187,7 +199,7 @@ def require_readable(home: Path) -> Path:
 
 
 def executable(path: str, setting: str) -> Path:
-    """Return the program that a setting names. Raises SettingError if it cannot be run."""
+    """Return the path of a program; `setting` names it. Raises SettingError if the path is not executable."""
     if not os.access(path, os.X_OK):
         raise SettingError(f"{setting} names {path}, which is not an executable program.")
     return Path(path)

@@ -1,4 +1,4 @@
-"""Ask the stack's processes whether they are ready, and wait for them while watching their supervisor."""
+"""Request /ready of the stack's processes, and wait until they are ready while watching supervisord."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ UNEXPLAINED = "not ready, without a reason"
 
 
 class ReadinessReport(msgspec.Struct, frozen=True):
-    """Hold the result of a /ready request; `reason` is for a person: why not, or what a ready process lacks."""
+    """The result of a /ready request. `reason` says why a process is not ready, or what a ready process lacks."""
 
     ready: bool
     reason: str = ""
 
 
 class StartInterrupted(StartError):
-    """Report that the user asked to stop while the stack was starting."""
+    """Report that the start of the stack was interrupted: by the user, or by another part that failed."""
 
 
 def fetch_report(url: str, seconds: float = REPORT_SECONDS) -> ReadinessReport:
-    """Request a /ready address. Never raises: no response means not ready."""
+    """Request the URL of a /ready page, and return its report. A process that does not answer is not ready."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
     try:
@@ -61,7 +61,7 @@ def _reason(body: bytes) -> str:
 
 
 class ReadinessWaiter:
-    """Wait for processes under `supervisor`; `stop` ends every wait with StartInterrupted."""
+    """Wait for processes under `supervisor`, for `seconds` in all. Setting `stop` ends waits with StartInterrupted."""
 
     def __init__(self, supervisor: Supervisor, seconds: float) -> None:
         self._supervisor = supervisor
@@ -69,15 +69,17 @@ class ReadinessWaiter:
         self._seen: list[ProcessInfo] = []
         self._spawns: Mapping[str, int] = {}
         self._sizes = {log.name: log.stat().st_size for log in supervisor.logs.glob("*.log")}
-        """Of the logs before the start: what is in them says nothing about it."""
+        """The sizes in bytes of the logs before the start, by file name: that part was written by earlier starts."""
         self.stop = threading.Event()
         self.is_alive: Callable[[], bool] = lambda: True
-        """Whether supervisord runs; set by the caller that starts it."""
+        """A function that returns whether supervisord runs; the caller that starts supervisord sets it."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Ask supervisord for its processes within the block, beside the waits: while it imports libraries it answers
-        nobody."""
+        """Read the states of supervisord's processes within the block, in a thread beside the waits.
+
+        While supervisord imports libraries it answers no call, and a wait must not block on it.
+        """
         ended = threading.Event()
         threading.Thread(target=self._watch, args=(ended,), daemon=True).start()
         try:
@@ -87,14 +89,15 @@ class ReadinessWaiter:
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(SUPERVISOR_POLL_SECONDS):
-            with suppress(SupervisionError):  # it is starting, too
+            with suppress(SupervisionError):  # supervisord may still be starting
                 seen, spawns = self._supervisor.processes(), self._supervisor.spawns()
                 self._seen, self._spawns = seen, spawns
 
     def until(self, name: str, condition: Callable[[], bool], why: Callable[[], str] = str) -> None:
-        """Wait until `condition` holds.
+        """Wait until `condition` returns True.
 
-        Raises StartError when the process `name` keeps ending or the time is over; `why` adds a reason.
+        Raises StartError if the process `name` has failed to start twice, supervisord has ended or the time is over;
+        `why` returns a reason for the message. Raises StartInterrupted if `stop` is set.
         """
         while not condition():
             if self.stop.wait(POLL_SECONDS):
@@ -118,14 +121,16 @@ class ReadinessWaiter:
             raise StartError(f"{name} does not start: {self.last_output(name, info.spawnerr)}")
 
     def last_output(self, name: str, otherwise: str = "") -> str:
-        """Return the last line of a process's log, or the message in it if it is structured."""
+        """Return the last line that a process logged since the start, made `readable`; `otherwise` if there is none."""
         log = self._supervisor.logs / f"{name}.log"
         return readable(last_line(log, otherwise, self._sizes.get(log.name, 0)))
 
 
 def end_of(supervisor: Supervisor, process: subprocess.Popen[bytes], within_s: float) -> str:
-    """Return a sentence if supervisord is ending, because it was told to or was killed; else an empty text. One that
-    closes its socket is given `within_s` to end."""
+    """Return a sentence if supervisord is shutting down, has ended in order or was killed by a signal, else "".
+
+    If supervisord no longer listens, this function waits up to `within_s` seconds until the process has ended.
+    """
     try:
         state = supervisor.call("supervisor.getState")
         return STOPPED if isinstance(state, dict) and state.get("statename") == "SHUTDOWN" else ""
@@ -144,7 +149,7 @@ def end_of(supervisor: Supervisor, process: subprocess.Popen[bytes], within_s: f
 
 
 def readable(line: str) -> str:
-    """Return a log line as text for a sentence."""
+    """Return the last line of the exception, error or event in a JSON log line; any other line unchanged."""
     try:
         fields = json.loads(line)
     except ValueError:
@@ -156,5 +161,5 @@ def readable(line: str) -> str:
 
 
 def log_of(supervisor: Supervisor, name: str) -> Path:
-    """Return the log file of a process."""
+    """Return the log file of the process `name`."""
     return supervisor.logs / f"{name}.log"

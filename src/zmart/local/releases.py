@@ -1,7 +1,7 @@
-"""Remember which releases ran in a ZMART_HOME, and run one of them again.
+"""Record which releases ran in a ZMART_HOME, and run a recorded release again.
 
-A release is an installation in a virtual environment of its own, or a commit of a checkout: that is run from a work
-tree of git below ZMART_HOME/releases, with the environment of the checkout.
+A release is either an installation in a virtual environment of its own, or a commit of a checkout. A commit is run from
+a work tree of git below ZMART_HOME/releases, with the virtual environment of the checkout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _ANSWER_WITHIN_S = 60.0
 
 
 class StackRelease(msgspec.Struct, frozen=True, kw_only=True):
-    """A release as it last ran: `schema` is its newest migration, `checkout` is empty for an installation."""
+    """A release that ran. `schema` is its newest migration, `python` the interpreter that ran it.
+
+    `checkout` is the folder of the checkout, empty for an installation. `last_started_at` is in Unix seconds.
+    """
 
     version: str
     commit: str
@@ -38,12 +41,12 @@ class StackRelease(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Return what a person calls it."""
+        """Return version and commit, as messages name the release."""
         return f"{self.version} ({self.commit})"
 
 
 def this_release() -> StackRelease:
-    """Return the release of this code."""
+    """Return the release of the running code, started now."""
     root = Path(zmart.__file__).resolve().parents[2]
     return StackRelease(
         version=VERSION,
@@ -56,7 +59,7 @@ def this_release() -> StackRelease:
 
 
 def record_release(home: Path) -> None:
-    """Remember that this release was started."""
+    """Record in releases.json of `home` that this release was started now; 20 releases are kept. Raises StoreError."""
     this = this_release()
     others = [release for release in releases(home) if release.commit != this.commit]
     write_state(
@@ -65,7 +68,7 @@ def record_release(home: Path) -> None:
 
 
 def releases(home: Path) -> list[StackRelease]:
-    """Return the releases that ran, the newest last."""
+    """Return the recorded releases, the last started one last; none if the record is missing or damaged."""
     try:
         return msgspec.json.decode(_file(home).read_bytes(), type=list[StackRelease])
     except (*JSON_ERRORS, OSError):
@@ -73,7 +76,10 @@ def releases(home: Path) -> list[StackRelease]:
 
 
 def release_before(home: Path, beginning: str = "") -> StackRelease:
-    """Return the release that ran before this one, or the one of a commit. Raises ConfigError if there is none."""
+    """Return the last started release other than this one whose commit begins with `beginning`.
+
+    Raises ConfigError if there is none.
+    """
     mine = commit()
     older = [release for release in releases(home) if release.commit != mine]
     matching = [release for release in older if release.commit.startswith(beginning)]
@@ -84,13 +90,13 @@ def release_before(home: Path, beginning: str = "") -> StackRelease:
 
 
 class ReleaseCommand(msgspec.Struct, frozen=True):
-    """The `zmart` command of a release."""
+    """The `zmart` command of a release: its interpreter, and the folder of its sources ("" for an installation)."""
 
     python: str
     source: str
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run it to its end with these settings."""
+        """Run the command to its end, with `settings` in its environment. Raises OSError if there is no `python`."""
         path = {"PYTHONPATH": self.source} if self.source else {}
         ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return subprocess.run(
@@ -103,7 +109,11 @@ class ReleaseCommand(msgspec.Struct, frozen=True):
 
 
 def command_of(home: Path, release: StackRelease) -> ReleaseCommand:
-    """Return the command of a release, once it has said that it is that one. Raises ConfigError if its code is gone."""
+    """Return the command of a release, after a check that it runs the release's commit.
+
+    For a commit of a checkout its work tree is created if it is missing. Raises ConfigError if the release's code is no
+    longer there, or no commit held it.
+    """
     if release.commit == UNKNOWN or release.commit.endswith("-dirty"):
         raise ConfigError(
             f"Release {release.name} ran from files that no commit holds: it cannot be started again from here."

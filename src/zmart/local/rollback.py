@@ -1,7 +1,7 @@
-"""Take a stack back to a release that ran before: its code, and the migrations that came since.
+"""Roll a stack back to a release that ran before: start that release's code, and revert the migrations since.
 
-Each step looks at what is there, so that a rollback which was killed is begun again by the same command. What it must
-know then is in ZMART_HOME/run/rollback.json.
+Each step checks whether it is necessary, so the same command continues a rollback that was killed. Its progress is
+stored in ZMART_HOME/run/rollback.json.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SERVICES = tuple(f"{SERVICE_GROUP}:{name}" for name in SERVICES)
 
 
 class RollbackProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done of a rollback: the backup that it made, and whether the database is the older release's."""
+    """The progress of a rollback: the path of its backup ("" before it), and whether the migrations are reverted."""
 
     target: StackRelease
     backup: str = ""
@@ -34,7 +34,7 @@ class RollbackProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def progress_of(home: Path) -> RollbackProgress | None:
-    """Return a rollback that was begun and did not end."""
+    """Return the progress of an unfinished rollback in `home`; None if there is none, or its file is damaged."""
     try:
         return msgspec.json.decode(_file(home).read_bytes(), type=RollbackProgress)
     except (FileNotFoundError, NotADirectoryError, *JSON_ERRORS):
@@ -44,8 +44,11 @@ def progress_of(home: Path) -> RollbackProgress | None:
 def roll_back(
     home: Path, database_url: str, target: StackRelease, programs_in: list[Path], say: Callable[[str], None]
 ) -> Path:
-    """Take the stack of `home` back to `target` and return the backup that was made before; blocks. Raises ConfigError,
-    StoreError, with the stack as it was, or to be begun again."""
+    """Roll the stack of `home` back to `target`, and return the path of the backup that was made first. Blocks.
+
+    `say` gets a sentence at the begin of each step. Raises ConfigError, StoreError: then the stack is as before, or the
+    rollback can be run again.
+    """
     command = command_of(home, target)
     progress = progress_of(home) or RollbackProgress(target=target)
     if is_up(home):
@@ -72,7 +75,11 @@ def _prepare(
     programs_in: list[Path],
     say: Callable[[str], None],
 ) -> RollbackProgress:
-    """Make the database that of the older release, with the services stopped and a backup made before."""
+    """Stop the services, back up the database, and revert the migrations that the target release does not have.
+
+    If the target release does not accept the database after that, the migrations are applied again, the services are
+    started, and ConfigError is raised.
+    """
     supervisor, target = supervisor_of(home), progress.target
     say("Stopping the services ...")
     supervisor.stop(*_SERVICES)

@@ -1,6 +1,6 @@
-"""Plan the local stack: which processes, in which order, on which ports, with which settings.
+"""Plan the local stack: its processes in their order, their ports, and their settings.
 
-This module starts nothing: `startup` does that from a plan, and the commands inspect a running stack through one.
+This module starts nothing: `startup` starts a planned stack, and commands read the record of a running one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ PRESERVED_BY_FRESH = {"node"}
 
 
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold ZMART_HOME/run/stack.json: addresses and settings, for the other commands and for the next start."""
+    """The content of ZMART_HOME/run/stack.json, which other commands and the next start read.
+
+    `environment` holds the services' settings, `addresses` the URLs for users, `ready_paths` the URLs of `ready_urls`,
+    and `page_settings` the settings of a front end. `started_at` is in Unix seconds.
+    """
 
     environment: dict[str, str]
     ports: dict[str, int]
@@ -46,7 +50,10 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalStack:
-    """Plan the stack of one ZMART_HOME, with its ports chosen. Servers that settings name elsewhere are None."""
+    """The plan of the stack in one ZMART_HOME, with all ports chosen. `say` gets sentences about replaced ports.
+
+    `postgres`, `valkey` and `chain` are None if the settings name such a server elsewhere. Raises ConfigError.
+    """
 
     def __init__(self, settings: Settings, say: Callable[[str], None] = lambda sentence: None) -> None:
         self.settings = settings
@@ -103,14 +110,14 @@ class LocalStack:
         )
 
     def programs(self) -> list[SupervisedProgram]:
-        """Return every process in start order; the reverse is the stop order."""
+        """Return every process in the order of the start; they stop in the reverse order."""
         return [*self.servers(), *(_python(name, SERVICE_GROUP, "run", name) for name in SERVICES)]
 
     def servers(self) -> list[SupervisedProgram]:
-        """Return the servers that the services need."""
+        """Return the embedded servers that the services need, and the stand-ins for Pinata and Helius."""
         programs: list[SupervisedProgram] = []
         if self.postgres is not None:
-            # Its children are in process groups of their own and end with it.
+            # PostgreSQL's child processes are in process groups of their own, and end with the server.
             programs.append(_server("postgres", self.postgres.command(), "INT", as_group=False))
         if self.valkey is not None:
             programs.append(_server("valkey", self.valkey.command()))
@@ -121,7 +128,7 @@ class LocalStack:
         return programs
 
     def record(self) -> None:
-        """Write stack.json."""
+        """Write stack.json. Raises StoreError."""
         record = StackRecord(
             environment=self.environment,
             ports=self.ports,
@@ -134,7 +141,7 @@ class LocalStack:
         write_state(stack_file(self.home), msgspec.json.format(msgspec.json.encode(record)).decode())
 
     def addresses(self) -> dict[str, str]:
-        """Return the addresses that a person or a program may open, without secrets."""
+        """Return the URLs of the stack's parts by name, without passwords."""
         host = reachable_host(self.settings)
         api = f"http://{host}:{self.ports['api_port']}"
         addresses = {
@@ -157,7 +164,7 @@ class LocalStack:
         return addresses
 
     def page_settings(self) -> dict[str, str]:
-        """Return the settings of a front end that uses this stack, under the names of the old backend's front end."""
+        """Return the settings of a front end for this stack, with the names of the former backend's front end."""
         addresses = self.addresses()
         gateway = addresses["explorer"].rstrip("/")
         facade = {"NEXT_PUBLIC_SUPABASE_URL": gateway, "NEXT_PUBLIC_SUPABASE_ANON_KEY": "any"}
@@ -172,8 +179,7 @@ class LocalStack:
         }
 
     def ready_urls(self) -> dict[str, str]:
-        """Return where each of our programs says whether it is ready: the six services, and the providers if they are
-        embedded."""
+        """Return the URL that reports each service's readiness: /ready, or /health of the stand-ins for providers."""
         host = reachable_host(self.settings)
         urls = {name: f"http://{host}:{self.ports[port]}/ready" for name, port in SERVICES.items()}
         if self.parts.providers:
@@ -182,7 +188,7 @@ class LocalStack:
 
 
 def erase_home(settings: Settings) -> None:
-    """Delete all data, logs and keys of this home, whatever their state; installed programs are kept."""
+    """Delete all data, logs and keys in ZMART_HOME, even damaged ones. The installed addon of the chain is kept."""
     home = private_folder(settings.zmart_home).resolve()
     if (home / "postgres").exists():
         Postgres(home / "postgres", settings.local_postgres_port, settings.local_postgres_bin_dir).erase()
@@ -196,17 +202,20 @@ def erase_home(settings: Settings) -> None:
 
 
 def supervisor_of(home: Path, answer_s: float = ANSWER_SECONDS) -> Supervisor:
-    """Return the supervisord of the stack in `home`, running or not; calls wait `answer_s` seconds for its answer."""
+    """Return an interface to the supervisord of the stack in `home`, whether it runs or not.
+
+    Its calls wait `answer_s` seconds for an answer.
+    """
     return Supervisor(home / "run", home / "logs", answer_s)
 
 
 def addon_folder(settings: Settings) -> Path:
-    """Return where `zmart setup` installs the local chain's addon."""
+    """Return the folder into which `zmart setup` installs the local chain's addon."""
     return settings.zmart_home / "node"
 
 
 def read_record(home: Path) -> StackRecord | None:
-    """Return stack.json; None if it is missing or of another version."""
+    """Return the content of stack.json in `home`; None if it is missing, unreadable, or written by another version."""
     path = stack_file(home)
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackRecord)
@@ -215,7 +224,7 @@ def read_record(home: Path) -> StackRecord | None:
 
 
 def reachable_host(settings: Settings) -> str:
-    """Return the host, as it stands in a URL, at which this machine reaches services that listen on BIND_HOST."""
+    """Return the host for URLs at which this machine reaches services that listen on BIND_HOST."""
     return reachable(settings.bind_host)
 
 
@@ -233,7 +242,7 @@ def _python(name: str, group: str, *arguments: str) -> SupervisedProgram:
 
 
 def _effective(settings: Settings, given: dict[str, str]) -> Settings:
-    """Return the settings as the services will read them."""
+    """Return the settings that the services read: those of the user, completed by the stack's environment."""
     from zmart.settings import load_settings
 
     names = {name.lower(): value for name, value in given.items() if name.lower() in Settings.model_fields}
@@ -242,6 +251,6 @@ def _effective(settings: Settings, given: dict[str, str]) -> Settings:
 
 
 def process_environment(stack: LocalStack) -> dict[str, str]:
-    """Return the environment of every process of the stack."""
+    """Return the environment that every process of the stack gets."""
     plain = {"PYTHONUNBUFFERED": "1", "TYPER_STANDARD_TRACEBACK": "1"}  # logs, not terminals
     return {**inherited(with_libpq=stack.postgres is None), **stack.environment, **plain}

@@ -1,12 +1,13 @@
-"""Start a program as the right user, bound to the life of its parent.
+"""Start a program as a chosen user, and end it when its parent ends.
 
 Run as a script with only the standard library, so that it costs a few milliseconds:
 
 python -I -S start_program.py [--as namespace|nobody] [--die-with-parent SIGNAL [--parent PID]] -- program arguments
 
-PostgreSQL refuses to run as root. `namespace` puts it into a user namespace in which root is called nobody (no new
-user, works below a 0700 home); `nobody` drops root permanently. `--die-with-parent` asks the kernel to send SIGNAL
-when the parent ends, however it ends: a killed supervisor leaves nothing running.
+PostgreSQL refuses to run as root. `namespace` puts the program into a user namespace in which the present user is
+called nobody: its files keep their owner, and folders with mode 0700 stay accessible. `nobody` drops root permanently.
+`--die-with-parent` asks the kernel to send SIGNAL when the parent ends in any way, so that no program outlives a killed
+supervisord.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ CANNOT_START = 126
 
 
 def enter_namespace() -> None:
-    """Become 65534 inside a user namespace; on disk everything still belongs to the user who started it."""
+    """Become user 65534 (nobody) in a new user namespace; files on disk still belong to the user outside of it.
+
+    Raises OSError if user namespaces are not allowed.
+    """
     uid, gid = os.getuid(), os.getgid()
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "no user namespace here")
@@ -36,20 +40,23 @@ def enter_namespace() -> None:
 
 
 def become_nobody() -> None:
-    """Drop root permanently."""
+    """Become the user and group 65534 (nobody) permanently. Raises OSError unless this process runs as root."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
 
 
 def parent_of_ours(options: dict[str, str]) -> int:
-    """Return the process with which this one must end. Ends this process if that one has already ended."""
+    """Return the pid of the parent with which this process must end: the option `--parent`, or the present parent.
+
+    Under supervisord, end this process if its parent is not a process of the same stack: supervisord has ended then.
+    """
     parent = int(options.get("--parent", os.getppid()))
     stack = os.environ.get("ZMART_STACK")
     if stack and "SUPERVISOR_ENABLED" in os.environ and sys.platform == "linux":
         with open(f"/proc/{parent}/environ", "rb") as file:
             if f"ZMART_STACK={stack}".encode() not in file.read().split(b"\0"):
-                sys.exit(CANNOT_START)  # this process was adopted by another one than our supervisor
+                sys.exit(CANNOT_START)  # supervisord has ended, and another process has adopted this one
     return parent
 
 
@@ -62,13 +69,13 @@ def die_with_parent(signal_number: int, parent: int) -> None:
 
 
 def parse(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the options, and the program with its arguments."""
+    """Split the arguments at `--` into the options, and the program with its arguments."""
     split = arguments.index("--")
     return dict(zip(arguments[:split:2], arguments[1:split:2], strict=True)), arguments[split + 1 :]
 
 
 def apply(options: dict[str, str]) -> None:
-    """Change the user and bind this process to its parent's life."""
+    """Change the user of this process, and let it end with its parent, as the options say. Raises OSError."""
     parent = parent_of_ours(options)
     if options.get("--as") == "namespace":
         enter_namespace()
@@ -79,7 +86,7 @@ def apply(options: dict[str, str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Read the options, change the user, and become the program."""
+    """Apply the options, and replace this process by the program; exit with status 126 if that fails."""
     options, command = parse(arguments)
     try:
         apply(options)

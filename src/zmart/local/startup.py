@@ -1,4 +1,4 @@
-"""Start and stop the local stack: servers in parallel, then schema and program, then the six services."""
+"""Start and stop the local stack: first servers, schema and program, in parallel; then the six services."""
 
 from __future__ import annotations
 
@@ -39,20 +39,23 @@ HUNG_STOP_SECONDS = 5.0
 REPORTED_CLOCK_LEAD_S = 120
 _JOBS = 6
 _OTHERS_BEGIN_WITHIN_S = 0.3
-"""But for a server that is new, and takes longer to prepare."""
+"""Seconds after which the providers' start no longer waits for other servers that are still being prepared."""
 
 Progress = Callable[[str, str], None]
-"""`on_progress(name, state)`: a part of the stack is "starting" or "ready"."""
+"""A function `on_progress(name, state)`, called when a part of the stack is "starting" or "ready"."""
 
 
 class StackStart:
-    """Start a stack once. `stop.set()` from another thread or a signal handler interrupts `start`."""
+    """Start a stack once. `stop.set()`, called in another thread or a signal handler, interrupts `start`.
+
+    `say` gets sentences for the user.
+    """
 
     def __init__(self, stack: LocalStack, on_progress: Progress, say: Callable[[str], None]) -> None:
         self._stack = stack
         self._on_progress = on_progress
         self._say = say
-        # It imports libraries when the first of our programs starts, and answers nobody meanwhile.
+        # supervisord imports libraries when the first of our programs starts, and answers no call meanwhile.
         self._supervisor = supervisor_of(stack.home, START_SECONDS)
         self._waiter = ReadinessWaiter(self._supervisor, START_SECONDS)
         self._begun: set[str] = set()
@@ -63,9 +66,11 @@ class StackStart:
         return self._waiter.stop
 
     def start(self, *, stop_with_us: bool) -> subprocess.Popen[bytes]:
-        """Start everything and return supervisord once all is ready; call it from the main thread.
+        """Start all parts, record the stack, and return supervisord's process once all are ready.
 
-        `stop_with_us` ends the stack with this process, however that ends. Raises StartError or ConfigError.
+        Call this method in the main thread. With `stop_with_us` the stack ends with this process, even if that is
+        killed. Raises StartInterrupted if `stop` was set, else StartError, ConfigError, StoreError, ChainError or
+        SupervisionError.
         """
         process = self._supervisord(stop_with_us)
         self._waiter.is_alive = lambda: process.poll() is None
@@ -79,11 +84,11 @@ class StackStart:
         except BaseException as problem:
             self.stop.set()
             if not has_answered and process.poll() is None:
-                process.terminate()  # it may not listen yet, and nothing runs under it
+                process.terminate()  # it may not listen to calls yet, and no program runs under it
                 raise
             end = end_of(supervisor_of(self._stack.home), process, STOP_SECONDS)
             if end and isinstance(problem, Exception) and not isinstance(problem, StartInterrupted):
-                raise StartInterrupted(end) from None  # what failed only followed from that
+                raise StartInterrupted(end) from None  # the problem was only a consequence
             raise
         self._stack.record()
         record_release(self._stack.home)
@@ -107,7 +112,7 @@ class StackStart:
             )
 
     def _servers(self) -> None:
-        """Start the servers; prepare schema and program as soon as what they need is there."""
+        """Start the servers in parallel, and prepare schema and program as soon as the servers they need answer."""
         stack = self._stack
         with ThreadPoolExecutor(_JOBS) as threads:
 
@@ -128,7 +133,7 @@ class StackStart:
             _all(started)
 
     def _import_what_follows(self) -> None:
-        """Import what the schema and the program need, while the servers start."""
+        """Import the modules that prepare schema and program, while the servers start."""
         import zmart.store.migrate
 
         if self._stack.chain is not None:
@@ -140,9 +145,9 @@ class StackStart:
             job()
         except BaseException as problem:
             if self.stop.is_set() and isinstance(problem, Exception):
-                # Ctrl-C also ends the programs that a job runs itself.
+                # Ctrl-C also ends programs that a job runs, such as initdb: their failure is a consequence.
                 raise StartInterrupted(STOPPED) from problem
-            self.stop.set()  # the others would wait in vain
+            self.stop.set()  # ends the waits of the other jobs: the start has failed
             raise
 
     def _start_postgres(self) -> None:
@@ -171,7 +176,7 @@ class StackStart:
 
     def _start_providers(self) -> None:
         self._on_progress("providers", "starting")
-        # With the first program of ours supervisord imports libraries, and starts nothing else meanwhile.
+        # The providers are the first of our programs: supervisord imports libraries and starts nothing else meanwhile.
         others = {program.name for program in self._stack.servers()} - {"providers"}
         latest = time.monotonic() + _OTHERS_BEGIN_WITHIN_S
         self._waiter.until("providers", lambda: others <= self._begun or time.monotonic() > latest)
@@ -185,7 +190,7 @@ class StackStart:
         self._waiter.until(name, condition)
 
     def _program(self) -> None:
-        """Deploy the program and its GlobalConfig; the chain is ready when both exist."""
+        """Deploy the program and initialize its GlobalConfig; the chain is "ready" then."""
         stack = self._stack
         if stack.chain is None:
             return
@@ -207,7 +212,7 @@ class StackStart:
         self._on_progress("chain", "ready")
 
     def _schema(self) -> None:
-        """Bring the database up to date, unless it holds another chain's markets."""
+        """Migrate the database to the newest revision. Raises ConfigError if it holds another chain's history."""
         from zmart.store import migrate
 
         self._on_progress("schema", "starting")
@@ -217,7 +222,7 @@ class StackStart:
         self._on_progress("schema", "ready")
 
     def _same_chain(self) -> None:
-        from zmart.local.chain_record import keep_to_one_chain  # brings the database's driver
+        from zmart.local.chain_record import keep_to_one_chain  # it imports the database's driver
 
         postgres, chain = self._stack.postgres, self._stack.chain
         assert postgres is not None
@@ -246,7 +251,10 @@ class StackStart:
 
 @contextmanager
 def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
-    """Provide the stack of these settings: the running one, or a new one that lives as long as this context."""
+    """Provide the local stack for the block: the running one, or a new one that is stopped after the block.
+
+    Raises the errors of `StackStart.start`.
+    """
     home = private_folder(settings.zmart_home).resolve()
     if is_up(home):
         yield
@@ -266,7 +274,7 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[No
 
 
 def stop_stack(home: Path) -> int:
-    """Stop the stack of `home` completely, even if its supervisor hangs. Returns how many processes it had."""
+    """Stop all processes of the stack in `home`, even if supervisord hangs, and return how many there were."""
     supervisor = supervisor_of(home)
     pid_file = supervisor.folder / "supervisord.pid"
     count = len(process_group.members(home))
@@ -277,7 +285,7 @@ def stop_stack(home: Path) -> int:
         process_group.kill_member(home, pid_file)
         process_group.wait_until_ended(home, HUNG_STOP_SECONDS)
     except SupervisionError:
-        pass  # none runs: only what survived an earlier one is left
+        pass  # no supervisord runs: only processes of an earlier one may be left
     process_group.end_members(home)
     for path in (supervisor.socket, pid_file):
         path.unlink(missing_ok=True)
@@ -288,12 +296,12 @@ def stop_stack(home: Path) -> int:
 
 
 def is_up(home: Path) -> bool:
-    """Return whether a stack of `home` runs under its supervisor."""
+    """Return whether the supervisord of the stack in `home` answers."""
     return supervisor_of(home).answers()
 
 
 def _all(futures: Sequence[Future[None]]) -> None:
-    """Wait for all; raise the first error that did not merely follow from another."""
+    """Wait for all futures, and raise their first error; other errors take precedence over StartInterrupted."""
     errors = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, StartInterrupted)):
         raise error

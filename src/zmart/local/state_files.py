@@ -1,4 +1,4 @@
-"""Read and write small state files of ZMART_HOME: written whole or not at all, refused if damaged."""
+"""Read and write small state files of ZMART_HOME. A file is written whole or not at all, and refused if damaged."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ _RANDOM = "[A-Za-z0-9_-]{32}"  # 24 bytes
 
 
 class DamagedState(ConfigError):
-    """Report a state file that exists but is truncated, empty, or unreadable."""
+    """Report a state file that is truncated, empty, unreadable, or missing although it must exist."""
 
 
 def write_state(path: Path, content: str | bytes) -> None:
-    """Write a file for us alone, whole or not at all, and on disk before this returns. Raises StoreError."""
+    """Write a file that only this user may read, whole or not at all. Raises StoreError.
+
+    When this function returns, the file survives a crash of the machine.
+    """
     write_synced(path, content)
     sync_folder(path.parent)
 
 
 def write_synced(path: Path, content: str | bytes) -> None:
-    """Write like `write_state`, but the new name is on disk only after `sync_folder`: for many files at once."""
+    """Write a file like `write_state`; it survives a crash only after `sync_folder`, which serves many files at once.
+
+    Raises StoreError.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -38,9 +44,10 @@ def write_synced(path: Path, content: str | bytes) -> None:
 
 
 def read_state(path: Path, pattern: str, advice: str) -> str | None:
-    """Return the file's text, or None if it does not exist.
+    """Return the text of a state file; None if the file does not exist.
 
-    Raises DamagedState with `advice` for text that does not match `pattern` from end to end.
+    Raises DamagedState, with `advice` in its message, if the file cannot be read or its whole text does not match the
+    regular expression `pattern`.
     """
     try:
         text = path.read_bytes().decode("ascii").strip()
@@ -54,9 +61,9 @@ def read_state(path: Path, pattern: str, advice: str) -> str | None:
 
 
 def token_in(path: Path, *, may_make: bool, advice: str) -> str:
-    """Return a random token of 32 characters, created once and stored in `path`.
+    """Return the random token of 32 characters in the file `path`, which is created if it is missing and `may_make`.
 
-    Raises DamagedState if it is damaged, or missing although it must exist.
+    Raises DamagedState, with `advice`, if the file is damaged, or is missing and may not be created. Raises StoreError.
     """
     token = read_state(path, _RANDOM, advice)
     if token is None and not may_make:
@@ -68,7 +75,7 @@ def token_in(path: Path, *, may_make: bool, advice: str) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder: names of files survive a crash only after that."""
+    """Sync a folder to the disk: the names of new files in it survive a crash only after that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""Keep processes running: a supervisord of our own in a folder, driven over XML-RPC on a Unix socket.
+"""Keep processes running: configure a supervisord for one stack, and control it over XML-RPC on a Unix socket.
 
-Every program is restarted when it ends, without limit (zmart.local.supervisord); its output goes to a rotated log file.
-All programs inherit supervisord's environment, so no secret is written into its configuration.
+supervisord restarts every program that ends, without limit (zmart.local.supervisord), and writes its output to a
+rotated log file. All programs inherit supervisord's environment, so its configuration contains no secret.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ANSWER_SECONDS = 5.0
 STOP_POLL_SECONDS = 0.05
 LOG_BYTES = 10 * 1024**2
 LOG_BACKUPS = 3
-"""The size at which a program's log is rotated, and the number of older files that are kept."""
+"""The number of older files of a program's log that are kept; the log is rotated at LOG_BYTES."""
 
 _HEAD = """\
 [supervisord]
@@ -81,31 +81,35 @@ stdout_logfile_backups = {log_backups}
 
 
 class SupervisionError(ZmartError):
-    """Report that supervisord is unavailable or refused."""
+    """Report that supervisord does not run, or refused a call."""
 
 
 class SupervisorHangs(SupervisionError):
-    """Report that supervisord runs and does not answer."""
+    """Report that supervisord runs and does not answer in time."""
 
 
 class SupervisedProgram(msgspec.Struct, frozen=True, kw_only=True):
-    """Define a process to keep running.
+    """A program that supervisord keeps running: its command, and how it is started and stopped.
 
-    Groups start in the order of their first program and stop in the reverse order.
+    Groups start in the order of their first program and stop in the reverse order. After `stop_seconds` without an end
+    the program is killed. `stop_as_group`: the stop signal goes to the whole process group.
     """
 
     name: str
     group: str
     command: tuple[str, ...]
     start_seconds: int = 1
-    """Ending sooner than this counts as a failed start: the next one waits, at most three seconds."""
+    """A program that ends sooner than this has failed to start; it is started again after at most three seconds."""
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     stop_as_group: bool = True
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """Hold supervisord's report of a process; `state` is RUNNING, STARTING, BACKOFF, STOPPED, ..."""
+    """supervisord's report of a process. `state` is a name such as RUNNING, STARTING, BACKOFF or STOPPED.
+
+    `start` (of the process) and `now` are in Unix seconds; `spawnerr` says why the process could not be started, or "".
+    """
 
     name: str
     group: str
@@ -118,7 +122,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
 
     @property
     def is_up(self) -> bool:
-        """Return whether the process runs or starts."""
+        """Return whether the process is running or starting."""
         return self.state in ("RUNNING", "STARTING")
 
     @property
@@ -128,9 +132,9 @@ class ProcessInfo(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
-    """Control the supervisord whose files are in `folder` and whose programs log into `logs`.
+    """Control the supervisord whose files are in `folder` and whose programs log into the folder `logs`.
 
-    Every call ends within `answer_s` seconds. A program's log is rotated at `log_bytes`.
+    Each XML-RPC call waits at most `answer_s` seconds for an answer. A program's log is rotated at `log_bytes`.
     """
 
     def __init__(
@@ -143,7 +147,7 @@ class Supervisor:
 
     @property
     def config(self) -> Path:
-        """Return the path of the configuration."""
+        """Return the path of supervisord's configuration file."""
         return self.folder / "supervisord.conf"
 
     @property
@@ -156,7 +160,10 @@ class Supervisor:
         return Path(tempfile.gettempdir()) / f"zmart-{os.getuid()}-{name}" / "supervisor.sock"
 
     def write_config(self, programs: Sequence[SupervisedProgram], directory: Path) -> None:
-        """Write supervisord's configuration; programs run in `directory`. Raises StoreError."""
+        """Create the folders and write supervisord's configuration; programs run in `directory`.
+
+        Raises StoreError, and SupervisionError if the socket's folder belongs to another user.
+        """
         for folder in (self.folder, self.logs, self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_private(self.socket.parent)
@@ -201,14 +208,17 @@ class Supervisor:
         return [sys.executable, "-m", "zmart.local.supervisord", "-c", str(self.config)]
 
     def answers(self) -> bool:
-        """Return whether supervisord runs and listens."""
+        """Return whether supervisord runs and answers a call."""
         with contextlib.suppress(SupervisionError):
             self.call("supervisor.getState")
             return True
         return False
 
     def call(self, method: str, *arguments: object) -> object:
-        """Make one XML-RPC call. Raises SupervisionError: SupervisorHangs if no answer comes in time."""
+        """Make one XML-RPC call, and return its result.
+
+        Raises SupervisorHangs if supervisord does not answer in time, SupervisionError if it does not run or refuses.
+        """
         from supervisor.xmlrpc import SupervisorTransport
 
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
@@ -217,7 +227,7 @@ class Supervisor:
             return cast(object, getattr(ServerProxy("http://127.0.0.1", transport), method)(*arguments))
         except Fault as fault:
             raise SupervisionError(f"supervisord refused: {fault.faultString}") from None
-        except (TimeoutError, BlockingIOError):  # the latter where nobody accepts connections any more
+        except (TimeoutError, BlockingIOError):  # BlockingIOError if the queue of connections is full
             raise SupervisorHangs(
                 f"supervisord runs and did not answer within {self._answer_s:.0f} s: `zmart stop` ends it with "
                 "everything it started, `zmart up` starts it again. No data is lost."
@@ -228,14 +238,17 @@ class Supervisor:
             transport.close()
 
     def processes(self) -> list[ProcessInfo]:
-        """Return every process, in start order."""
+        """Return a report of every process, in the order of the start. Raises SupervisionError."""
         response = self.call("supervisor.getAllProcessInfo")
         return [
             msgspec.convert({**info, "state": info["statename"]}, ProcessInfo) for info in _dicts(response)
         ]
 
     def start(self, *names: str) -> None:
-        """Start programs by their "group:name" without waiting; running ones are left alone."""
+        """Start programs by their "group:name", without waiting for them; programs that run are left alone.
+
+        Raises SupervisionError.
+        """
         for name in names:
             try:
                 self.call("supervisor.startProcess", name, False)
@@ -244,7 +257,10 @@ class Supervisor:
                     raise
 
     def stop(self, *names: str) -> None:
-        """Stop programs by their "group:name" and wait until each has ended; supervisord kills what takes too long."""
+        """Stop programs by their "group:name", and wait until all have ended. Raises SupervisionError.
+
+        supervisord kills a program that takes longer than its `stop_seconds`.
+        """
         for name in names:
             try:
                 self.call("supervisor.stopProcess", name, False)
@@ -257,11 +273,14 @@ class Supervisor:
             time.sleep(STOP_POLL_SECONDS)
 
     def shut_down(self) -> None:
-        """Ask supervisord to stop everything, group after group, and itself."""
+        """Tell supervisord to stop all programs, group after group, and to end, without waiting for that.
+
+        Raises SupervisionError.
+        """
         self.call("supervisor.shutdown")
 
     def spawns(self) -> Mapping[str, int]:
-        """Return how often each program was started since supervisord itself was."""
+        """Return how often each program was started since supervisord's last start, by its log."""
         log = self.logs / "supervisord.log"
         counts: dict[str, int] = {}
         lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
@@ -275,22 +294,25 @@ class Supervisor:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """Speak HTTP on a Unix socket, with a time limit for each step."""
+    """An HTTP connection on a Unix socket; each operation of the socket takes at most `seconds`."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
-        """Connect to the socket."""
+        """Connect to the Unix socket. Raises OSError."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
 def _plain(value: object, expansions: int = 1) -> str:
-    """Return a value as it stands in the configuration: supervisord expands `%` so many times, takes ; and # behind a
-    space for a comment, and strips spaces at the end. "%(here).0s" is empty once it is expanded."""
+    """Escape a value for supervisord's configuration.
+
+    supervisord expands `%` in the value `expansions` times, takes ; or # after a space as the begin of a comment, and
+    strips spaces at the end. The added "%(here).0s" expands to an empty text, and prevents the latter two.
+    """
     escaped = _COMMENT.sub(rf"{_EMPTY}\g<0>", str(value).replace("%", "%%")) + _EMPTY
     return escaped if expansions == 1 else _doubled(escaped)
 

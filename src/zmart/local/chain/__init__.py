@@ -1,5 +1,5 @@
-"""Run the local chain: Surfpool's real runtime behind the real JSON-RPC, on fixed ports, with stored state.
+"""Run the local chain: Surfpool's Solana runtime with Solana's JSON-RPC, on fixed ports, with its state on disk.
 
-`node` finds Node.js and installs the addon, `server` runs chain.js, `keys` holds this machine's wallets, and
-`genesis` deploys the program and writes its GlobalConfig.
+`node` finds Node.js and installs the addon, `server` runs chain.js, `keys` holds this machine's wallets, `genesis`
+deploys the program and writes its GlobalConfig, and `travel` advances the chain's clock.
 """

@@ -23,20 +23,20 @@ FUNDS = {
     "fees": Lamports(1 * LAMPORTS_PER_SOL),
     "faucet": Lamports(1_000_000 * LAMPORTS_PER_SOL),
 }
-# The upgradeable loader keeps the slot and the upgrade authority before a program's bytes.
+# In a program's data account the upgradeable loader stores slot and upgrade authority before the program's bytes.
 PROGRAM_DATA_HEADER_BYTES = 45
 CONFIRM_SECONDS = 20.0
 
 
 def shipped_program() -> bytes:
-    """Return the program's bytes in this package."""
+    """Return the bytes (ELF) of the on-chain program that this package contains."""
     return files("zmart.chain.data").joinpath("zmart_core.so").read_bytes()
 
 
 async def prepare_chain(rpc: Rpc, program: Program, keys: ChainKeys, elf: bytes) -> list[str]:
-    """Prepare the chain for the services; what exists is kept. Returns what was done.
+    """Deploy the program unless the chain has the bytes `elf`; fund the wallets and initialize GlobalConfig if missing.
 
-    Raises ChainError when the chain refuses a step.
+    Returns a text for each step that was necessary, and stores the chain's state if there was any. Raises ChainError.
     """
     done: list[str] = []
     if await _deployed(rpc, program) != elf:
@@ -58,7 +58,10 @@ async def fund(rpc: Rpc, wallet: Wallet, lamports: Lamports) -> None:
 
 
 async def send(rpc: Rpc, instructions: list[Instruction], signers: list[Keypair]) -> None:
-    """Send a transaction paid by the first signer and wait until it is confirmed. Raises ChainError."""
+    """Send a transaction, whose fee the first signer pays, and wait until it is confirmed.
+
+    Raises ChainError if it fails or is not confirmed within 20 s.
+    """
     blockhash = (await rpc.get_latest_blockhash()).blockhash
     message = compose.compile(signers[0].pubkey(), instructions, blockhash)
     signature = await rpc.send_raw_transaction(bytes(compose.sign(message, signers)))

@@ -1,4 +1,4 @@
-"""Hold the wallets of this machine's chain: created once, stored in ZMART_HOME/keys, readable by us alone."""
+"""Create and load the keys of the local chain's wallets. They are stored in ZMART_HOME/keys, for this user alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from zmart.local.state_files import write_state
 
 
 class ChainKeys(msgspec.Struct, frozen=True):
-    """Hold the keys that act on the local chain. `faucet` pays for airdrops and fees."""
+    """The keys of the local chain: the admin and backend of GlobalConfig, the wallet for protocol fees, the faucet.
+
+    `folder` is where they are stored.
+    """
 
     folder: Path
     admin: Keypair
@@ -23,17 +26,17 @@ class ChainKeys(msgspec.Struct, frozen=True):
     faucet: Keypair
 
     def path(self, name: str) -> Path:
-        """Return the file of one key, for BACKEND_KEYPAIR_PATH and ADMIN_KEYPAIR_PATH."""
+        """Return the file of the key `name`: admin, backend, fees or faucet."""
         return key_path(self.folder, name)
 
 
 def key_path(folder: Path, name: str) -> Path:
-    """Return the file of the key `name` (admin, backend, fees, faucet)."""
+    """Return the file in `folder` of the key `name`: admin, backend, fees or faucet."""
     return folder / f"{name}.json"
 
 
 def load_keys(folder: Path) -> ChainKeys:
-    """Load the keys in `folder`; missing ones are created. Raises ConfigError for a file without a key."""
+    """Load the keys in `folder`, and create missing ones. Raises ConfigError for a file without a key, StoreError."""
     private_folder(folder)
     names = ("admin", "backend", "fees", "faucet")
     return ChainKeys(folder, *(_load(key_path(folder, name), name) for name in names))

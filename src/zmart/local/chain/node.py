@@ -1,4 +1,4 @@
-"""Find Node.js and install the one native addon that the local chain needs."""
+"""Find Node.js, and install the native addon (Surfpool's SDK) that the local chain needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FLAGS = (
     "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--include=optional", "--no-global",
     "--no-dry-run",
 )  # fmt: skip
-"""Whatever an .npmrc says."""
+"""Options of `npm ci` that override the user's .npmrc."""
 _HINTS = (
     (
         r"SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_|certificate",
@@ -36,12 +36,14 @@ _HINTS = (
         "Is the registry reachable? Set HTTPS_PROXY, or npm_config_registry to a mirror.",
     ),
 )
-"""For what npm writes, what helps."""
+"""Pairs of a pattern in npm's output and a hint for the user."""
 
 
 def find_node(setting: Path | None = None) -> Path:
-    """Return a Node.js that is new enough: LOCAL_NODE_BIN, PATH, or the wheel. Raises ConfigError that says how to get
-    one."""
+    """Return the program of Node.js: `setting` (LOCAL_NODE_BIN), the one on PATH if it is new enough, or the wheel's.
+
+    Raises ConfigError, which says how to install Node.js.
+    """
     if setting is not None:
         return executable(str(setting), "LOCAL_NODE_BIN")
     on_path = shutil.which("node")
@@ -58,20 +60,23 @@ def find_node(setting: Path | None = None) -> Path:
 
 
 def _install() -> str:
-    """Name what installs Node.js: `make setup` only in a checkout."""
+    """Return the commands that install Node.js, for an error message: `make setup` only in a checkout."""
     is_checkout = (SOURCE.parents[3] / "Makefile").exists()
     return f"`make setup` or `{INSTALL}`" if is_checkout else f"`{INSTALL}`"
 
 
 def is_installed(folder: Path) -> bool:
-    """Return whether `folder` holds exactly the addon that this version pins."""
+    """Return whether `folder` holds the addon with exactly the versions that this release pins."""
     lock = folder / "package-lock.json"
     pinned = (SOURCE / "package-lock.json").read_bytes()
     return (folder / ADDON).exists() and lock.exists() and lock.read_bytes() == pinned
 
 
 def install(folder: Path, node: Path) -> bool:
-    """Install the pinned addon into `folder`; False if it was installed. Raises StartError with npm's message."""
+    """Install the pinned addon into `folder`, and return False if it was already there.
+
+    Takes at most 300 s. Raises StartError with npm's message, ConfigError if there is no npm.
+    """
     with _alone(private_folder(folder)):
         if is_installed(folder):
             return False
@@ -102,8 +107,10 @@ def _npm_ci(folder: Path, node: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _home_for_npm(folder: Path) -> dict[str, str]:
-    """Return what npm needs for a home, without which it ends and gives no reason: users of containers may have none,
-    or one in which they may not write."""
+    """Return variables that replace a missing or read-only home folder, without which npm fails and gives no reason.
+
+    Users of containers may have no home folder, or one in which they may not write.
+    """
     home = os.environ.get("HOME")
     if not home:
         return {"HOME": str(folder)}
@@ -112,14 +119,17 @@ def _home_for_npm(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Make concurrent installations into one folder wait for each other."""
+    """Hold a lock on `folder` for the block, so that concurrent installations into it wait for each other."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def npm_script(node: Path) -> Path:
-    """Return npm's script, to be run by our Node.js instead of the `node` in its first line."""
+    """Return npm's script, which is run with `node` instead of the interpreter that its first line names.
+
+    Raises ConfigError if there is no npm.
+    """
     wheel = _wheel_folder()
     bundled = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js" if wheel is not None else None
     if bundled is not None and node.is_relative_to(bundled.parents[4]):

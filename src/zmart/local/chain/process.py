@@ -1,4 +1,4 @@
-"""Run the local chain alone, in the foreground: `zmart run chain`."""
+"""Run the local chain without the other parts of the stack, in the foreground: `zmart run chain`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ READY_WITHIN_S = 60
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT, with the program deployed and the keys in ZMART_HOME/keys. Raises StartError, and
-    ConfigError when the chain ends by itself."""
+    """Run the local chain until SIGTERM or SIGINT, with the program deployed and its keys in ZMART_HOME/keys.
+
+    A chain whose memory has grown by LOCAL_CHAIN_GROWTH_MIB ends and is started again. Raises StartError, and
+    ConfigError when the chain ends by itself for another reason.
+    """
     home = settings.zmart_home.resolve()
     server = ChainServer(
         home / "chain",

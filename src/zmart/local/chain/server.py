@@ -1,4 +1,4 @@
-"""Run the local chain: one Node.js process on fixed ports that stores its state in a folder."""
+"""Run the local chain as one Node.js process on fixed ports, which stores its state in a folder."""
 
 from __future__ import annotations
 
@@ -17,25 +17,32 @@ STOP = signal.SIGTERM
 HOST = "127.0.0.1"
 SLOT_MS = 50
 EXIT_TO_RESTART = 75
-"""Exit status of a chain that has grown: started once more, it restores its journal."""
+"""Exit status of a chain whose memory has grown too much. The next start restores the state from the journal."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 MANY_PIECES = "glibc.malloc.tcache_count=12000:glibc.malloc.tcache_max=64"
-"""For a chain with much to restore. Surfpool copies the list of an owner's accounts, 44 characters each, at each new
-one. With room for such pieces in the cache of each thread glibc does that in half the time: 10,000 accounts of one
-owner are restored in 3 s instead of 6. What lies in these caches is never given back: threads and calls add to it."""
+"""glibc's malloc settings for a chain with a large journal: large caches of small pieces in each thread.
+
+With each new account Surfpool copies the list of its owner's accounts, pieces of 44 bytes. Such caches halve the time:
+10,000 accounts of one owner are restored in 3 s instead of 6 s. Memory in the caches is never returned to the kernel.
+"""
 MAPPED = "glibc.malloc.mmap_threshold=65536:glibc.malloc.arena_max=2"
-"""For any other. With each transaction Surfpool makes copies of the program, 76 KiB, and drops them: mapped, the kernel
-has them back at once; in the heaps they leave holes, and the chain grows with every transaction. But with some thousand
-accounts of one owner its lists are as large, and to map each of them makes a start three times as long."""
+"""glibc's malloc settings for a chain with a small journal: pieces from 64 KiB on are mapped from the kernel.
+
+With each transaction Surfpool allocates copies of the program, 76 KiB, and frees them. A mapped copy returns to the
+kernel at once; in the heap it would leave a hole, and the process would grow with every transaction. With some thousand
+accounts of one owner the lists of accounts are as large: to map each of them would make a start three times as long.
+"""
 MAPPED_BELOW_BYTES = 32 * 1024 * 1024
+"""Size of the journal from which on the settings MANY_PIECES are used instead of MAPPED."""
 YOUNG_OBJECTS = "--max-semi-space-size=2"
-"""In MiB: what answers leave behind is collected soon. V8's own 16 MiB take 30 MiB more, and no less time."""
+"""V8's space for young objects, in MiB. Its default, 16 MiB, costs 30 MiB more memory and saves no time."""
 
 
 class ChainServer(ChildServer):
     """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` of `host` and its WebSocket on `ws_port`.
 
-    Once its memory has grown by `growth_mib` (0: never) the process ends with EXIT_TO_RESTART.
+    `slot_ms` is the length of a slot in milliseconds. Once the process's memory has grown by `growth_mib` MiB (0: no
+    limit), the process ends with EXIT_TO_RESTART.
     """
 
     title = "The local chain"
@@ -64,12 +71,12 @@ class ChainServer(ChildServer):
 
     @property
     def rpc_url(self) -> str:
-        """Return the address of its JSON-RPC."""
+        """Return the URL of the chain's JSON-RPC."""
         return f"http://{reachable(self.host)}:{self.rpc_port}"
 
     @property
     def ws_url(self) -> str:
-        """Return the address of its WebSocket."""
+        """Return the URL of the chain's WebSocket."""
         return f"ws://{reachable(self.host)}:{self.ws_port}"
 
     def prepare(self) -> None:
@@ -89,7 +96,7 @@ class ChainServer(ChildServer):
         )
 
     def _allocator(self) -> str:
-        """Return the settings of glibc's malloc; other C libraries ignore them."""
+        """Return the environment variable with glibc's malloc settings; other C libraries ignore it."""
         journal = self.folder / "journal"
         is_small = not journal.exists() or journal.stat().st_size < MAPPED_BELOW_BYTES
         return f"GLIBC_TUNABLES={MAPPED if is_small else MANY_PIECES}"
@@ -103,8 +110,11 @@ class ChainServer(ChildServer):
             return False
 
     def genesis_hash(self) -> str:
-        """Return the hash that identifies this chain; erasing the state changes it. Raises ChainError."""
-        # They bring an HTTP client along, which commands such as `zmart ps` do not need.
+        """Return the hash that identifies this chain; a chain whose state was erased has another one.
+
+        Raises ChainError, or OSError if the chain does not answer within 10 s.
+        """
+        # Imported here since they import an HTTP client, which commands such as `zmart ps` do not need.
         from zmart.chain.json_rpc import decode_answer
         from zmart.chain.rpc_answer import JsonRpcError, read_answer
 

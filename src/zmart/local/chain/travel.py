@@ -1,4 +1,4 @@
-"""Read and advance the local chain's clock. It never goes back: slots and time only grow."""
+"""Read the chain's clock, and advance that of the local chain. Slots and time never decrease."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.market.times import readable_seconds
 
-# Surfpool reaches a later epoch step by step, so a call takes longer the farther it goes.
+# Surfpool passes through all epochs in between, so a call takes longer the farther it advances the clock.
 _STEP_S = 24 * 3600
 _VISIBLE_WITHIN_S = 30.0
 _POLL_S = 0.02
@@ -21,8 +21,7 @@ _SURFPOOL = "surfnet-version"
 
 
 class ClockReading(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold both clocks in seconds since 1970. `ahead_s`: how far the chain's is ahead of this host's; negative if it is
-    behind."""
+    """The clocks of the chain (at `slot`) and of this host, in Unix seconds."""
 
     chain_s: int
     host_s: int
@@ -31,12 +30,12 @@ class ClockReading(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ahead_s(self) -> int:
-        """Return the difference in seconds."""
+        """Return by how many seconds the chain's clock is ahead of the host's; negative if it is behind."""
         return self.chain_s - self.host_s
 
 
 async def read_clocks(rpc: Rpc) -> ClockReading:
-    """Read the chain's clock and the host's. Raises ChainError."""
+    """Read the chain's clock and the host's, and whether the RPC is a local chain. Raises ChainError."""
     is_local_chain = await _is_local_chain(rpc)
     clock = await rpc.get_clock()
     return ClockReading(
@@ -45,7 +44,7 @@ async def read_clocks(rpc: Rpc) -> ClockReading:
 
 
 async def require_local_chain(rpc: Rpc) -> None:
-    """Raise ChainError unless the RPC is a local chain, the only kind whose clock can be set."""
+    """Raise ChainError unless the RPC is a local chain: only such a chain's clock can be advanced."""
     if not await _is_local_chain(rpc):
         raise ChainError(
             "The RPC of SOLANA_RPC_URL is no local chain: only the clock of a chain of `zmart up` can be advanced."
@@ -55,9 +54,9 @@ async def require_local_chain(rpc: Rpc) -> None:
 async def advance(
     rpc: Rpc, seconds: int, on_step: Callable[[int], None] = lambda travelled_s: None
 ) -> ChainClock:
-    """Advance the local chain's clock by `seconds`; returns it as programs see it then.
+    """Advance the local chain's clock by `seconds`, and return the clock that programs see afterwards.
 
-    `on_step` gets the seconds travelled so far. Raises ChainError.
+    The clock advances in steps of a day; `on_step` gets the seconds advanced so far after each. Raises ChainError.
     """
     began_s = (await rpc.get_clock()).unix_timestamp
     for travelled_s in (*range(_STEP_S, seconds, _STEP_S), seconds):
@@ -68,7 +67,11 @@ async def advance(
 
 
 async def _jump(rpc: Rpc, target_s: int) -> None:
-    """Set the clock. An answer that was lost says nothing: the repeated call is refused, since time never goes back."""
+    """Set the clock to `target_s` (Unix seconds). Raises ChainError.
+
+    An error is ignored if the clock shows that time: the answer to an earlier attempt was lost, and the repeated call
+    is refused since time never decreases.
+    """
     try:
         await rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target_s * 1000}])
     except ChainError:
@@ -82,7 +85,7 @@ async def _is_local_chain(rpc: Rpc) -> bool:
 
 
 async def _visible(rpc: Rpc, target_s: int) -> ChainClock:
-    """Wait until programs see the new time: a block later."""
+    """Wait until programs see the time `target_s` (Unix seconds), which takes a block. Raises ChainError after 30 s."""
     deadline = time.monotonic() + _VISIBLE_WITHIN_S
     while True:
         clock = await rpc.get_clock()

@@ -1,1 +1,1 @@
-"""Implement `zmart demo`: a market's whole life as users live it, over HTTP, WebSocket and their own wallets."""
+"""Implement `zmart demo`: play markets from proposal to payout as users do, over HTTP, WebSocket and own wallets."""

@@ -1,4 +1,4 @@
-"""Call the gateway as a patient user: retry while a service restarts, never after an answer."""
+"""Call the gateway's HTTP API, and retry while a service restarts: without a response, or after 502, 503 or 504."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _TIMEOUT_S = 45.0
 
 
 class ApiRefusal(ZmartError):
-    """Report an error response; `is_retry` states whether an earlier attempt may have arrived."""
+    """Report an error response with its HTTP `status`.
+
+    `is_retry` is True if the request was sent more than once, so that an earlier attempt may have taken effect.
+    """
 
     def __init__(self, status: int, message: str, *, is_retry: bool) -> None:
         super().__init__(f"{status}: {message}")
@@ -30,7 +33,10 @@ class ApiRefusal(ZmartError):
 
 
 class Api:
-    """Call the API with JSON. Raises ApiRefusal, or ZmartError after 45 s without a response."""
+    """Call the API with JSON. Calls raise ApiRefusal for an error response, ZmartError after 45 s without a response.
+
+    502, 503 and 504 are retried until 45 s have passed.
+    """
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -41,16 +47,16 @@ class Api:
         await self._http.aclose()
 
     async def get(self, path: str, **params: str | int) -> Any:  # noqa: ANN401  # the shape is the endpoint's
-        """Send a GET request; returns the body."""
+        """Send a GET request, and return the decoded body of the response."""
         return await self._call("GET", path, params=params)
 
     async def post(self, path: str, body: Mapping[str, object], token: str = "") -> Json:
-        """Send a POST request; returns the body."""
+        """Send a POST request, and return the decoded body of the response. `token` is a bearer token, or ""."""
         answer: Json = await self._call("POST", path, body=body, token=token)
         return answer
 
     async def delete(self, path: str, token: str) -> None:
-        """Send a DELETE request."""
+        """Send a DELETE request with a bearer token."""
         await self._call("DELETE", path, token=token)
 
     async def _call(
@@ -98,9 +104,9 @@ def _read(answer: httpx.Response, *, is_retry: bool) -> object:
 async def until(
     read: Callable[[], Awaitable[T]], is_expected: Callable[[T], bool], what: str, within_s: float = 25
 ) -> T:
-    """Repeat `read` until its result is as wanted.
+    """Call `read` every 50 ms until `is_expected` accepts its result, and return that. A 404 is retried, too.
 
-    Raises ZmartError after `within_s`, with `what` was expected and the last result.
+    Raises ZmartError after `within_s` seconds, with the expectation `what` and the last result; ApiRefusal as `read`.
     """
     deadline = time.monotonic() + within_s
     last: object = None

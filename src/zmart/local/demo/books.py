@@ -1,4 +1,4 @@
-"""Check after the play that independent sources agree: the chain, the API, the socket and IPFS, pairwise."""
+"""Check after the play that independent sources agree: accounts on chain, the API, the WebSocket, logs of votes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAME_NAMES = ("b_parameter", "initial_liquidity", "current_liquidity", "shares_
 
 
 async def check(world: DemoWorld) -> list[ConsistencyCheck]:
-    """Run every check; an exception makes its check fail, not the report."""
+    """Run all checks, and return their results in order. A check that raises anything has failed."""
     checks: list[tuple[str, Callable[[DemoWorld], Awaitable[str]]]] = [
         ("market accounts = index", _markets_agree),
         ("position accounts = index", _positions_agree),
@@ -62,7 +62,7 @@ async def _markets_agree(world: DemoWorld) -> str:
 
 
 async def positions_on_chain(world: DemoWorld, play: MarketPlay) -> list[tuple[PositionAccount, int]]:
-    """Return every position account of a market, with its lamports."""
+    """Return every position account of a market, with the account's balance in lamports. Raises ChainError."""
     infos = await _accounts(world, play, PositionAccount)
     return [(world.program.accounts.position(info), info.lamports) for info in infos]
 
@@ -70,7 +70,7 @@ async def positions_on_chain(world: DemoWorld, play: MarketPlay) -> list[tuple[P
 async def _accounts(
     world: DemoWorld, play: MarketPlay, kind: type[PositionAccount | VoteRecord]
 ) -> list[AccountInfo]:
-    """Return the program's accounts of one kind that belong to a market; both kinds hold its key at offset 8."""
+    """Return the program's accounts of one kind that belong to a market. Both kinds hold its address at byte 8."""
     memcmp = [(0, world.program.accounts.discriminator(kind)), (8, bytes(to_pubkey(play.address)))]
     return await world.rpc.get_program_accounts(world.program.address, memcmp=memcmp)
 
@@ -117,7 +117,7 @@ class _TransactionFee(msgspec.Struct):
 
 
 async def _lamports_conserved(world: DemoWorld) -> str:
-    """Check that airdrops = wallets + accounts + protocol fees + network fees."""
+    """Check that the airdropped lamports equal the sum of wallets, accounts, protocol fees and network fees."""
     wallets = [Address(user.wallet) for user in world.users]
     balances = sum(await asyncio.gather(*(world.rpc.get_balance(wallet) for wallet in wallets)))
     held = protocol = 0
@@ -140,7 +140,7 @@ async def _lamports_conserved(world: DemoWorld) -> str:
 
 
 async def _network_fees(world: DemoWorld, wallets: list[Address]) -> int:
-    """Return the fees that the wallets paid, from their own transactions on chain."""
+    """Return the network fees in lamports that the wallets paid, summed over their transactions on chain."""
     signatures: set[Signature] = set()
     for wallet in wallets:
         signatures |= {info.signature for info in await world.rpc.get_signatures_for_address(wallet)}
@@ -156,7 +156,7 @@ async def _network_fees(world: DemoWorld, wallets: list[Address]) -> int:
 
 
 async def _replay_agrees(world: DemoWorld) -> str:
-    """Check that a client that replays from the first offset receives what the first client received."""
+    """Check that a client that replays all channels from the first offset receives the same as the live client."""
     channels = [f"{kind}:{play.id}" for play in world.markets for kind in ("trades", "votes", "discussions")]
     live = {channel: world.socket.tape(channel) for channel in channels}
     async with SocketRecorder.listening(
@@ -189,8 +189,10 @@ def _without_gaps(tape: list[RecordedMessage], gaps: list[range]) -> list[Record
 
 
 def trades_of_messages(messages: Sequence[Json]) -> tuple[list[Json], bool]:
-    """Return the trades that a channel's messages leave, and whether they came in the order of the chain: a trade that
-    was updated got its place in its block later."""
+    """Return the trades that remain after a channel's messages, and whether they came in the order of the chain.
+
+    They did if all messages are "created". A trade that was updated got its position in its block only later.
+    """
     trades: dict[object, Json] = {}
     for data in messages:
         if data["action"] == "deleted":
@@ -201,8 +203,10 @@ def trades_of_messages(messages: Sequence[Json]) -> tuple[list[Json], bool]:
 
 
 def trades_agree(index: Sequence[Json], received: Sequence[Json], in_order: bool) -> bool:
-    """Return whether the index has the trades that were received, in the same order; unless they came in order, their
-    order within a slot may differ."""
+    """Return whether the index has exactly the received trades, in the same order.
+
+    With `in_order` False, the order of trades in one slot does not matter.
+    """
     indexed_rows, received_rows = [
         [[trade[name] for name in _TRADE_NAMES] for trade in trades] for trades in (index, received)
     ]
@@ -212,7 +216,7 @@ def trades_agree(index: Sequence[Json], received: Sequence[Json], in_order: bool
 
 
 def by_slot(rows: Sequence[list[Json]]) -> list[list[list[Json]]]:
-    """Group neighbouring rows that begin with the same slot, and sort each group."""
+    """Group neighbouring rows whose first value, the slot, is the same, and sort each group."""
     return [sorted(group) for _, group in groupby(rows, key=itemgetter(0))]
 
 
@@ -248,7 +252,7 @@ async def _timeline_in_order(world: DemoWorld) -> str:
 
 
 async def _gap_free(world: DemoWorld) -> str:
-    """Wait until the index reports that it is complete through the end of the play."""
+    """Wait until the index is gap-free through the chain's present slot. Raises ZmartError after 25 s."""
     end = await world.rpc.get_slot()
     status = await until(
         lambda: world.api.get("/api/status"),
@@ -259,7 +263,7 @@ async def _gap_free(world: DemoWorld) -> str:
 
 
 async def _tallies_hold(world: DemoWorld) -> str:
-    """Verify every tally like `zmart verify tally`, and compare the API's counts with the chain's."""
+    """Verify every tally as `zmart verify tally` does, and compare the API's counts with those on chain."""
     verified = 0
     for play in world.markets:
         evidence = await gather(world.rpc, world.program, MarketId(play.id))
@@ -279,11 +283,11 @@ async def _tallies_hold(world: DemoWorld) -> str:
 
 
 async def _log_of(world: DemoWorld, market_id: MarketId) -> list[bytes]:
-    """Read the log as `zmart verify tally` does, and once more after a restart of the gateway."""
+    """Read a market's log of votes as `zmart verify tally` does; if that fails, wait for the gateway and read again."""
     try:
         return await from_api(world.api.base_url, market_id)
     except ZmartError:
-        await world.api.get("/api/status")  # waits until it answers
+        await world.api.get("/api/status")  # waits until the gateway answers
         return await from_api(world.api.base_url, market_id)
 
 

@@ -22,11 +22,11 @@ Scene = Callable[Concatenate[DemoWorld, ...], Awaitable[StepOutcome]]
 
 RESOLUTION_DELAY_HOURS = 25
 DISPUTE_HOURS = 73
-"""A little more than the program's config requires (24 h and 72 h), so that the safety minute is over too."""
+"""Hours by which the clock advances: an hour more than GlobalConfig's 24 h and 72 h, to pass FINALIZE_SAFETY_S, too."""
 
 
 class ScriptStep(msgspec.Struct, frozen=True):
-    """Hold one line of the script: the market ("all" for every one), what happens, and the scene that does it."""
+    """A step of the script: the market's label ("all" for all markets), a description, and the scene with arguments."""
 
     market: str
     what: str
@@ -40,8 +40,12 @@ async def play(
     on_start: Callable[[str, str], None] = lambda market, step: None,
     on_step: Callable[[StepResult], None] = lambda result: None,
 ) -> DemoReport:
-    """Play against the services at `where` (the stack that `settings` name), whose chain is a local one. A failed step
-    is reported, never raised."""
+    """Play the demo against the services at `where`, by default those of the local stack, and return its report.
+
+    The services' chain must be a local one. `on_start` gets each step's market and description before it runs,
+    `on_step` its result. A failed step ends the play and is in the report. Raises ZmartError if a service cannot be
+    reached at the begin.
+    """
     start = time.monotonic()
     stage = Stage(on_start, on_step)
     failed = ""
@@ -66,15 +70,15 @@ async def play(
 
 
 def script(world: DemoWorld) -> list[ScriptStep]:
-    """Return all lines in order."""
+    """Return all steps of the play in order."""
     return [*_proposals(world), *_trading(world), *_endings(world)]
 
 
 def _proposals(world: DemoWorld) -> list[ScriptStep]:
     a, b, c = world.markets
     users = world.users
-    # Seven of ten like it: exactly the threshold of 70.00 %, reached only by the last voter. One wallet votes by
-    # statement and on chain; it counts once.
+    # Seven of ten wallets like a market: exactly the threshold of 70.00 %, reached only by the last voter. One wallet
+    # votes both by a signed statement and on chain; its vote counts once.
     first = [[(user, "dislike") for user in users[7:10]], [(users[6], "like")]]
     rest = [[(user, "like") for user in users[:6]]]
     few = [[(users[1], "dislike"), (users[2], "dislike")], [(users[0], "like")]]

@@ -1,4 +1,4 @@
-"""Record the live feed with a WebSocket client that resumes after a lost connection."""
+"""Record the messages of WebSocket channels with a client that resumes after a lost connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONFIRMATIONS = {"subscribed", "unsubscribed", "welcome", "pong", "gap", "error
 
 
 class RecordedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one message of the server (envelope: docs/websocket.md)."""
+    """One message of the WebSocket server; docs/websocket.md describes the fields."""
 
     type: str
     channel: str = ""
@@ -30,8 +30,10 @@ class RecordedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rows_after_gap(self) -> list[dict[str, Any]]:
-        """Return the rows of the state that follows a gap: what changed within the gap is only there. Empty for any
-        other message, and for a state without rows (tallies)."""
+        """Return the rows of the snapshot that the server sends after a gap, which holds the changes within the gap.
+
+        The list is empty for any other message, and for a snapshot without rows (tallies).
+        """
         if self.type != "subscribed" or self.data.get("outcome") != "gap":
             return []
         state = self.data.get("snapshot")
@@ -40,8 +42,11 @@ class RecordedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SocketRecorder:
-    """Subscribe to channels and record. After a lost connection, and after "unavailable", each channel resumes from its
-    last offset."""
+    """Subscribe to channels, and record all messages in `messages`.
+
+    After a lost connection, and after the error "unavailable", the client connects again and each channel resumes from
+    its last offset. `reconnects` counts the connections after the first.
+    """
 
     def __init__(self, url: str, channels: list[str], since: tuple[str, int] | None = None) -> None:
         self._url = url
@@ -53,7 +58,7 @@ class SocketRecorder:
         self._connection: ClientConnection | None = None
         self.messages: list[RecordedMessage] = []
         self.gaps: dict[str, list[range]] = {}
-        """The offsets that each channel was told it cannot get."""
+        """For each channel, the ranges of offsets whose messages the server could not deliver."""
         self.reconnects = -1
 
     @classmethod
@@ -61,9 +66,10 @@ class SocketRecorder:
     async def listening(
         cls, url: str, channels: list[str], since: tuple[str, int] | None = None
     ) -> AsyncIterator[SocketRecorder]:
-        """Run a recorder for the block; entered once it is connected and its channels are confirmed.
+        """Run a recorder for the block, which begins once the server has confirmed all channels.
 
-        `since` is an (epoch, offset) from which every channel is replayed.
+        With `since`, an (epoch, offset), every channel is replayed from the message after it. Raises ZmartError if the
+        server does not answer within 15 s or confirm a channel within 20 s.
         """
         recorder = cls(url, list(channels), since)
         task = asyncio.create_task(recorder._run())
@@ -78,14 +84,17 @@ class SocketRecorder:
                 await task
 
     async def subscribed(self, channel: str) -> None:
-        """Wait for the server's confirmation of a channel."""
+        """Wait until the server has confirmed a subscription. Raises ZmartError after 20 s."""
         await self.wait_for(lambda m: m.type == "subscribed" and m.channel == channel, f"channel {channel}")
 
     async def message(
         self, channel: str, what: str, known_gaps: int | None = None, **data: object
     ) -> RecordedMessage:
-        """Return the message of `channel` whose data contains `data`, received or to come; or the state after a gap if
-        one of its rows does. With `known_gaps`, any gap beyond so many will do: the caller reads the state elsewhere.
+        """Return the first message of `channel` whose data contains `data`; waits for it if it has not arrived yet.
+
+        A snapshot after a gap is returned if one of its rows contains `data`. With `known_gaps`, the number of gaps on
+        the channel so far, a further gap is returned, too: its data may have been lost in the gap. Raises ZmartError,
+        which names `what`, after 20 s.
         """
 
         def matches(m: RecordedMessage) -> bool:
@@ -99,15 +108,15 @@ class SocketRecorder:
         return await self.wait_for(matches, what)
 
     def gaps_of(self, channel: str) -> int:
-        """Return how many gaps were reported on a channel."""
+        """Return the number of gaps that the server has reported on a channel."""
         return len(self.gaps.get(channel, []))
 
     async def through(self, channel: str, offset: int) -> None:
-        """Wait until a channel was received through `offset`."""
+        """Wait for a message of `channel` with `offset` or a later one. Raises ZmartError after 20 s."""
         await self.wait_for(lambda m: m.channel == channel and m.offset >= offset, f"{channel} #{offset}")
 
     async def add(self, channel: str) -> None:
-        """Subscribe to one more channel from now on."""
+        """Subscribe to a further channel; later connections subscribe to it, too."""
         self._channels.append(channel)
         if self._connection is not None:
             with suppress(WebSocketException):  # the next connection subscribes to all channels
@@ -116,7 +125,10 @@ class SocketRecorder:
     async def wait_for(
         self, matches: Callable[[RecordedMessage], bool], what: str, within_s: float = 20
     ) -> RecordedMessage:
-        """Return the first message, received or to come, that matches; ZmartError names `what` was missed."""
+        """Return the first message that `matches` accepts; waits for it if it has not arrived yet.
+
+        Raises ZmartError, which names `what`, after `within_s` seconds.
+        """
         position = 0
 
         def is_there() -> bool:
@@ -136,16 +148,19 @@ class SocketRecorder:
 
     @property
     def first_offset(self) -> int:
-        """Return the first offset that was received on any channel."""
+        """Return the smallest offset of the recorded messages of all channels; 1 if there is none."""
         return min((m.offset for m in self.messages if m.offset and m.type not in _CONFIRMATIONS), default=1)
 
     def tape(self, channel: str) -> list[RecordedMessage]:
-        """Return the messages of one channel, without the confirmations of subscriptions."""
+        """Return the messages of one channel, without confirmations, gaps and errors."""
         return [m for m in self.messages if m.channel == channel and m.type not in _CONFIRMATIONS]
 
     def displayed(self, channel: str) -> list[dict[str, Any]]:
-        """Return the changes of which a client's display of a channel is made: those since its last gap, after the rows
-        of the state that followed the gap."""
+        """Return the changes from which a client builds its display of a channel.
+
+        These are all messages of the channel; after a gap, the rows of the snapshot that followed it (as "created"),
+        and the messages since.
+        """
         changes: list[dict[str, Any]] = []
         for m in self.messages:
             if m.channel == channel and m.type not in _CONFIRMATIONS:
@@ -179,7 +194,7 @@ class SocketRecorder:
     async def _take(self, frame: str | bytes) -> None:
         message = msgspec.json.decode(frame, type=RecordedMessage)
         self.epoch = message.epoch or self.epoch
-        if message.type == "gap":  # its state is still to come: a resume from here would lack it
+        if message.type == "gap":  # its snapshot follows; to resume from the gap's own offset would miss that
             missed = range(message.data["from"], message.data["to"] + 1)
             self.gaps.setdefault(message.channel, []).append(missed)
         elif message.channel:
@@ -188,4 +203,4 @@ class SocketRecorder:
             self.messages.append(message)
             self._changed.notify_all()
         if message.type == "error" and message.data.get("code") == "unavailable":
-            raise ConnectionError(message.data.get("error"))  # a channel is not subscribed
+            raise ConnectionError(message.data.get("error"))  # a subscription failed: connect again

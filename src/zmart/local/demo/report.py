@@ -6,10 +6,10 @@ import msgspec
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one step of a market's life and which sources showed it.
+    """The result of one step. `index`, `socket` and `snapshot` are texts that say what each source showed.
 
-    `seconds` runs from the start of the action until the index, the socket and (where it applies) the snapshot showed
-    it.
+    `seconds` is the time from the begin of the action until the index, the WebSocket and, where it applies, the
+    snapshot showed the result. `error` is empty if the step succeeded.
     """
 
     market: str
@@ -25,7 +25,7 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConsistencyCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one comparison of two independent sources."""
+    """The result of comparing independent sources; `detail` says what was compared, or how they differ."""
 
     name: str
     ok: bool
@@ -33,7 +33,10 @@ class ConsistencyCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the whole play. `ok`: every step and every check held."""
+    """The report of the play. `ok`: every step and every check succeeded. `books`: the checks at the end.
+
+    `markets` maps each market's label to its id. `failed_step` is empty if no step failed.
+    """
 
     ok: bool
     seconds: float
@@ -44,7 +47,7 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what a step's action returns once all sources have shown it."""
+    """The return value of a step's action, once all sources have shown its result; fields as in StepResult."""
 
     transaction: str = ""
     slot: int | None = None

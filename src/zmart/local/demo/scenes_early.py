@@ -1,4 +1,4 @@
-"""Play a market's life from its creation to trading, and the cancellation of another."""
+"""The scenes of the demo from a market's creation to its activation, and the cancellation of another market."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ QUESTIONS = {
 
 
 async def fund(world: DemoWorld) -> StepOutcome:
-    """Fund every wallet from the faucet."""
+    """Fund every wallet with 100 SOL from the local chain's faucet."""
     await world.fund()
     return StepOutcome(index=f"{len(world.users)} wallets, 100 SOL each")
 
 
 async def sign_in(world: DemoWorld) -> StepOutcome:
-    """Sign every wallet in."""
+    """Sign in with every wallet, so that each user has a session."""
     await asyncio.gather(*(user.sign_in() for user in world.users))
     return StepOutcome(index=f"{len(world.users)} sessions")
 
 
 def new_market(play: MarketPlay) -> Json:
-    """Return the body that proposes a market."""
+    """Return the body of the POST /api/markets that proposes a market; its end date is in 30 days."""
     return {
         "question": QUESTIONS[play.label],
         "description": f"A market of the demo: it ends {play.label}.",
@@ -50,7 +50,10 @@ def new_market(play: MarketPlay) -> Json:
 
 
 async def create(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Create a market: the API stores the question and returns the transaction that the creator signs."""
+    """Create a market: the API stores the question and returns a transaction, which the creator signs.
+
+    Fills the id and address of `play`, and subscribes to the market's channels.
+    """
     answer, landed = await play.creator.transact("/api/markets", new_market(play))
     play.id, play.address = answer["market_id"], answer["on_chain_address"]
     for channel in ("trades", "votes", "discussions"):
@@ -67,7 +70,10 @@ Round = list[tuple[DemoUser, str]]
 
 
 async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round]) -> StepOutcome:
-    """Cast signed statements, round by round; each must arrive on the socket with its tally."""
+    """Send signed votes, round by round, and wait until each has arrived on the WebSocket and the index counts them.
+
+    `kind` is proposal or dispute. The votes of one round are sent at the same time.
+    """
     gaps = world.socket.gaps_of(f"votes:{play.id}")
     receipts: list[Json] = []
     for ballots in rounds:
@@ -96,8 +102,10 @@ async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round
 async def vote_received(
     world: DemoWorld, play: MarketPlay, kind: str, user: DemoUser, source: str, gaps: int
 ) -> RecordedMessage:
-    """Return the message of a wallet's vote, or a gap beyond the first `gaps`: a tally names no wallet. `source` is
-    offchain (a statement) or onchain."""
+    """Wait for the message of a wallet's vote. `source` is offchain (a signed statement) or onchain.
+
+    A gap beyond the first `gaps` is returned instead: the snapshot after it is a tally, which names no wallet.
+    """
     return await world.socket.message(
         f"votes:{play.id}",
         f"the {source} {kind} vote of {user.name}",
@@ -109,7 +117,7 @@ async def vote_received(
 
 
 async def vote_twice(world: DemoWorld, play: MarketPlay, user: DemoUser) -> StepOutcome:
-    """Check that a second vote of the same wallet is refused."""
+    """Check that a second vote of the same wallet is refused with 409."""
     try:
         await user.vote(world.program.address, play.id, "proposal", "dislike", datetime.now(UTC))
     except ApiRefusal as refused:
@@ -122,7 +130,7 @@ async def vote_twice(world: DemoWorld, play: MarketPlay, user: DemoUser) -> Step
 async def vote_on_chain(
     world: DemoWorld, play: MarketPlay, kind: str, user: DemoUser, vote: bool
 ) -> StepOutcome:
-    """Vote through the other channel: the wallet sends its vote to the program."""
+    """Vote on chain: the wallet signs a transaction with its vote for the program instead of a statement."""
     build = world.program.instructions
     make = build.submit_proposal_vote if kind == "proposal" else build.submit_dispute_vote
     blockhash = (await world.rpc.get_latest_blockhash()).blockhash
@@ -138,24 +146,24 @@ async def vote_on_chain(
 
 
 async def decided(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Wait until the aggregator has counted, sent the counts, and approved by itself."""
+    """Wait until the aggregator has counted the votes, sent the counts to the chain, and the market is APPROVED."""
     return await world.reached(play, "APPROVED")
 
 
 async def activate(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Activate a market."""
+    """Activate a market by a transaction of its creator."""
     _, landed = await play.creator.transact(f"/api/markets/{play.id}/activate", {})
     return await world.reached(play, "ACTIVE", landed)
 
 
 async def cancel(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Cancel a market as the operator; the service holds the admin's key in the local stack and sends it."""
+    """Cancel a market with the operator's token. In the local stack the service has the admin's key and sends it."""
     signature = ""
     try:
         answer = await world.api.post(f"/api/markets/{play.id}/cancel", {}, world.operator_token)
         signature = str(answer.get("signature", ""))
     except ApiRefusal as refused:
-        if refused.status != 409 or not refused.is_retry:  # the first answer was lost
+        if refused.status != 409 or not refused.is_retry:  # a retry gets 409 if the first answer was lost
             raise
     done = await world.reached(play, "CANCELLED")
     return StepOutcome(transaction=signature, slot=done.slot, index=done.index, socket=done.socket)

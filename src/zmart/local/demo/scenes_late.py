@@ -1,4 +1,4 @@
-"""Play a market's life from trading to its end: comments, snapshots, resolution, dispute, finalization, claims."""
+"""The scenes of the demo from trading to a market's end: comments, snapshots, resolution, dispute, claims."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVIDENCE = {
 async def buy(
     world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool, max_cost: int
 ) -> LandedTransaction:
-    """Buy for at most `max_cost` lamports and wait until the trade landed."""
+    """Buy shares of an outcome for at most `max_cost` lamports, and wait until the transaction has landed."""
     answer, landed = await user.transact(
         "/api/trades/buy", {"market_id": play.id, "outcome": outcome, "max_cost": max_cost}
     )
@@ -34,7 +34,7 @@ async def buy(
 async def sell(
     world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool, shares: int
 ) -> LandedTransaction:
-    """Sell shares and wait until the trade landed."""
+    """Sell `shares` (in 1e-9) of an outcome, and wait until the transaction has landed."""
     answer, landed = await user.transact(
         "/api/trades/sell",
         {"market_id": play.id, "outcome": outcome, "shares": shares, "min_proceeds": 1},
@@ -44,7 +44,10 @@ async def sell(
 
 
 async def trade(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Trade both sides, one after the other so that each quote is exact; then two wallets sell a part."""
+    """Let every wallet buy one outcome, one after the other so that each quote is exact; then two wallets sell a half.
+
+    Checks that each trade was charged as quoted.
+    """
     landed = None
     for number, user in enumerate(world.users):
         landed = await buy(world, play, user, number % 3 != 2, (number + 1) * 100_000_000)
@@ -58,14 +61,14 @@ async def trade(world: DemoWorld, play: MarketPlay) -> StepOutcome:
 
 
 async def holding(world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool) -> int:
-    """Return a wallet's shares of one outcome."""
+    """Return a wallet's shares (in 1e-9) of one outcome of a market, as the API shows them."""
     positions = await world.api.get(f"/api/positions/{user.wallet}")
     mine: Json = next((p for p in positions if p["market_id"] == play.id), {"yes_shares": 0, "no_shares": 0})
     return int(mine["yes_shares"] if outcome else mine["no_shares"])
 
 
 async def _tape_agrees(world: DemoWorld, play: MarketPlay, last: LandedTransaction) -> StepOutcome:
-    """Check that each trade was charged as quoted, in the index and on the socket."""
+    """Check that the index has every trade at its quoted cost, and that the WebSocket sent the last one."""
     message = await world.socket.message(f"trades:{play.id}", "the last trade", tx_signature=last.signature)
     tape = await until(
         lambda: world.api.get(f"/api/markets/{play.id}/trades", limit=200),
@@ -86,7 +89,7 @@ async def _tape_agrees(world: DemoWorld, play: MarketPlay, last: LandedTransacti
 
 
 async def talk(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Write comments, a reply, and delete one."""
+    """Write a comment, a reply and a second comment, delete the second, and check that the API shows two."""
     first = await world.users[4].post(
         "/api/discussions", {"market_id": play.id, "content": "The stage is already being built."}
     )
@@ -114,7 +117,7 @@ def _comment_id(answer: Json) -> str:
 
 
 async def snapshot(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Wait for a new snapshot, fetch it from the gateway, and compute its CID from the bytes."""
+    """Request a snapshot of a market's discussion, fetch it from the IPFS gateway, and check its bytes by the CID."""
     await world.snapshots.post("/api/snapshots/run", {"market_id": play.id}, world.operator_token)
     listed = await until(
         lambda: world.api.get(f"/api/discussions/{play.id}/snapshots"),
@@ -131,13 +134,13 @@ async def snapshot(world: DemoWorld, play: MarketPlay) -> StepOutcome:
 
 
 async def travel(world: DemoWorld, hours: int) -> StepOutcome:
-    """Advance the chain's clock."""
+    """Advance the local chain's clock by `hours`."""
     now = await world.travel(hours * 3600)
     return StepOutcome(slot=(await world.rpc.get_clock()).slot, index=f"chain time {now:%Y-%m-%d %H:%M}")
 
 
 async def resolve(world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool) -> StepOutcome:
-    """Propose an outcome."""
+    """Propose an outcome of a market, and wait until it is RESOLVING."""
     _, landed = await user.transact(
         f"/api/markets/{play.id}/resolve", {"outcome": outcome, "evidence": EVIDENCE[outcome]}
     )
@@ -145,7 +148,10 @@ async def resolve(world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: b
 
 
 async def dispute(world: DemoWorld, play: MarketPlay, user: DemoUser) -> StepOutcome:
-    """Dispute the outcome; the program requires its clock, in seconds, to have advanced since the resolution."""
+    """Dispute the proposed outcome of a market, and wait until it is DISPUTED.
+
+    The program requires that the chain's clock has advanced by a second since the outcome was proposed.
+    """
     account, _ = await world.account(play)
     await until(
         world.rpc.get_clock,
@@ -157,7 +163,7 @@ async def dispute(world: DemoWorld, play: MarketPlay, user: DemoUser) -> StepOut
 
 
 async def finalized(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcome:
-    """Wait until the monitor has finalized the market by itself."""
+    """Wait until the monitor has finalized the market without a request, and check its final outcome."""
     done = await world.reached(play, "FINALIZED")
     row = await world.market(play)
     if row["final_outcome"] is not outcome:
@@ -168,7 +174,7 @@ async def finalized(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOu
 
 
 async def claim(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcome:
-    """Claim for every winner, and check that a loser's claim is refused."""
+    """Claim the payout of every wallet with winning shares, and check that another wallet's claim is refused."""
     winners = [u for u in world.users if await holding(world, play, u, outcome) > 0]
     losers = [u for u in world.users if u not in winners]
     landed = None
@@ -220,7 +226,7 @@ async def _refused_claim(play: MarketPlay, loser: DemoUser) -> None:
 
 
 async def withdraw(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Withdraw the creator's liquidity."""
+    """Withdraw the market's remaining liquidity to its creator, and wait until the index shows an empty pool."""
     answer, landed = await play.creator.transact("/api/trades/withdraw", {"market_id": play.id})
     row = await until(
         lambda: world.market(play), lambda m: int(m["current_liquidity"]) == 0, "an empty pool in the index"

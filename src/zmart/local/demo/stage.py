@@ -11,13 +11,15 @@ from zmart.local.demo.report import StepOutcome, StepResult
 P = ParamSpec("P")
 
 
-class StepFailed(Exception):  # it ends the play; the row of the step holds the error
-    """Report that a step failed; its row is in `results`."""
+class StepFailed(Exception):  # it only ends the play: the step's result holds the error
+    """Report that a step failed; its result, with the error, is in `Stage.results`."""
 
 
 class Stage:
-    """Run steps: `play(market, step, action)` times an action and records its row; `on_step` receives each row at
-    once."""
+    """Run steps with `play`, time them, and record their results in `results`.
+
+    `on_start` gets a step's market and description before it runs, `on_step` its result.
+    """
 
     def __init__(self, on_start: Callable[[str, str], None], on_step: Callable[[StepResult], None]) -> None:
         self._on_start = on_start
@@ -32,7 +34,7 @@ class Stage:
         *arguments: P.args,
         **options: P.kwargs,
     ) -> None:
-        """Run one step. Raises StepFailed if the action raised anything."""
+        """Run the action of one step, and record the result. Raises StepFailed if the action raised an Exception."""
         self._on_start(market, step)
         start = time.monotonic()
         try:

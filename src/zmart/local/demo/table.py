@@ -1,4 +1,4 @@
-"""Print the demo: progress while it plays, a table at the end."""
+"""Print the progress of the demo while it plays, and a table of its results at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zmart.local.demo.report import DemoReport, StepResult
 
 
 def live_line(result: StepResult) -> str:
-    """Return one line for a finished step."""
+    """Return one line, with rich's markup, for a finished step."""
     mark = "[green]✓[/]" if result.ok else "[red]✗[/]"
     seen = " · ".join(part for part in (result.index, result.socket, result.snapshot) if part)
     tail = f"[red]{result.error}[/]" if result.error else f"[dim]{seen}[/]"
@@ -17,7 +17,7 @@ def live_line(result: StepResult) -> str:
 
 
 def show(report: DemoReport, console: Console) -> None:
-    """Print the steps, then the checks, then one sentence."""
+    """Print a table of the steps, a table of the checks, and a sentence about the result."""
     console.print(_steps(report))
     console.print(_books(report))
     if report.ok:

@@ -29,7 +29,7 @@ _VOCABULARY = (
 
 
 async def light_traffic(settings: Settings, seed: int = 1) -> None:
-    """Trade until cancelled; waits while a service restarts."""
+    """Open a market, and trade and comment in it until cancelled. After an error, start again with a new market."""
     chance = random.Random(seed)  # noqa: S311  # it chooses trades for show, nothing secret
     while True:
         with suppress(ZmartError, OSError):

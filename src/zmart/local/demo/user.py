@@ -1,4 +1,4 @@
-"""Act as one user of the play: with its own key and session."""
+"""Act as one user of the demo, with a wallet and a session of its own."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MOST_TRIES = 3
 
 
 class ExpiredBeforeLanding(ZmartError):
-    """A transaction did not land in time and never will: it may be built and signed again."""
+    """A transaction's blockhash expired before it landed: it can no longer land, and may be built and signed again."""
 
 
 class LandedTransaction(msgspec.Struct, frozen=True):
-    """Hold a transaction that is on chain."""
+    """The signature and the slot of a transaction that is on chain."""
 
     signature: str
     slot: int
 
 
 class DemoUser:
-    """Act over HTTP only, and sign with its own key only."""
+    """A user of the demo, who uses only the HTTP API and signs only with the key of the own wallet."""
 
     def __init__(self, name: str, api: Api, key: Keypair | None = None) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class DemoUser:
         self._token = ""
 
     async def sign_in(self) -> None:
-        """Sign in with Solana: request the text, sign it, get a session."""
+        """Sign in with Solana: request a text with a nonce, sign it, and get the token of a session."""
         text = await self._api.post("/api/auth/nonce", {"wallet": self.wallet})
         answer = await self._api.post(
             "/api/auth/verify",
@@ -52,7 +52,7 @@ class DemoUser:
         self._token = str(answer["token"])
 
     async def post(self, path: str, body: Json) -> Json:
-        """Send a POST request in the user's session."""
+        """Send a POST request in the user's session, and return the decoded body of the response."""
         return await self._api.post(path, body, self._token)
 
     async def delete(self, path: str) -> None:
@@ -60,8 +60,11 @@ class DemoUser:
         await self._api.delete(path, self._token)
 
     async def transact(self, path: str, body: Json) -> tuple[Json, LandedTransaction]:
-        """Request a transaction, sign it, send it through the API, wait until it landed. One that expired, as when the
-        chain's process was killed with it, is requested again."""
+        """Request a transaction from the API, sign it, send it through the API, and wait until it has landed.
+
+        Returns the API's response with the transaction, and where it landed. A transaction that expired, for example
+        because the chain's process was killed, is requested again, twice at most. Raises ApiRefusal, ZmartError.
+        """
         for left in reversed(range(_MOST_TRIES)):
             answer = await self.post(path, body)
             try:
@@ -72,14 +75,17 @@ class DemoUser:
         raise AssertionError("a try returns or raises")
 
     async def send(self, answer: Json) -> LandedTransaction:
-        """Sign and relay a transaction that the API built."""
+        """Sign and relay the transaction in a response of the API. Raises ZmartError if its simulation failed."""
         if not answer["simulation"]["ok"]:
             raise ZmartError(f"the simulation of {self.name}'s transaction failed: {answer['simulation']}")
         unsigned = VersionedTransaction.from_bytes(base64.b64decode(str(answer["transaction"])))
         return await self.relay(VersionedTransaction(unsigned.message, [self.key]))
 
     async def relay(self, transaction: VersionedTransaction) -> LandedTransaction:
-        """Send a signed transaction; safe to repeat, since its signature is its identity."""
+        """Send a signed transaction through the API, and wait until it has landed.
+
+        Sending it again has no effect if it has landed. Raises ExpiredBeforeLanding, ApiRefusal, ZmartError.
+        """
         signature = str(transaction.signatures[0])
         raw = base64.b64encode(bytes(transaction)).decode()
         try:
@@ -99,8 +105,10 @@ class DemoUser:
         return LandedTransaction(signature, int(state["slot"]))
 
     async def _earlier(self, signature: str, refused: ApiRefusal) -> LandedTransaction:
-        """Return what an attempt whose response was lost has done. Raises ExpiredBeforeLanding if it has not landed: a
-        restart of the chain made it too old."""
+        """Return where a refused transaction landed by an earlier attempt, whose response was lost.
+
+        Raises ExpiredBeforeLanding if it has not landed: a restart of the chain expired its blockhash.
+        """
         with suppress(ApiRefusal):
             state = await self._api.get(f"/api/transactions/{signature}")
             if state["status"] == "landed":
@@ -108,9 +116,10 @@ class DemoUser:
         raise ExpiredBeforeLanding(str(refused))
 
     async def vote(self, program_id: str, market_id: str, kind: str, choice: str, at: datetime) -> Json:
-        """Sign the statement of a vote and post it. Returns the answer.
+        """Sign the statement of a vote, issued at `at`, and post it. Returns the decoded body of the response.
 
-        Returns {"receipt": None} if a repeated attempt gets 409: an earlier one was accepted, and its answer was lost.
+        Returns {"receipt": None} if a repeated attempt gets 409: an earlier one was accepted, and its response was
+        lost. Raises ApiRefusal, ZmartError.
         """
         statement = (
             f"ZMART vote\nprogram: {program_id}\nmarket: {market_id}\nkind: {kind}\n"

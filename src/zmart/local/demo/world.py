@@ -1,4 +1,4 @@
-"""Hold everything that the play uses: the API, the socket, the chain's RPC, and twelve wallets."""
+"""Connect the demo to what it uses: the API, the WebSocket, the chain's RPC, and twelve wallets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = ("Ada", "Bo", "Chen", "Dina", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jun",
 
 
 class ServiceUrls(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the URLs at which the play reaches the services."""
+    """The URLs of the gateway (`api`), the WebSocket server (`socket`) and the snapshots service."""
 
     api: str
     socket: str
@@ -34,7 +34,7 @@ class ServiceUrls(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_stack(cls, settings: Settings) -> ServiceUrls:
-        """Return those of the stack on this machine."""
+        """Return the URLs of the local stack's services on 127.0.0.1."""
         api, socket, snapshots = settings.api_port, settings.ws_port, settings.snapshots_port
         return cls(
             api=f"http://127.0.0.1:{api}",
@@ -44,14 +44,16 @@ class ServiceUrls(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_deployment(cls, settings: Settings, snapshots: str) -> ServiceUrls:
-        """Return those that clients are told; the snapshots service, which no client sees, is named. Raises
-        SettingError."""
+        """Return PUBLIC_API_URL, PUBLIC_WS_URL and the given URL of the snapshots service, which no setting holds.
+
+        Raises SettingError if one of the settings is missing.
+        """
         api, socket = settings.require("public_api_url"), settings.require("public_ws_url")
         return cls(api=api, socket=socket, snapshots=snapshots)
 
 
 class MarketPlay:
-    """Hold one market as the play knows it."""
+    """A market of the play: label and creator, and after its creation also id, address, snapshots (CIDs) and trades."""
 
     def __init__(self, label: str, creator: DemoUser) -> None:
         self.label = label
@@ -60,11 +62,11 @@ class MarketPlay:
         self.address = ""
         self.snapshots: list[str] = []
         self.trades: dict[str, int] = {}
-        """Signature of each trade -> lamports that the quote named (cost of a buy, proceeds of a sell)."""
+        """The quoted lamports (cost of a purchase, proceeds of a sale) of each trade, by its signature."""
 
 
 class DemoWorld:
-    """Hold the play's connections and markets; opened by `DemoWorld.open`."""
+    """The connections, wallets and markets of the play; open it with `DemoWorld.open`."""
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class DemoWorld:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings, where: ServiceUrls | None = None) -> AsyncIterator[DemoWorld]:
-        """Connect to services, by default those of the stack on this machine."""
+        """Connect to the services at `where`, by default those of the local stack. Raises ZmartError."""
         where = where or ServiceUrls.of_stack(settings)
         api = Api(where.api)
         snapshots = Api(where.snapshots)
@@ -110,7 +112,7 @@ class DemoWorld:
             await api.close()
 
     async def fund(self) -> None:
-        """Fund every wallet with the same amount from the local faucet."""
+        """Request FUNDS_LAMPORTS for every wallet from the local faucet, and wait until each has them."""
         await asyncio.gather(
             *(self.rpc.request_airdrop(Address(user.wallet), FUNDS_LAMPORTS) for user in self.users)
         )
@@ -124,17 +126,20 @@ class DemoWorld:
         )
 
     async def travel(self, seconds: int) -> datetime:
-        """Advance the local chain's clock; returns the new chain time."""
+        """Advance the local chain's clock by `seconds`, and return the new chain time."""
         clock = await travel.advance(self.rpc, seconds)
         return datetime.fromtimestamp(clock.unix_timestamp, UTC)
 
     async def market(self, play: MarketPlay) -> Json:
-        """Return the market as the API shows it."""
+        """Return the API's response about the market, a decoded JSON object."""
         row: Json = await self.api.get(f"/api/markets/{play.id}")
         return row
 
     async def account(self, play: MarketPlay) -> tuple[MarketAccount, int]:
-        """Return the market's account on chain, and its lamports."""
+        """Return the market's account on chain, and the account's balance in lamports.
+
+        Raises ZmartError if the account does not exist.
+        """
         info = await self.rpc.get_account(Address(play.address))
         if info is None:
             raise ZmartError(f"{play.address} does not exist on chain")
@@ -143,7 +148,10 @@ class DemoWorld:
     async def reached(
         self, play: MarketPlay, state: str, landed: LandedTransaction | None = None
     ) -> StepOutcome:
-        """Wait until index and socket report that the market is in `state`."""
+        """Wait until the API and the WebSocket report that the market is in `state`. Raises ZmartError after 25 s.
+
+        `landed` is the transaction that changed the state, if the caller knows it.
+        """
         row = await until(lambda: self.market(play), lambda m: m["state"] == state, f"{state} in the index")
         message = await self.socket.wait_for(
             lambda m: (

@@ -1,8 +1,8 @@
 """Stand in for the external providers of the local stack: Pinata (pins, an IPFS gateway) and Helius (webhooks).
 
-One small process on LOCAL_PROVIDERS_PORT: `zmart run providers`. Each half documents in its own package which
-behaviour it models. Its CIDs are the real ones, but they cannot be fetched elsewhere: nothing here reaches the public
-IPFS network.
+`zmart run providers` serves both in one process on LOCAL_PROVIDERS_PORT. The packages `pinata` and `helius` document
+which behaviour they model. The CIDs of pinned files are those that IPFS would compute, but no other gateway has these
+files: the process has no connection to the public IPFS network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigError if the port is in use."""
+    """Run the stand-ins until SIGTERM or SIGINT. Raises ConfigError if LOCAL_PROVIDERS_PORT is in use."""
     from zmart.local.providers.process import run as run_process
 
     run_process(settings)

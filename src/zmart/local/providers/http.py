@@ -1,5 +1,4 @@
-"""Provide the HTTP that these stand-ins need, on bare ASGI: a request, a reply, a refusal with the provider's own
-body."""
+"""Provide the parts of HTTP that the stand-ins need, on bare ASGI: requests, replies, and refusals with a JSON body."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ JSON = {"content-type": "application/json"}
 
 
 class HttpRefusal(ZmartError):
-    """Answer with `status` and `body` as JSON."""
+    """A handler raises this to answer with the HTTP status `status` and `body` as JSON."""
 
     def __init__(self, status: int, body: object) -> None:
         super().__init__(str(body))
@@ -25,11 +24,11 @@ class HttpRefusal(ZmartError):
 
 
 class Disconnected(ZmartError):
-    """Report that the client disconnected while it sent its body."""
+    """Report that the client disconnected while it sent the body of its request."""
 
 
 class HttpReply(msgspec.Struct, frozen=True):
-    """Hold a response. `body` is sent piece by piece; without a content-length header it is sent chunked."""
+    """A response. `body` is sent piece by piece; without a content-length header it is sent chunked."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,7 +39,7 @@ Handler = Callable[["HttpRequest"], Awaitable[HttpReply]]
 
 
 class HttpRequest:
-    """Hold a request. `query` has the last value of each name; header names are in lower case."""
+    """A request. `query` has the last value of each name; the names in `headers` are in lower case."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -50,7 +49,11 @@ class HttpRequest:
         self._receive = receive
 
     async def chunks(self, most: int) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives. Raises HttpRefusal 413 beyond `most` bytes, Disconnected if it breaks off."""
+        """Yield the pieces of the body as they arrive.
+
+        Raises HttpRefusal 413 if content-length announces more than `most` bytes; a body without content-length
+        (chunked) is not limited. Raises Disconnected if the client disconnects.
+        """
         announced = parse_decimal(self.headers.get("content-length", "0"))
         size = announced or 0
         more = True
@@ -66,21 +69,21 @@ class HttpRequest:
             size = size if announced is not None else size + len(piece)
 
     async def body(self, most: int) -> bytes:
-        """Return the whole body, of at most `most` bytes."""
+        """Return the whole body. `most` limits its bytes, and errors are raised, as in `chunks`."""
         return b"".join([piece async for piece in self.chunks(most)])
 
 
 def json_reply(value: object, status: int = 200) -> HttpReply:
-    """Build a response with a JSON body."""
+    """Return a response with `value` as its JSON body."""
     body = msgspec.json.encode(value)
     return HttpReply(status, {**JSON, "content-length": str(len(body))}, (body,))
 
 
 async def answer(handler: Handler, scope: Scope, receive: Receive, send: Send) -> int:
-    """Let `handler` answer one request; returns the status.
+    """Let `handler` answer one request, and return the HTTP status; 499 if the client disconnected.
 
-    A body that breaks off raises: the server then closes the connection, so that no client takes a part for the
-    whole.
+    An exception while the response's body is sent is raised. The server closes the connection then, so that no client
+    takes the part that was sent for the whole body.
     """
     request = HttpRequest(scope, receive)
     try:

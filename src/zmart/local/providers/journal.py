@@ -1,4 +1,4 @@
-"""Store a small map on disk: each change is a line, appended and synced before the call returns."""
+"""Store a small map in a file: each change is a line of JSON, appended and synced before the call returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPARE_LINES = 100
 
 
 class _DiskMapLine(msgspec.Struct, array_like=True):
-    """Hold a change. `value` is null for a key that was dropped."""
+    """A change, as a line of the file. `value` is null if the key was dropped."""
 
     key: str
     value: msgspec.Raw
@@ -28,10 +28,10 @@ _lines = msgspec.json.Decoder(_DiskMapLine)
 
 
 class DiskMap(Generic[Value]):
-    """Hold the map in `values`, restored from the file at `path`. Raises StoreError if the file is damaged.
+    """A map in `values`, which is restored from the file at `path`. Raises StoreError if the file is damaged.
 
-    A last line that was truncated by a crash was never acknowledged and is dropped. A change that the disk did not take
-    leaves map and file as they were.
+    A last line without a line break was cut off by a crash before its change was acknowledged, and is removed. A change
+    that cannot be written raises StoreError and leaves map and file as they were.
     """
 
     def __init__(self, path: Path, kind: type[Value]) -> None:
@@ -46,17 +46,17 @@ class DiskMap(Generic[Value]):
         sync_folder(path.parent)
 
     def put(self, key: str, value: Value) -> None:
-        """Set a value."""
+        """Set the value of a key, and write the change. Raises StoreError."""
         self._append(key, value)
         self.values[key] = value
 
     def drop(self, key: str) -> None:
-        """Remove a key."""
+        """Remove a key if it exists, and write the change. Raises StoreError."""
         self._append(key, None)
         self.values.pop(key, None)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the map's file."""
         os.close(self._file)
 
     def _append(self, key: str, value: Value | None) -> None:
@@ -66,7 +66,7 @@ class DiskMap(Generic[Value]):
                 raise OSError("it was cut short")
             os.fsync(self._file)
         except OSError as problem:
-            os.ftruncate(self._file, self._end)  # what follows a part of a line would be unreadable
+            os.ftruncate(self._file, self._end)  # the next line would be unreadable after a part of this one
             raise StoreError(
                 f"{self._path} could not be written ({problem.strerror or problem}): is the disk full?"
             ) from None

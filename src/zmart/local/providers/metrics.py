@@ -1,4 +1,4 @@
-"""Define the metrics of the stand-ins."""
+"""Define the Prometheus metrics of the stand-ins for Pinata and Helius."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the process of the stand-ins: its two halves, its port, its probes."""
+"""Run the process of the stand-ins for Pinata and Helius: its routes, its port, and its probes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ DEFAULT_WEBHOOK_ID = str(uuid.uuid5(uuid.NAMESPACE_URL, "zmart:local:default-web
 
 _GRACE_S = 3
 _BOUNDS = ConnectionBounds(body_within_s=60)
-"""Files have up to 100 MiB."""
+"""Limits of a connection; an upload of up to 100 MiB may take 60 s."""
 _log = structlog.get_logger(__name__)
 
 
 class Providers:
-    """Serve Pinata always; Helius if HELIUS_API_URL names this process and there is a chain to watch."""
+    """The service of the stand-ins: always for Pinata, and for Helius if `plays_helius`."""
 
     name = "providers"
 
@@ -84,7 +84,7 @@ class Providers:
             self._routes[WEBHOOKS] = ("helius", api)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop`."""
+        """Run until `stop` is set. Raises the exception that ended the watch of the chain."""
         try:
             await (self._watch.run(stop) if self._watch else stop.wait())
         finally:
@@ -95,16 +95,16 @@ class Providers:
                 self._registry.close()
 
     async def readiness(self) -> Readiness:
-        """Return whether the chain is watched."""
+        """Return whether the addresses of all webhooks are watched; always ready without Helius."""
         reason = await self._watch.missing() if self._watch else ""
         return Readiness(ready=not reason, reason=reason)
 
     def health(self) -> Mapping[str, object]:
-        """Return whether Helius is served."""
+        """Return the own fields of /health: whether Helius is served."""
         return {"helius": self._watch is not None}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
-        """Return the stand-ins' application."""
+        """Return the stand-ins' ASGI application with the probes before it."""
         return probes(self._app)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +119,7 @@ class Providers:
 
 
 class _Server(uvicorn.Server):
-    """Serve until `should_exit`; this module handles the signals."""
+    """Serve until `should_exit` is set. `_run` handles the signals, so uvicorn must not."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -127,14 +127,14 @@ class _Server(uvicorn.Server):
 
 
 def plays_helius(settings: Settings) -> bool:
-    """Return whether the settings name this process as Helius."""
+    """Return whether HELIUS_API_URL names this process on this machine, and there is an RPC of a chain to watch."""
     url = urlsplit(settings.helius_api_url)
     is_here = url.hostname in (HOST, "localhost") and url.port == settings.local_providers_port
     return is_here and bool(settings.rpc_urls)
 
 
 def default_webhook(settings: Settings) -> WebhookOrder:
-    """Return the webhook that the local stack registers at every start: the program, to its indexer."""
+    """Return the webhook that is registered at every start: the program's transactions, posted to the local indexer."""
     return WebhookOrder(
         webhook_url=f"http://{HOST}:{settings.indexer_port}{WEBHOOK_PATH}",
         transaction_types=["ANY"],
@@ -144,7 +144,7 @@ def default_webhook(settings: Settings) -> WebhookOrder:
 
 
 def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigError if the port is in use, or the error that ended it."""
+    """Run the stand-ins until SIGTERM or SIGINT. Raises ConfigError if the port is in use, or what ended them."""
     logs.configure(settings, Providers.name)
     try:
         asyncio.run(_run(settings))
@@ -164,7 +164,7 @@ async def _run(settings: Settings) -> None:
 
 
 async def serve(providers: Providers, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve on `listener` until `stop`."""
+    """Serve requests on `listener` until `stop` is set."""
     config = server_config(Probes(providers), _BOUNDS, lifespan="off", timeout_graceful_shutdown=_GRACE_S)
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -22,7 +22,7 @@ BODY_MAX_BYTES = 64 * 1024
 
 
 class WebhookApi:
-    """Serve the API; `changed()` is called after each change."""
+    """Serve the API; `changed()` is called after each change of the registry."""
 
     def __init__(self, registry: WebhookRegistry, api_key: str, changed: Callable[[], None]) -> None:
         self._registry = registry
@@ -30,7 +30,7 @@ class WebhookApi:
         self._changed = changed
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
-        """Answer one request."""
+        """Answer one request. Raises HttpRefusal 400, 401, 404, 405 or 413."""
         given = request.query.get("api-key", "")
         if not self._api_key or not hmac.compare_digest(given.encode(), self._api_key.encode()):
             raise _refusal(401, "invalid api key provided")
@@ -78,7 +78,7 @@ class WebhookApi:
 
 
 def _decoded(body: bytes, before: RegisteredWebhook | None) -> WebhookOrder:
-    """Decode the request; an update contains only the fields to change."""
+    """Decode the body of a request. With `before` it is an update, which contains only the fields to change."""
     if before is None:
         return msgspec.json.decode(body, type=WebhookOrder)
     fields = msgspec.to_builtins(before)

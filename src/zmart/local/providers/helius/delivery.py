@@ -1,4 +1,4 @@
-"""Post transactions to one webhook: a bounded queue, a few posts at a time, three retries, then dropped."""
+"""Post transactions to one webhook from a bounded queue, with a few posts at a time and three retries of each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _log = structlog.get_logger(__name__)
 
 
 class WebhookPoster:
-    """Deliver to one webhook. `on_failing()` is called after `disable_after` failed posts in a row."""
+    """Deliver transactions to one webhook, at most `concurrency` posts at a time.
+
+    `on_failing()` is called for each post that is lost after all its retries, from the `disable_after`th in a row on.
+    """
 
     def __init__(
         self,
@@ -55,9 +58,10 @@ class WebhookPoster:
         self._workers = [asyncio.create_task(self._work()) for _ in range(concurrency)]
 
     def offer(self, signature: Signature) -> None:
-        """Queue a transaction without waiting; a full queue drops it.
+        """Queue a transaction without waiting; it is dropped if the queue is full.
 
-        A recently offered signature is not posted twice: it may touch several of the addresses.
+        A signature that was offered recently is ignored: a transaction may be offered once for each of several
+        addresses.
         """
         if signature in self._seen:
             return
@@ -70,7 +74,7 @@ class WebhookPoster:
             metrics.HINTS.labels("overflow").inc()
 
     async def close(self) -> None:
-        """Stop; what is not posted yet is lost to the webhook."""
+        """Stop posting. Transactions that are not posted yet are lost to the webhook."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -132,7 +136,7 @@ class WebhookPoster:
             self._on_failing()
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> str:
-        """Post once; returns the status, or the reason for having none."""
+        """Post once, and return the HTTP status of the response, or the name of the exception if there was none."""
         try:
             async with self._http.stream(
                 "POST", self.webhook.webhook_url, content=body, headers=headers, timeout=ACKNOWLEDGE_WITHIN_S

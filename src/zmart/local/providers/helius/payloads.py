@@ -1,4 +1,4 @@
-"""Build a transaction as Helius posts it, from the node's responses."""
+"""Build transactions in the shape in which Helius posts them, from the RPC node's responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRST_WAIT_S = 0.05
 
 
 class RawTransaction(msgspec.Struct, frozen=True, rename="camel"):
-    """Hold an element of a raw webhook."""
+    """A transaction as an element of a raw webhook's body; `block_time` is in Unix seconds."""
 
     block_time: int | None
     index_within_block: int
@@ -40,7 +40,7 @@ class _FetchedPayload(msgspec.Struct, rename="camel"):
 
 
 class PayloadMeta(msgspec.Struct):
-    """Hold what decides whether a webhook receives a transaction, and the fields of an enhanced element."""
+    """The error and the fee in lamports of a transaction, from its `meta`. `err` is None if it succeeded."""
 
     err: object = None
     fee: int = 0
@@ -56,7 +56,7 @@ class _ParsedPayload(msgspec.Struct):
 
 
 class TransactionSource:
-    """Fetch transactions that a node has just announced."""
+    """Fetch transactions that a node has just announced; the node may need some time until it returns them."""
 
     def __init__(self, rpc: Rpc, first_wait_s: float = FIRST_WAIT_S) -> None:
         self._rpc = rpc
@@ -64,7 +64,10 @@ class TransactionSource:
         self._blocks: OrderedDict[Slot, list[Signature]] = OrderedDict()
 
     async def fetch(self, signature: Signature) -> RawTransaction | None:
-        """Return the transaction; None if the node does not have it within about two seconds. Raises ChainError."""
+        """Return the transaction with its position in the block. Raises ChainError.
+
+        Returns None if the node does not return both in eight tries, between which 1.4 s pass by default.
+        """
         for tries in count(1):
             fetched = await self._transaction(signature)
             index = await self._index(fetched.slot, signature) if fetched else None
@@ -83,7 +86,7 @@ class TransactionSource:
         return None if raw is None else decode_answer(_FetchedPayload, "getTransaction", raw)
 
     async def _index(self, slot: Slot, signature: Signature) -> int | None:
-        """Return the position in the block; None while the node is still closing the block."""
+        """Return a transaction's position in its block; None while the node's block does not contain it yet."""
         known = self._blocks.get(slot, [])
         if signature not in known:
             known = self._blocks[slot] = await self._rpc.get_block_signatures(slot) or []
@@ -92,9 +95,10 @@ class TransactionSource:
         return known.index(signature) if signature in known else None
 
     async def _time(self, block_time: int | None) -> int:
-        """Return the block's time in seconds.
+        """Return the block's time in Unix seconds.
 
-        If the node's time is implausible (Surfpool's is a thousandth of it), the chain's present time is returned.
+        If the node gives no plausible time (Surfpool's is a thousandth of the right one), the chain's present time is
+        returned.
         """
         if block_time is not None and block_time >= _EARLIEST_TIME:
             return block_time
@@ -102,7 +106,7 @@ class TransactionSource:
 
 
 def meta_of(transaction: RawTransaction) -> PayloadMeta:
-    """Decode the meta. Raises ChainError."""
+    """Decode error and fee from a transaction's `meta`. Raises ChainError."""
     try:
         return msgspec.json.decode(transaction.meta, type=PayloadMeta)
     except JSON_ERRORS as problem:
@@ -110,7 +114,7 @@ def meta_of(transaction: RawTransaction) -> PayloadMeta:
 
 
 def enhanced(transaction: RawTransaction) -> dict[str, object]:
-    """Build an element of an enhanced webhook for a transaction that Helius cannot parse."""
+    """Build the element of an enhanced webhook's body for a transaction, as for one that Helius cannot parse."""
     meta = meta_of(transaction)
     parsed = msgspec.json.decode(transaction.transaction, type=_ParsedPayload)
     return {

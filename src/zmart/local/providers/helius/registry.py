@@ -1,4 +1,4 @@
-"""Validate and store the registered webhooks."""
+"""Validate and store webhook registrations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TransactionStatus = Literal["all", "success", "failed"]
 
 
 class WebhookOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Hold a client's request, under Helius' names."""
+    """The body of a request that registers or updates a webhook; in JSON the fields have Helius' names."""
 
     webhook_url: str = msgspec.field(name="webhookURL")
     transaction_types: list[str]
@@ -39,7 +39,7 @@ class WebhookOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
     txn_status: TransactionStatus = "all"
 
     def check(self) -> None:
-        """Validate the fields. Raises Invalid that names the field."""
+        """Validate the fields. Raises Invalid, which names the field."""
         if not _URL.fullmatch(self.webhook_url):
             raise Invalid("webhookURL", "webhookURL must be an http or https URL.")
         if not self.transaction_types or not all(map(_TYPE.fullmatch, self.transaction_types)):
@@ -57,7 +57,7 @@ class WebhookOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
 
 
 class RegisteredWebhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Hold a registration, as the API returns it."""
+    """A registered webhook, as it is stored and as the API returns it."""
 
     webhook_id: str = msgspec.field(name="webhookID")
     wallet: str = "local"
@@ -73,13 +73,13 @@ class RegisteredWebhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 
 
 class WebhookToggle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Hold the body of PATCH."""
+    """The body of a PATCH request: whether the webhook is to be enabled."""
 
     active: bool
 
 
 class WebhookRegistry:
-    """Store webhooks by their id, oldest first."""
+    """Store webhooks in the file at `path`, by their id. Changes raise StoreError if they cannot be written."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class WebhookRegistry:
         self._grace_until: dict[str, float] = {}
 
     def all(self) -> list[RegisteredWebhook]:
-        """Return all webhooks."""
+        """Return all webhooks, the oldest first."""
         return list(self._journal.values.values())
 
     def find(self, webhook_id: str) -> RegisteredWebhook | None:
@@ -95,7 +95,10 @@ class WebhookRegistry:
         return self._journal.values.get(webhook_id)
 
     def put(self, order: WebhookOrder, webhook_id: str = "") -> RegisteredWebhook:
-        """Register a webhook, or replace the one with that id, which stays enabled or disabled. Raises Invalid."""
+        """Register a webhook, or replace the one with `webhook_id`, and return it. Raises Invalid, StoreError.
+
+        A replaced webhook stays enabled or disabled; a new one is enabled.
+        """
         order.check()
         if not webhook_id and len(self._journal.values) >= WEBHOOKS_MAX:
             raise Invalid("webhookID", f"There are {WEBHOOKS_MAX} webhooks already; delete one.")
@@ -108,7 +111,7 @@ class WebhookRegistry:
         return webhook
 
     def toggle(self, webhook: RegisteredWebhook, active: bool) -> RegisteredWebhook:
-        """Enable or disable a webhook. After enabling, failures do not disable it for 24 hours."""
+        """Enable or disable a webhook, and return it. For the next 24 hours failures do not disable an enabled one."""
         changed = msgspec.structs.replace(webhook, active=active)
         self._journal.put(changed.webhook_id, changed)
         if active:
@@ -116,13 +119,13 @@ class WebhookRegistry:
         return changed
 
     def is_in_grace(self, webhook_id: str) -> bool:
-        """Return whether failures cannot disable the webhook now."""
+        """Return whether the webhook was enabled in the last 24 hours, so that failures do not disable it."""
         return time.monotonic() < self._grace_until.get(webhook_id, 0.0)
 
     def delete(self, webhook_id: str) -> None:
-        """Delete a webhook."""
+        """Delete the webhook with that id, if it exists."""
         self._journal.drop(webhook_id)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the registry's file."""
         self._journal.close()

@@ -1,4 +1,4 @@
-"""Subscribe to the addresses of all webhooks and queue their deliveries."""
+"""Subscribe to transactions of all webhooks' addresses, and queue them for delivery."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONNECTIONS = httpx.Limits(max_connections=16, max_keepalive_connections=8)
 
 
 class AddressWatch:
-    """Run one subscription per address and one delivery per webhook of the registry."""
+    """Run one subscription for each address and one WebhookPoster for each enabled webhook of the registry."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class AddressWatch:
         self._wake = asyncio.Event()
 
     def changed(self) -> None:
-        """Signal that the registry has changed."""
+        """Signal that the registry has changed, so that `run` adapts subscriptions and deliveries."""
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop`. Raises what ended a listener."""
+        """Run until `stop` is set. Raises the exception that ended a subscription."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -67,7 +67,7 @@ class AddressWatch:
             await self._close()
 
     async def missing(self) -> str:
-        """Return why transactions cannot be observed now, or "" if they can."""
+        """Return why transactions of some address cannot be observed now, or "" if all can."""
         silent = {Address(each) for each in self._addresses()} - self._connected
         if silent:
             return f"not subscribed yet: {', '.join(sorted(silent))}"

@@ -1,5 +1,4 @@
-"""Stand in for Pinata as docs.pinata.cloud describes it, as far as this project uses it, over blocks in
-ZMART_HOME/pins.
+"""Stand in for Pinata as docs.pinata.cloud describes it, as far as this project uses it. Files are in ZMART_HOME/pins.
 
 Modelled: the legacy API (API reference, "IPFS": pinFileToIPFS with pinataMetadata and pinataOptions.cidVersion,
 unpin, pinList with hashContains, cid, status, pageLimit, pageOffset and includeCount, testAuthentication), v3 files

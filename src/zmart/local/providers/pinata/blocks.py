@@ -1,4 +1,4 @@
-"""Store blocks on disk: one file each, named after its SHA-256, checked on every read."""
+"""Store IPFS blocks on disk: each in a file that is named after its SHA-256 and checked on every read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zmart.local.state_files import sync_folder, write_synced
 
 
 class BlockStore:
-    """Store the blocks of one network. CIDs of version 0 and 1 that name the same bytes share their block."""
+    """Store the blocks of one network below `folder`. CIDs of version 0 and 1 of the same bytes share a block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -18,7 +18,10 @@ class BlockStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, cid: Cid, block: bytes) -> None:
-        """Store `block`; an existing whole one is not written again. `sync` completes it."""
+        """Store `block`, unless it is already stored and not damaged. It survives a crash only after `sync`.
+
+        Raises StoreError.
+        """
         path = self._path(cid.digest)
         if path.exists() and cid.matches(path.read_bytes()):
             return
@@ -29,12 +32,12 @@ class BlockStore:
         self._unsynced.add(path.parent)
 
     def sync(self) -> None:
-        """Make the blocks stored so far survive any crash."""
+        """Sync the folders of new blocks, so that all blocks stored so far survive a crash."""
         while self._unsynced:
             sync_folder(self._unsynced.pop())
 
     def get(self, cid: Cid) -> bytes:
-        """Return a block. Raises NotFound, or StoreError if the disk has other bytes."""
+        """Return a block. Raises NotFound, or StoreError if the stored bytes do not match the CID."""
         try:
             block = self._path(cid.digest).read_bytes()
         except FileNotFoundError:
@@ -44,12 +47,12 @@ class BlockStore:
         return block
 
     def delete(self, digests: set[bytes]) -> None:
-        """Delete blocks."""
+        """Delete the blocks with these SHA-256 digests; missing ones are ignored."""
         for digest in digests:
             self._path(digest).unlink(missing_ok=True)
 
     def keep_only(self, digests: set[bytes]) -> int:
-        """Delete all other files, drafts of a crash included; returns how many."""
+        """Delete all files except the blocks with these digests, also drafts left by a crash. Returns how many."""
         names = {digest.hex() for digest in digests}
         superfluous = [path for path in self._folder.glob("*/*") if path.name not in names]
         for path in superfluous:

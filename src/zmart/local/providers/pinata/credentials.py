@@ -10,7 +10,7 @@ from zmart.settings import Settings
 
 
 class PinataCredentials:
-    """Hold the credentials of the settings. Empty ones match nothing."""
+    """Check requests against PINATA_JWT, PINATA_API_KEY and PINATA_SECRET_KEY. An empty setting matches no request."""
 
     def __init__(self, settings: Settings) -> None:
         self._jwt = settings.pinata_jwt.get_secret_value()

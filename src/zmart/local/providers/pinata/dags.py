@@ -1,4 +1,4 @@
-"""Read a file from its blocks: its size, a range of it, its blocks in order, a CAR of them."""
+"""Read a UnixFS file from its blocks: its size, a range of its bytes, its blocks in order, or a CAR of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from zmart.local.providers.pinata.blocks import BlockStore
 
 
 def file_bytes(blocks: BlockStore, cid: Cid) -> int:
-    """Return the size of the file, from its root. Raises NotFound, StoreError, ValueError if it is not a file."""
+    """Return the size of a file in bytes, read from its root block.
+
+    Raises NotFound, StoreError, and ValueError if the block is not a file's.
+    """
     block = blocks.get(cid)
     return len(block) if cid.codec == RAW else decode_node(block).file_bytes
 
 
 def file_range(blocks: BlockStore, cid: Cid, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` up to `stop`; blocks without any of them are not read."""
+    """Yield a file's bytes from `start` up to, but without, `stop`. Blocks outside of that range are not read."""
     block = blocks.get(cid)
     if cid.codec == RAW:
         yield block[start:stop]
@@ -32,7 +35,7 @@ def file_range(blocks: BlockStore, cid: Cid, start: int, stop: int) -> Iterator[
 
 
 def walk(blocks: BlockStore, cid: Cid) -> Iterator[tuple[Cid, bytes]]:
-    """Yield every block, depth first; a repeated block is repeated."""
+    """Yield the CID and the bytes of every block of a file, depth first; a block that occurs twice is yielded twice."""
     block = blocks.get(cid)
     yield cid, block
     if cid.codec != RAW:
@@ -41,7 +44,7 @@ def walk(blocks: BlockStore, cid: Cid) -> Iterator[tuple[Cid, bytes]]:
 
 
 def digests(blocks: BlockStore, cid: Cid, size_bytes: int) -> Iterator[bytes]:
-    """Yield the names of all blocks of a file of that size. Raw leaves are named without being read."""
+    """Yield the SHA-256 digests of all blocks of a file with `size_bytes` bytes. Only blocks with links are read."""
     yield cid.digest
     if size_bytes > CHUNK_BYTES and cid.codec != RAW:
         for link in decode_node(blocks.get(cid)).links:
@@ -49,7 +52,7 @@ def digests(blocks: BlockStore, cid: Cid, size_bytes: int) -> Iterator[bytes]:
 
 
 def car(blocks: BlockStore, root: Cid) -> Iterator[bytes]:
-    """Yield a CARv1 (ipld.io/specs/transport/car/carv1): its header, then each block once, depth first."""
+    """Yield the pieces of a CARv1 (ipld.io/specs/transport/car/carv1): a header, then each block once, depth first."""
     link = b"\xd8\x2a\x58" + bytes([len(root.binary) + 1]) + b"\x00" + root.binary
     header = b"\xa2\x65roots\x81" + link + b"\x67version\x01"
     yield varint(len(header)) + header

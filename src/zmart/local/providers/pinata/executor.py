@@ -1,4 +1,4 @@
-"""Run the pin store in one thread: its work waits for the disk, and concurrent changes cannot overlap."""
+"""Run changes of the pin store in one thread: they do not overlap, and the event loop does not wait for the disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class PinExecutor:
-    """Run the changes of the two APIs."""
+    """Run the changes of the pin store that the two APIs (legacy and v3) request."""
 
     def __init__(self, store: PinStore) -> None:
         self.store = store
@@ -28,18 +28,22 @@ class PinExecutor:
     async def upload(
         self, request: HttpRequest, known: tuple[str, ...], judge: Callable[[UploadForm], tuple[int, Label]]
     ) -> tuple[Pin, bool]:
-        """Read the form, let `judge` choose the CID version and the label, pin the file."""
+        """Read the form of an upload and pin its file. Returns the pin, and whether the file was already pinned.
+
+        The form may have the fields in `known`. `judge` returns the CID version and the label for the form. Raises
+        HttpRefusal, Disconnected, StoreError.
+        """
         with UploadForm(self.store.incoming, known, self.file_max_bytes, self.frame_max_bytes) as form:
             await form.read(request)
             version, label = judge(form)
             return await self._do(self.store.pin, form.file, version, label)
 
     async def unpin(self, pin: Pin) -> None:
-        """Remove a pin."""
+        """Remove a pin. Raises StoreError."""
         await self._do(self.store.unpin, pin)
 
     async def close(self) -> None:
-        """Finish the work and close the store."""
+        """Finish the pending changes and close the store."""
         await self._do(self.store.close)
         self._thread.shutdown()
 

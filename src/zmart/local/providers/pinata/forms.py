@@ -1,4 +1,4 @@
-"""Parse uploads: multipart/form-data with one file, which is written to disk as it arrives, not held in memory."""
+"""Parse uploads: multipart/form-data with one file. A file of more than 256 KiB is written to disk as it arrives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ Shape = TypeVar("Shape")
 
 
 class UploadForm:
-    """Hold a form; `file` is at its start after `read`. Use it as a context manager."""
+    """The form of an upload: a context manager, which deletes the temporary file at its end.
+
+    `read` fills `fields`, `filename`, `mime` and `file`, whose position is at its start then. `known` names the fields
+    that are allowed beside the file.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,11 @@ class UploadForm:
         self.file.close()
 
     async def read(self, request: HttpRequest) -> None:
-        """Read the form. Raises HttpRefusal: 400 for an invalid form or unknown parts, 413 if it is too large."""
+        """Read the form from a request.
+
+        Raises HttpRefusal: 400 for an invalid form, an unknown field or a too large part, 413 for a too large body.
+        Raises Disconnected.
+        """
         try:
             parser = PushMultipartParser(
                 _boundary(request),
@@ -76,7 +84,7 @@ class UploadForm:
         self.file.seek(0)
 
     def json(self, name: str, kind: type[Shape]) -> Shape:
-        """Decode the JSON of the field `name`; `{}` if it is absent. Raises HttpRefusal 400."""
+        """Decode the JSON of the field `name` as `kind`; a missing field counts as `{}`. Raises HttpRefusal 400."""
         try:
             return msgspec.json.decode(self.fields.get(name, "{}"), type=kind)
         except JSON_ERRORS as problem:
@@ -112,7 +120,7 @@ class UploadForm:
 
 
 def bad_request(message: str) -> HttpRefusal:
-    """Build a refusal in the shape of the legacy API; v3 wraps it in its own."""
+    """Return a refusal with status 400 in the shape of the legacy API; FilesApi converts it to the shape of v3."""
     return HttpRefusal(400, {"error": message})
 
 

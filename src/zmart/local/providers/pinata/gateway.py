@@ -1,4 +1,4 @@
-"""Serve the IPFS gateway: GET and HEAD of /ipfs/<cid>, without credentials, for what is pinned publicly.
+"""Serve the IPFS gateway: GET and HEAD of /ipfs/<cid>, without credentials, for blocks of publicly pinned files.
 
 Source: specs.ipfs.tech/http-gateways/path-gateway and trustless-gateway; ranges as in RFC 9110 section 14.
 """
@@ -21,7 +21,7 @@ _IMMUTABLE = "public, max-age=29030400, immutable"
 
 
 class Format(Enum):
-    """Name the form in which a file is requested: reassembled, its block as it is, or all its blocks."""
+    """The form of a response: the bytes of the file, the block that the CID names, or a CAR of all blocks."""
 
     FILE = ""
     RAW = "raw"
@@ -35,14 +35,14 @@ _TYPES = {
 
 
 class PinGateway:
-    """Serve files; every block is checked against its CID before it is sent."""
+    """Serve publicly pinned files; every block is checked against its CID before it is sent."""
 
     def __init__(self, store: PinStore) -> None:
         self._store = store
         self._blocks = store.blocks["public"]
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
-        """Answer one request."""
+        """Answer one request. Raises HttpRefusal 400, 404, 405, 422 or 500."""
         if request.method not in ("GET", "HEAD"):
             raise HttpRefusal(405, {"error": "Use GET or HEAD."})
         try:
@@ -77,7 +77,7 @@ class PinGateway:
         return HttpReply(206 if part else 200, headers, self._bytes(cid, form, start, stop))
 
     def _total(self, cid: Cid, form: Format) -> int | None:
-        """Return the size of the response; None for a CAR, whose size is not known in advance."""
+        """Return the size of the whole content in bytes; None for a CAR, whose size is not known in advance."""
         if form is Format.CAR:
             self._blocks.get(cid)
             return None
@@ -110,7 +110,7 @@ class PinGateway:
 
 
 def _format(request: HttpRequest) -> Format:
-    """Return the requested format; `?format=` takes precedence over `Accept`."""
+    """Return the requested format: `?format=` takes precedence over `Accept`. Raises Invalid for an unknown format."""
     if (named := request.query.get("format")) is not None:
         for known in (Format.RAW, Format.CAR):
             if named == known.value:
@@ -126,9 +126,10 @@ def _matches(header: str, etag: str) -> bool:
 
 
 def _range(request: HttpRequest, total: int, etag: str) -> tuple[int, int] | None:
-    """Return the one requested range as (start, stop); an empty one cannot be satisfied, None requests everything.
+    """Return the requested range as (start, stop), without the byte at `stop`; None if everything is requested.
 
-    Several ranges and invalid ranges are ignored, as the RFC allows.
+    A range with start >= stop cannot be satisfied. A request with several ranges or an invalid range counts as one
+    without a range, as RFC 9110 allows.
     """
     match = _RANGE.fullmatch(request.headers.get("range", "").strip())
     if match is None or request.headers.get("if-range", etag) != etag or not any(match.groups()):

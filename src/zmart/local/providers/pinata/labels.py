@@ -1,4 +1,4 @@
-"""Validate an uploader's metadata: bounded, and safe to be sent in a header."""
+"""Validate the metadata of an upload: its size is bounded, and its media type can be sent in a header."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ _MIME = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 
 
 def label(name: str, mime: str, network: Network, keyvalues: Mapping[str, str | int | float]) -> Label:
-    """Validate the metadata. Raises HttpRefusal 400 if it is too large. An invalid type becomes
-    application/octet-stream."""
+    """Return the label with these metadata. Raises HttpRefusal 400 if they are too large.
+
+    An invalid media type `mime` is replaced by application/octet-stream.
+    """
     if len(name) > NAME_MAX:
         raise bad_request(f"A name has at most {NAME_MAX} characters.")
     if len(keyvalues) > KEYVALUES_MAX:

@@ -38,14 +38,14 @@ class _PinListQuery(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class LegacyApi:
-    """Serve the public network."""
+    """Serve Pinata's legacy API, which pins files on the public network."""
 
     def __init__(self, pins_executor: PinExecutor, credentials: PinataCredentials) -> None:
         self._pins = pins_executor
         self._credentials = credentials
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
-        """Answer one request."""
+        """Answer one request. Raises HttpRefusal 400, 401, 404 or 413."""
         if not self._credentials.allow(request):
             raise _refusal(401, "INVALID_CREDENTIALS", "Invalid/expired credentials")
         match request.method, request.path:

@@ -1,4 +1,4 @@
-"""Record which files are pinned: after their blocks are stored, and until these are deleted."""
+"""Record which files are pinned. A pin is recorded after its blocks are stored, and ends before they are deleted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the uploader's metadata of a file."""
+    """The metadata that an uploader gave to a file: name, media type, network, and own key-value pairs."""
 
     name: str
     mime: str
@@ -36,7 +36,10 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one file that is pinned, or was: then `unpinned_at` is set. Times in ISO 8601."""
+    """A file that is pinned, or was pinned until `unpinned_at`. Times are in ISO 8601.
+
+    `file_bytes` is the size of the file, `dag_bytes` that of all its blocks.
+    """
 
     id: str
     cid: str
@@ -48,7 +51,11 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PinStore:
-    """Store everything below `folder`. Not thread-safe. The constructor removes what a crash left half done."""
+    """Store pins and blocks below `folder`. Not thread-safe.
+
+    The constructor deletes blocks without a pin, which a crash may have left, and all but the newest 1,000 records of
+    unpinned files. Raises StoreError.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.incoming = folder / "incoming"
@@ -63,7 +70,7 @@ class PinStore:
             self._count(network)
 
     def pin(self, file: IO[bytes], version: int, label: Label) -> tuple[Pin, bool]:
-        """Pin the file; returns its pin and whether it was pinned already."""
+        """Pin a file with a CID of `version`; return the pin, and whether it was already pinned. Raises StoreError."""
         blocks = self.blocks[label.network]
         builder = FileBuilder(version, blocks.put)
         while piece := file.read(CHUNK_BYTES):
@@ -86,7 +93,7 @@ class PinStore:
         return pin, False
 
     def unpin(self, pin: Pin) -> None:
-        """Remove a pin and its blocks, except those that another pin needs."""
+        """Remove a pin and its blocks, except blocks that another pin needs. Raises StoreError."""
         network = pin.label.network
         self._journal.put(pin.id, msgspec.structs.replace(pin, unpinned_at=now_iso()))
         del self._by_cid[network, pin.cid]
@@ -96,20 +103,20 @@ class PinStore:
         self._count(network)
 
     def find(self, network: Network, *, cid: str = "", pin_id: str = "") -> Pin | None:
-        """Return a file that is pinned now, or None."""
+        """Return the pinned file with that CID or that id; None if it is not pinned now."""
         pin = self._journal.values.get(pin_id or self._by_cid.get((network, cid), ""))
         return pin if pin and pin.label.network == network and not pin.unpinned_at else None
 
     def pinned(self, network: Network) -> list[Pin]:
-        """Return the files that are pinned now, oldest first."""
+        """Return the files of a network that are pinned now, the oldest first."""
         return [pin for pin in self._all() if pin.label.network == network and not pin.unpinned_at]
 
     def history(self, network: Network) -> list[Pin]:
-        """Return pinned and unpinned files, newest first."""
+        """Return the pinned and the unpinned files of a network, the newest first."""
         return [pin for pin in reversed(self._all()) if pin.label.network == network]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file with the pins."""
         self._journal.close()
 
     def _all(self) -> list[Pin]:
@@ -129,7 +136,10 @@ class PinStore:
 
     @contextmanager
     def _unless_damaged(self) -> Iterator[None]:
-        """Keep all blocks if a node cannot be read: the blocks that it links to are then unknown."""
+        """End the block, which deletes blocks of files, with a warning if a stored block cannot be read.
+
+        The blocks to which that one links are unknown then, so nothing is deleted.
+        """
         try:
             yield
         except (NotFound, StoreError, ValueError) as problem:

@@ -38,7 +38,7 @@ class FilesApi:
         self._credentials = credentials
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
-        """Answer one request."""
+        """Answer one request. Raises HttpRefusal 400, 401, 404 or 413."""
         if not self._credentials.allow(request):
             raise _refusal(401, "Not authorized")
         match request.method, request.path.removeprefix(FILES).strip("/").split("/"):
