@@ -1,4 +1,4 @@
-"""`python -m zmart.cli`: the `zmart` command without its script, for processes that start others."""
+"""Run the `zmart` command by `python -m zmart.cli`, as processes do that start other processes."""
 
 from zmart.cli import main
 

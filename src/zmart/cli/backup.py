@@ -37,7 +37,7 @@ def backup(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a backup of the database: a dump with a manifest, both of one moment, while everything runs."""
+    """Write a backup of the database: a dump with a manifest, both of the same snapshot. Services may run meanwhile."""
     if context.invoked_subcommand is not None:
         return
     from zmart.local.addresses import database_url
@@ -57,7 +57,7 @@ def verify(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Restore a backup into a database of its own and compare every table with the manifest."""
+    """Restore a backup into another, empty database, and compare every table with the manifest."""
     from zmart.local.addresses import database_url
     from zmart.ops.backup import dumping, files
 
@@ -76,8 +76,10 @@ def restore(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Replace the content of the database with a backup. Stops the services of a local stack; others must be
-    stopped."""
+    """Replace the content of the database with a backup.
+
+    The services of a local stack are stopped first; other services must be stopped before.
+    """
     from zmart.local.addresses import database_url
     from zmart.ops.backup import files, restoring
 
@@ -138,7 +140,7 @@ def _folder() -> Path:
 
 
 def bundled_programs() -> list[Path]:
-    """Return the folder of the local stack's own PostgreSQL programs, where it is installed."""
+    """Return a list with the folder of the local stack's PostgreSQL programs; empty if there is none."""
     from zmart.errors import ConfigError
     from zmart.local.postgres import find_bin_dir
     from zmart.settings import settings
@@ -150,7 +152,7 @@ def bundled_programs() -> list[Path]:
 
 
 def _stop_services_on(database_url: str) -> bool:
-    """Stop the services of the running stack whose embedded database it is; False where there is none."""
+    """Stop the services of the local stack, and return True, if it runs and `database_url` is its embedded database."""
     from zmart.local.extra import is_installed
 
     if not is_installed():
@@ -169,6 +171,6 @@ def _stop_services_on(database_url: str) -> bool:
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart backup` and `zmart restore` to the root command."""
     root.add_typer(app, name="backup")
     root.command()(restore)

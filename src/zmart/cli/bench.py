@@ -1,5 +1,7 @@
-"""Implement `zmart bench`: speeds, as ratios to a peer in the same run. The benchmarks are in the source, not in the
-package."""
+"""Implement `zmart bench`: measure speeds as ratios to another server in the same run.
+
+The benchmarks are in the folder bench of a checkout, not in the installed package.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ from zmart.errors import ConfigError
 
 NAMES = ("indexer", "gateway", "websocket", "workers")
 _QUICK = {"indexer": ("--events", "20000", "--growth", "50000", "--seconds", "5")}
-"""Options of a short run; `--quick` if there is no entry."""
+"""Options of a short run, by benchmark; a benchmark without an entry gets `--quick`."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add `zmart bench` to the root command."""
     app.command("bench")(bench)
 
 
@@ -70,7 +72,10 @@ def bench(
 
 
 def _python(folder: Path) -> str:
-    """Return an optimised CPython of the distribution if ours is a plain build; installed on first use."""
+    """Return the Python that runs the benchmarks: an optimised CPython of the distribution if ours is a plain build.
+
+    The packages that it needs are installed on first use.
+    """
     typer.echo("Looking for an optimised CPython (its packages are installed the first time) ...", err=True)
     result = subprocess.run(
         [sys.executable, folder / "machine.py"], capture_output=True, text=True, check=True

@@ -19,7 +19,7 @@ app = typer.Typer(help="Show the chain's time; advance it on a local chain.")
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 MOST_DAYS = 366
 _EXACT_WITHIN_S = 120
-"""So far a chain is not said to be behind: blocks take their time."""
+"""A difference of the clocks below this, in seconds, is not reported as ahead or behind."""
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +37,7 @@ def show(context: typer.Context, json: Json = False) -> None:
 def advance_clock(
     duration: Annotated[str, typer.Argument(help="how far, as 50h, 2d, 1d12h or 30m")], json: Json = False
 ) -> None:
-    """Advance the local chain's clock, for example past a market's deadline. Nothing turns it back."""
+    """Advance the local chain's clock, for example past a market's deadline. It cannot be turned back."""
     from rich.console import Console
 
     from zmart.errors import Invalid
@@ -99,5 +99,5 @@ def _difference(ahead_s: int) -> str:
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart clock` and its command `advance` to the root command."""
     root.add_typer(app, name="clock")

@@ -1,4 +1,4 @@
-"""Set up the logs of a command: standard output is for its result alone."""
+"""Set up the logs of a command, so that its standard output holds only its result."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 
 from zmart.hidden_packages import hidden
 
-# With it structlog draws tracebacks, with the values of all variables: 0.1 s and 4 MB of each process.
+# With rich, structlog draws tracebacks with the values of all variables, which costs each process 0.1 s and 4 MB.
 with hidden("rich"):
     import structlog
 
 
 def configure_command() -> None:
-    """Send warnings and errors to standard error, for a person. `zmart run` sets up those of a service instead."""
+    """Write warnings and errors to standard error, as readable text. `zmart run` later sets up a service's logs."""
     from zmart.ops.line_writer import LineWriter
 
     colors = sys.stderr is not None and sys.stderr.isatty()

@@ -145,7 +145,10 @@ def _once(market: str | None, json: bool, work: Work) -> None:
 async def _report(
     context: DecisionContext, only: MarketId | None, json: bool, work: Callable[[], Awaitable[None]]
 ) -> bool:
-    """Do the work and print the intents it changed and what is still open; False if something failed."""
+    """Run `work`, and print the intents whose state it changed and the jobs that are still open.
+
+    With a market `only`, its jobs are first made due. Returns False if an open job fails.
+    """
     from zmart.store import intents as store
     from zmart.store import market_work
 
@@ -171,7 +174,7 @@ async def _report(
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart aggregate`, `zmart finalize`, `zmart intents` and `zmart decisions` to the root command."""
     root.command()(aggregate)
     root.command()(finalize)
     root.add_typer(intents.app, name="intents")

@@ -1,4 +1,4 @@
-"""Implement `zmart demo`: play a market's whole life against a running stack and check the accounts."""
+"""Implement `zmart demo`: play markets from creation to payout against a running stack, and check all amounts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def _keep_trading() -> None:
 
 
 def perform(*, json: bool = False, where: ServiceUrls | None = None) -> bool:
-    """Play at `where`, by default the running stack, and print the report; True if everything holds."""
+    """Play the demo against the services at `where`, by default the running stack's, and print its report.
+
+    Returns True if every step and every check succeeded.
+    """
     import asyncio
 
     import msgspec
@@ -86,5 +89,5 @@ def perform(*, json: bool = False, where: ServiceUrls | None = None) -> bool:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add `zmart demo` to the root command."""
     app.command()(demo)

@@ -1,5 +1,7 @@
-"""Report errors on the command line: one sentence that says what to do, and an exit status: 2 for the value of a
-setting, 1 for anything else."""
+"""Report errors on the command line: a sentence that says what to do, and an exit status.
+
+The exit status is 2 for an error that only another value of a setting can end, 1 for any other.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,14 @@ _OF_THE_MACHINE = {
     errno.EPERM,
     errno.EROFS,
 }
-"""What a path or a disk may answer whatever we do. A missing file is not among them: that may be a bug."""
+"""Errors of a path, a disk or a limit of the machine, which are no bugs. A missing file may be one, and is left out."""
 
 
 def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
-    """Print a ZmartError, and what the machine refuses, as a sentence on standard error. Other exceptions are bugs and
-    keep their traceback."""
+    """Wrap a command: print a ZmartError, or an OSError of the machine, as a sentence on standard error, and exit.
+
+    Other exceptions are bugs, and keep their traceback.
+    """
 
     @wraps(command)
     def guarded(*arguments: P.args, **options: P.kwargs) -> R:
@@ -54,13 +58,13 @@ def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def exit_status(problem: ZmartError) -> int:
-    """Return 2 where only another value of a setting helps, else 1."""
+    """Return the exit status for an error: 2 if only another value of a setting can end it, else 1."""
     is_setting = isinstance(problem, SettingError) or (isinstance(problem, StoreError) and problem.setting)
     return 2 if is_setting else 1
 
 
 def needs_local_stack(command: Callable[P, R]) -> Callable[P, R]:
-    """`one_sentence` for commands of the local stack: without the extra `local` the sentence says what to install."""
+    """Wrap a command of the local stack as `one_sentence` does. Without the extra `local` it says what to install."""
 
     @wraps(command)
     def checked(*arguments: P.args, **options: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""What `zmart doctor` prints: one line for each finding, or JSON."""
+"""Print the findings of `zmart doctor`: one line for each, or JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from zmart.local.doctor import DoctorFinding
 
 
 def print_findings(findings: list[DoctorFinding], *, as_json: bool) -> int:
-    """Print the findings; 1 when something is wrong."""
+    """Print the findings, and return the exit status: 0 if all checks succeeded, else 1."""
     if as_json:
         print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))
     else:
         console = Console(highlight=False, soft_wrap=True)
         for finding in findings:
             mark = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
-            console.print(f"{mark} {escape(finding.sentence)}")  # zmart[local] is no style
+            console.print(f"{mark} {escape(finding.sentence)}")  # rich would read zmart[local] as a style
     return 0 if all(finding.ok for finding in findings) else 1

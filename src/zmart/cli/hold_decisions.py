@@ -1,4 +1,4 @@
-"""The option `--hold-decisions` of the commands that start services."""
+"""Define the option `--hold-decisions` of the commands that start services."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ HoldDecisions = Annotated[
 
 
 def hold(is_given: bool) -> None:
-    """Set HOLD_DECISIONS for this process, and for those that it starts, if the option was given."""
+    """Set HOLD_DECISIONS for this process and the processes that it starts, if the option was given."""
     if is_given:
         os.environ["HOLD_DECISIONS"] = "true"

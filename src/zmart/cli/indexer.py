@@ -78,9 +78,10 @@ def backfill(
 @app.command()
 @one_sentence
 def rebuild(json: Json = False) -> None:
-    """Compute every projection again from the stored events, beside the live ones, and compare byte by byte.
+    """Compute every projection again from the stored events, and compare it byte by byte with the live one.
 
-    Reads and indexing continue. Differing rows are corrected and announced in the change feed; exit status 1 then.
+    Reads and indexing continue. Rows that differ are corrected and announced in the change feed; the exit status is 1
+    then.
     """
     from zmart.chain.program import Program
     from zmart.local.addresses import stack_settings
@@ -163,7 +164,7 @@ def list_letters(
 @letters.command()
 @one_sentence
 def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Json = False) -> None:
-    """Show a dead letter with what was delivered."""
+    """Show a dead letter with the payload that was delivered."""
     from zmart.store import inbox
 
     named = accepted_text("which", which)
@@ -180,7 +181,7 @@ def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Js
 @letters.command()
 @one_sentence
 def replay(which: Which, json: Json = False) -> None:
-    """Try dead letters again; a running indexer does so at once."""
+    """Try to index dead letters again; a running indexer does it at once. Exit status 1 if there is none."""
     from zmart.store import inbox
 
     named = accepted_text("which", which)
@@ -200,7 +201,7 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
     json: Json = False,
 ) -> None:
-    """Drop dead letters: their events stay missing from the index, and no alert is raised again."""
+    """Drop dead letters: their events stay missing from the index, and no alert is raised for them again."""
     from zmart.store import inbox
 
     named = accepted_text("which", which)
@@ -260,5 +261,5 @@ def _bar(quiet: bool) -> Progress:
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart indexer` and its commands to the root command."""
     root.add_typer(app, name="indexer")

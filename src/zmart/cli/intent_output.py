@@ -1,4 +1,4 @@
-"""Print intents for commands."""
+"""Format intents, as text and as JSON, for the commands that print them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def line_of(row: IntentRow) -> str:
-    """Return an intent on one line."""
+    """Format an intent as one line: id, time, action, market, round, state, signature and error."""
     what = f"{row.id}  {row.created_at:%Y-%m-%d %H:%M:%S}  {row.action.value} of {row.market_id} round {row.round}"
     state = row.state.value if not row.landed_slot else f"{row.state.value} in slot {row.landed_slot}"
     signed = f" {row.signature}" if row.signature else ""
@@ -21,7 +21,7 @@ def line_of(row: IntentRow) -> str:
 
 
 def plain(row: IntentRow) -> dict[str, object]:
-    """Return an intent as JSON fields, without the bytes of its transaction."""
+    """Return an intent's fields as values for JSON, without the bytes of its transaction."""
     import msgspec
 
     fields: dict[str, object] = msgspec.to_builtins(row)
@@ -30,14 +30,14 @@ def plain(row: IntentRow) -> dict[str, object]:
 
 
 def json_of(value: object) -> str:
-    """Encode a value as JSON."""
+    """Encode a value as JSON text."""
     import msgspec
 
     return msgspec.json.encode(value).decode()
 
 
 def with_pool(work: Callable[[Pool], Awaitable[None]]) -> None:
-    """Run `work` on the database of the settings or of the local stack."""
+    """Run `work` with a pool for DATABASE_URL, or the local stack's database. Raises ConfigError, StoreError."""
     from zmart.local.addresses import database_url
     from zmart.store.pool import Pool
 

@@ -22,7 +22,7 @@ IntentId = Annotated[UUID, typer.Argument(help="the intent's id, from `zmart int
 
 
 class IntentStateName(StrEnum):
-    """Name the states of an intent."""
+    """The states of an intent, as values of the option --state."""
 
     planned = "planned"
     signed = "signed"
@@ -35,7 +35,7 @@ class IntentStateName(StrEnum):
 
 
 class ResolvedState(StrEnum):
-    """Name the outcomes that a person can determine."""
+    """The outcomes of an uncertain intent that a person can find out, as values of the option --as."""
 
     landed = "landed"
     already_done = "already_done"

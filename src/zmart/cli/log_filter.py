@@ -18,12 +18,15 @@ _PLAIN_LEVELS = {
     "panic": "critical",
 }
 _PLAIN_LEVEL = re.compile(r"\b(WARNING|WARN|ERROR|CRITICAL|CRIT|FATAL|PANIC)\b")
-"""Of PostgreSQL, supervisord and Node.js."""
+"""Names of levels in the logs of PostgreSQL, supervisord and Node.js, which are no JSON."""
 _PLAIN_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d\.\d+) UTC")
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """The fields by which a line is selected and ordered; a line that is no JSON has an empty timestamp or its own."""
+    """The fields of a log line by which it is selected and ordered.
+
+    A line that is not JSON has the timestamp at its beginning, if it is PostgreSQL's, else an empty one.
+    """
 
     level: str = "info"
     timestamp: str = ""
@@ -31,7 +34,10 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Select lines of `level` or above, that name `market`, and that belong to `request`; empty means any."""
+    """Select the lines of `level` or above that name the market `market` and belong to the request `request`.
+
+    An empty field selects all lines.
+    """
 
     level: str = ""
     market: str = ""
@@ -39,13 +45,13 @@ class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether every line passes."""
+        """Return whether the filter selects every line."""
         return not (self.level or self.market or self.request)
 
     def select(self, text: str) -> LogLine | None:
-        """Return the line, read, if it passes."""
+        """Return the parsed line if the filter selects it, else None."""
         if self.market not in text or self.request not in text:
-            return None  # before the line is read: most do not pass
+            return None  # most lines end here, without being parsed
         line = read_line(text)
         if self.request and line.request_id != self.request:
             return None
@@ -53,7 +59,10 @@ class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checked(level: str, market: str, request: str) -> LogFilter:
-    """Return the filter of these options. Raises ConfigError with what is possible."""
+    """Return the filter of the options --level, --market and --request ("" for an option that was not given).
+
+    Raises ConfigError for an unknown level, or a market that is neither an id nor an address.
+    """
     if level and level.lower() not in LEVELS:
         raise ConfigError(f"There is no level {level!r}: one of {', '.join(LEVELS)}.")
     named = parse_market(market) if market else None
@@ -63,7 +72,7 @@ def checked(level: str, market: str, request: str) -> LogFilter:
 
 
 def read_line(text: str) -> LogLine:
-    """Read one line; the level of one that is no JSON is the one that its text names, else info."""
+    """Parse one log line. The level of a line that is not JSON is the level that its text names, else info."""
     if text.startswith("{"):
         try:
             return msgspec.json.decode(text, type=LogLine)
@@ -75,5 +84,5 @@ def read_line(text: str) -> LogLine:
 
 
 def _rank(level: str) -> int:
-    """Return the place of a level in LEVELS; a level that is unknown here is never left out."""
+    """Return the position of a level in LEVELS; an unknown level ranks highest, so that it is always selected."""
     return LEVELS.index(level) if level in LEVELS else len(LEVELS)

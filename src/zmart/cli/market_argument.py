@@ -1,4 +1,4 @@
-"""Parse the market that a command names, by its id or its address, and find its id."""
+"""Parse a command's argument that names a market by its id or its address, and find the market's id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELP = "the market's id (64 hex characters) or its address"
 
 
 def market_ref(text: str) -> MarketRef:
-    """Parse a market's id or address. Raises Invalid."""
+    """Parse a market's id (64 hex characters) or address. Raises Invalid for any other text."""
     from zmart.errors import Invalid
     from zmart.market.identifiers import parse_market
 
@@ -27,7 +27,7 @@ def market_ref(text: str) -> MarketRef:
 
 
 async def indexed_market_id(pool: Pool, ref: MarketRef) -> MarketId:
-    """Return the market's id; the index knows whose address it is. Raises NotFound, StoreError."""
+    """Return the id of a market; an address is looked up in the index. Raises NotFound, StoreError."""
     from zmart.errors import NotFound
     from zmart.store import markets
 
@@ -38,7 +38,10 @@ async def indexed_market_id(pool: Pool, ref: MarketRef) -> MarketId:
 
 
 async def market_id_on_chain(settings: Settings, ref: MarketRef) -> MarketId:
-    """Return the market's id; its account holds it. Raises NotFound, ChainError."""
+    """Return the id of a market; for an address it is read from the market's account on chain.
+
+    Raises NotFound, ChainError.
+    """
     from zmart.chain.program import Program
     from zmart.chain.rpc import Rpc
     from zmart.errors import NotFound

@@ -1,4 +1,4 @@
-"""Implement `zmart migrate up|rollback|status`: the database's schema."""
+"""Implement `zmart migrate up|rollback|status`, which change and show the schema of the database."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def _url() -> str:
 @app.command()
 @one_sentence
 def up(json: Json = False) -> None:
-    """Run every migration that the database lacks; harmless if there is none. Services may run: while one of them holds
-    a lock that a migration needs, it is tried again, for a minute."""
+    """Run every migration that the database lacks. If it lacks none, nothing changes.
+
+    Services may run meanwhile: a migration that waits for a lock of theirs is tried again, for a minute.
+    """
     from zmart.store import migrate
 
     _show(migrate.upgrade(_url()), json)
@@ -38,7 +40,7 @@ def rollback(
     yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
     json: Json = False,
 ) -> None:
-    """Revert the newest migration. Its tables are dropped with their rows."""
+    """Revert the newest migration, or all migrations after the one of --to. Their tables are dropped with all rows."""
     from zmart.store import migrate
 
     if not yes:
@@ -49,8 +51,11 @@ def rollback(
 @app.command()
 @one_sentence
 def status(json: Json = False) -> None:
-    """Print the database's revision and the newest one; exit status 1 if this version does not work in the database:
-    the schema is older, or newer without what this version needs, or other migrations made it."""
+    """Print the revision of the database, and the newest revision of this version.
+
+    Exit status 1 if this version does not work in the database: its schema is older, or newer without what this version
+    needs, or was made by other migrations.
+    """
     import asyncio
 
     from zmart.store import migrate
@@ -81,5 +86,5 @@ def _show(schema: object, json: bool) -> None:
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart migrate` and its commands to the root command."""
     root.add_typer(app, name="migrate")

@@ -1,4 +1,4 @@
-"""Implement `zmart openapi`: print the description of the HTTP API without a running gateway."""
+"""Implement `zmart openapi`: print the OpenAPI document of the HTTP API without a running gateway."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def openapi(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add `zmart openapi` to the root command."""
     app.command()(openapi)

@@ -1,4 +1,4 @@
-"""Write a file that an argument names."""
+"""Write a file that an argument of a command names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write the file. Raises Invalid with the reason why it cannot be written."""
+    """Write `content` to the file, and replace an existing one. Raises Invalid if it cannot be written."""
     from zmart.errors import Invalid
 
     try:

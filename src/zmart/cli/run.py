@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ServiceName(StrEnum):
-    """Name what can be run."""
+    """The processes that `zmart run` runs: the six services, and two servers of the local stack."""
 
     indexer = "indexer"
     aggregator = "aggregator"
@@ -51,9 +51,9 @@ def run(
 ) -> None:
     """Run one service in the foreground until SIGTERM or Ctrl-C."""
     hold(hold_decisions)
-    gc.disable()  # saves a fifth of the start: imports make no garbage; the host enables it again
-    with hidden("rich"):  # else it imports its own command, too: 45 ms
-        import httpx  # noqa: F401  # of every service
+    gc.disable()  # saves a fifth of the start: imports make no garbage. The host enables it again.
+    with hidden("rich"):  # otherwise httpx also imports its command line, which takes 45 ms
+        import httpx  # noqa: F401  # every service uses it
     from zmart.settings import settings
 
     if once:
@@ -75,8 +75,10 @@ def run(
 
 
 def _run(start: Callable[[Settings], None], settings: Settings) -> None:
-    """Run a process that logs. Its end by an error is the last line of its log; the sentence on standard error would
-    stand between JSON lines where both are one file."""
+    """Run a service, whose log reports the error that ended it.
+
+    If standard error is the same file as the log, the error is not printed again: it would stand between JSON lines.
+    """
     from zmart.ops import logs
 
     try:
@@ -115,5 +117,5 @@ def _once(service: ServiceName) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add `zmart run` to the root command."""
     app.command()(run)

@@ -1,4 +1,4 @@
-"""Implement `zmart psql|redis-cli`: open the database and the Redis of the settings, or of the local stack."""
+"""Implement `zmart psql` and `zmart redis-cli`, for the servers of the settings or of the local stack."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def psql(arguments: Arguments = None) -> None:
 
 @one_sentence
 def redis_cli(arguments: Arguments = None) -> None:
-    """Send a command to Redis and print its reply: zmart redis-cli ping. Without one, commands are read from lines."""
+    """Send a command to Redis and print its reply: zmart redis-cli ping. Without a command, read one from each line."""
     from zmart.local.addresses import stack_settings
 
     url = stack_settings().require("redis_url")
@@ -61,7 +61,7 @@ def _psql() -> Path:
 
 
 def _typed() -> Iterator[list[str]]:
-    """Read commands from standard input, with a prompt on a terminal."""
+    """Yield the words of each command on standard input, one command a line; on a terminal with a prompt."""
     while True:
         if sys.stdin.isatty():
             typer.echo("redis> ", nl=False)
@@ -70,7 +70,7 @@ def _typed() -> Iterator[list[str]]:
             return
         try:
             arguments = shlex.split(line)
-        except ValueError as problem:  # as in redis-cli, which goes on
+        except ValueError as problem:  # print the error and continue, as redis-cli does
             typer.echo(f"(error) {problem}")
             continue
         if arguments:
@@ -107,6 +107,6 @@ def _lines(reply: object) -> Iterator[str]:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart psql` and `zmart redis-cli` to the root command."""
     app.command(context_settings=_PASSED_ON)(psql)
     app.command("redis-cli", context_settings=_PASSED_ON)(redis_cli)

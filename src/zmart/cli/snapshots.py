@@ -1,5 +1,7 @@
-"""Implement `zmart snapshot`, which takes snapshots, and `zmart verify snapshot`, which checks one without trusting
-this backend."""
+"""Implement `zmart snapshot`, which takes snapshots, and `zmart verify snapshot`.
+
+The latter checks a snapshot and its predecessors without trusting this backend.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,9 @@ def snapshot(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Take the day's snapshots, pin them and read them back; harmless if they exist already.
+    """Take the day's snapshots, pin them to IPFS and read them back. If they exist already, nothing changes.
 
-    Exit status 1 if one could not be pinned or read back; the service retries by itself.
+    Exit status 1 if a snapshot could not be pinned or read back; the snapshots service retries it.
     """
     results = asyncio.run(_take(market, day.date() if day else None, quiet=json))
     if json:
@@ -80,7 +82,7 @@ def verify(
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart snapshot` to the root command, and `snapshot` to `zmart verify`."""
     from zmart.cli.verify import app as verify_app
 
     root.command()(snapshot)
@@ -107,7 +109,7 @@ async def _take(market: str | None, day: date | None, *, quiet: bool) -> list[Sn
 
 
 class _progress:  # noqa: N801  # used like a function
-    """Show a progress bar on standard error, unless a script reads the output."""
+    """Show a progress bar on standard error during a block, unless `quiet`. The block gets its update function."""
 
     def __init__(self, quiet: bool) -> None:
         from rich.console import Console

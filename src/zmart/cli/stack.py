@@ -1,4 +1,4 @@
-"""Implement `zmart up|stop|restart|ps|monit|logs|doctor|setup`: the local stack."""
+"""Implement `zmart up|stop|restart|ps|monit|logs|doctor|setup`, the commands of the local stack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
 
 
 def _names(beginning: str) -> list[str]:
-    """Complete the name of a process in a shell."""
+    """Return the names of processes that begin with `beginning`, for completion in a shell."""
     from zmart.services.contract import SERVICES
 
     processes = ("postgres", "valkey", "chain", "providers", *SERVICES)
@@ -54,7 +54,7 @@ def stop(
         typer.Option("--all", help="every stack that this installation started, whatever its ZMART_HOME"),
     ] = False,
 ) -> None:
-    """Stop the stack of ZMART_HOME, from wherever it was started."""
+    """Stop the stack of ZMART_HOME, in whichever terminal or folder it was started."""
     from zmart.local.process_group import homes_of, members
     from zmart.local.startup import stop_stack
 
@@ -93,7 +93,10 @@ def restart(
 
 @needs_local_stack
 def ps(json: Json = False) -> None:
-    """Show every process: state, uptime, restarts, memory, and whether it is ready or why not."""
+    """Show every process: state, uptime, restarts, memory, and whether it is ready or why not.
+
+    Exit status 1 if a process does not run or is not ready.
+    """
     from zmart.cli.stack_output import print_processes
 
     raise typer.Exit(print_processes(_home(), as_json=json))
@@ -103,7 +106,7 @@ def ps(json: Json = False) -> None:
 def monit(
     every: Annotated[float, typer.Option(help="refresh interval in seconds", min=0.2, max=86_400)] = 1.0,
 ) -> None:
-    """Watch the processes live; Ctrl-C ends the view, not the stack."""
+    """Show the processes as `zmart ps`, and refresh the view; Ctrl-C ends the view, not the stack."""
     from zmart.cli.stack_output import watch
 
     watch(_home(), every)
@@ -125,7 +128,7 @@ def logs(
     market: Annotated[str, typer.Option("--market", help="lines that name this market")] = "",
     request: Annotated[str, typer.Option("--request", help="lines of the request with this id")] = "",
 ) -> None:
-    """Print the last lines that processes logged, in the order of time; -f follows."""
+    """Print the last lines that the processes logged, in the order of time; -f keeps printing new ones."""
     from zmart.cli.log_filter import checked
     from zmart.cli.stack_logs import show
 
@@ -143,7 +146,7 @@ def doctor(json: Json = False) -> None:
 
 @needs_local_stack
 def setup() -> None:
-    """Install what the local chain needs (one native addon, pinned by its hash) into ZMART_HOME."""
+    """Install the native addon that the local chain needs, pinned by its hash, into ZMART_HOME."""
     from zmart.local.chain import node
     from zmart.local.processes import private_folder
     from zmart.local.stack import addon_folder
@@ -165,6 +168,6 @@ def _home() -> Path:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands of this module to the root command."""
     for command in (up, stop, restart, ps, monit, logs, doctor, setup):
         app.command()(command)

@@ -22,7 +22,10 @@ TAIL_BYTES = 512 * 1024
 
 
 class PrintedLine(msgspec.Struct, frozen=True):
-    """A line of a log, with the process that wrote it and its time, or that of the line before."""
+    """A log line, with the name of the process that wrote it.
+
+    `timestamp` is the line's own, or that of the line before if it has none.
+    """
 
     name: str
     timestamp: str
@@ -30,8 +33,10 @@ class PrintedLine(msgspec.Struct, frozen=True):
 
 
 def show(folder: Path, service: str, lines: int, selected: LogFilter, *, follow: bool) -> None:
-    """Print the last `lines` selected lines of one log, or of each in the order of time; `follow` prints new ones until
-    Ctrl-C."""
+    """Print the last `lines` selected lines of the log of `service`, or of each log if that is "", in order of time.
+
+    With `follow`, print new selected lines until Ctrl-C. Raises ConfigError if there is no such log.
+    """
     paths = _paths(folder, service)
     width = max(len(path.stem) for path in paths) if len(paths) > 1 else 0
     followed = {path: FollowedLog(path) for path in paths} if follow else {}
@@ -57,7 +62,10 @@ def _paths(folder: Path, service: str) -> list[Path]:
 
 
 def last_lines(path: Path, number: int, selected: LogFilter) -> list[PrintedLine]:
-    """Return the last selected lines of a log; those of a filter are looked for in its rotated files, too."""
+    """Return the last `number` selected lines of a log.
+
+    With a filter, its rotated files are searched, too. Without one, only the last 512 KiB of the log are read.
+    """
     result: deque[PrintedLine] = deque(maxlen=number)
     timestamp = ""
     for text in _tail(path) if selected.is_open else _whole(path):
@@ -78,13 +86,16 @@ def _tail(path: Path) -> list[str]:
 def _whole(path: Path) -> Iterator[str]:
     rotated = [file for file in path.parent.glob(f"{path.name}.*") if re.fullmatch(r"\.\d+", file.suffix)]
     for file in [*sorted(rotated, key=lambda each: -int(each.suffix[1:])), path]:
-        with suppress(FileNotFoundError), file.open("rb") as opened:  # it was rotated away meanwhile
+        with suppress(FileNotFoundError), file.open("rb") as opened:  # a rotation may have removed the file
             for line in opened:
                 yield _text(line.rstrip(b"\n"))
 
 
 class FollowedLog:
-    """Read what is appended to a log from now on, or from its beginning, also after it was rotated."""
+    """Read the lines that are appended to a log from now on, also after a rotation.
+
+    With `from_beginning`, the lines that it already has are read, too.
+    """
 
     def __init__(self, path: Path, *, from_beginning: bool = False) -> None:
         self._path = path
@@ -97,7 +108,7 @@ class FollowedLog:
         """Return the lines that were completed since the last call."""
         data = self._rest + self._file.read()
         if self._was_replaced():
-            data += self._file.read()  # what came between the two
+            data += self._file.read()  # written between the first read and the check
             self._file.close()
             self._file = self._path.open("rb")
             data += self._file.read()
@@ -105,14 +116,14 @@ class FollowedLog:
         return [_text(line) for line in lines]
 
     def _was_replaced(self) -> bool:
-        """Whether the path names another file now, or this one was emptied."""
-        with suppress(FileNotFoundError):  # between the two steps of a rotation
+        """Return whether the path now names another file, or the open file was emptied."""
+        with suppress(FileNotFoundError):  # a rotation has renamed the file and not yet created a new one
             named, ours = self._path.stat(), os.fstat(self._file.fileno())
             return named.st_ino != ours.st_ino or named.st_size < self._file.tell()
         return False
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the log file."""
         self._file.close()
 
 
@@ -124,7 +135,7 @@ def _follow(
             printed = [_print_new(path, log, selected, width) for path, log in logs.items()]
             if not any(printed):
                 time.sleep(POLL_SECONDS)
-            if not service:  # a process may begin to log only now
+            if not service:  # a process may have written its first line just now
                 for path in sorted(folder.glob("*.log")):
                     if path not in logs:
                         logs[path] = FollowedLog(path, from_beginning=True)
@@ -134,7 +145,7 @@ def _follow(
 
 
 def _print_new(path: Path, log: FollowedLog, selected: LogFilter, width: int) -> bool:
-    """Print the selected new lines of a log; False if there were no new ones."""
+    """Print the selected new lines of a log, and return whether there were any new lines."""
     lines = log.new_lines()
     for text in lines:
         if selected.select(text) is not None:

@@ -1,4 +1,4 @@
-"""Print tables of processes, once or live, and the doctor's findings."""
+"""Print a table of the stack's processes: once for `zmart ps`, refreshed for `zmart monit`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ MIB = 1024 * 1024
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
-    """Hold one process as `zmart ps` shows it. `ready` is None for a process without a readiness check."""
+    """A process as `zmart ps` shows it. `ready` is None for a process that does not run or has no readiness check.
+
+    `reason` says why it is not ready or does not run, or what a ready process lacks.
+    """
 
     name: str
     state: str
@@ -37,7 +40,10 @@ class ProcessRow(msgspec.Struct, frozen=True):
 
 
 def full_names(supervisor: Supervisor, name: str) -> list[str]:
-    """Return the "group:name" of a process, or of all six services. Raises ConfigError with the valid names."""
+    """Return the "group:name" of the process `name`, or of each of the six services for "all".
+
+    Raises ConfigError, which lists the names, if there is no such process; SupervisionError if no stack runs.
+    """
     processes = supervisor.processes()
     if name == "all":
         return [f"{info.group}:{info.name}" for info in processes if info.group == "services"]
@@ -49,7 +55,7 @@ def full_names(supervisor: Supervisor, name: str) -> list[str]:
 
 
 def rows(home: Path) -> list[ProcessRow]:
-    """Return every process of the running stack. Raises ConfigError if none runs, or SupervisorHangs."""
+    """Return a row for every process of the running stack. Raises ConfigError if no stack runs, or SupervisorHangs."""
     supervisor = supervisor_of(home)
     try:
         processes = supervisor.processes()
@@ -82,7 +88,7 @@ def rows(home: Path) -> list[ProcessRow]:
 
 
 def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, why_down: str) -> ProcessRow:
-    # To supervisord a process is STARTING for its first seconds; one that says it is ready has started.
+    # supervisord reports STARTING for a process's first seconds; a process that is ready has started.
     has_started = info.state == "STARTING" and answer is not None and answer.ready
     return ProcessRow(
         name=info.name,
@@ -97,7 +103,7 @@ def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, why_dow
 
 
 def print_processes(home: Path, *, as_json: bool) -> int:
-    """Print the processes; returns 1 if one is down or not ready."""
+    """Print the processes, and return the exit status: 1 if a process does not run or is not ready, else 0."""
     process_rows = rows(home)
     if as_json:
         print(json.dumps([msgspec.to_builtins(row) for row in process_rows]))
@@ -131,7 +137,7 @@ def _table(process_rows: list[ProcessRow]) -> Table:
 
 
 def duration(seconds: int) -> str:
-    """Format a duration: 45s, 12m, 3h 5m, 2d 4h."""
+    """Format a duration in at most two units, such as 45s, 12m, 3h 5m or 2d 4h."""
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
     if days:
         return f"{days}d {hours % 24}h"
@@ -141,7 +147,7 @@ def duration(seconds: int) -> str:
 
 
 def watch(home: Path, every_s: float) -> None:
-    """Show the processes live until Ctrl-C."""
+    """Show the table of processes, refreshed every `every_s` seconds, until Ctrl-C. Raises as `rows`."""
     with Live(_table(rows(home)), console=Console(highlight=False), auto_refresh=False) as live:
         try:
             while True:

@@ -1,4 +1,4 @@
-"""Show the progress of `zmart up`: a line per process on a terminal, plain lines elsewhere."""
+"""Show the progress of `zmart up`: a live line for each process on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.services.contract import SERVICES
 
 
 class StartView:
-    """Show the state of each process while the context is open. Thread-safe."""
+    """Show the state of each process during a block, and at its end how long the start took. Thread-safe."""
 
     def __init__(self, console: Console, servers: list[str]) -> None:
         self._console = console
@@ -44,7 +44,7 @@ class StartView:
             self._console.print(f"Everything is ready after {time.monotonic() - self._started_at:.1f} s.")
 
     def show(self, name: str, state: str) -> None:
-        """Show that a process is "starting" or "ready"."""
+        """Show the state of the part `name` of the stack: "starting" or "ready"."""
         with self._lock:
             task = self._tasks[name]
             if state == "starting":

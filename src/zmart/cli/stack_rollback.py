@@ -1,4 +1,4 @@
-"""Implement `zmart rollback`: code and migrations of a local stack together."""
+"""Implement `zmart rollback`, which rolls back code and migrations of a local stack together."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def rollback(
     plan: Annotated[bool, typer.Option("--plan", help="only say what would be done")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
 ) -> None:
-    """Take the running stack back to the release that ran before: its code, and the migrations that came since.
+    """Roll the running stack back to the release that ran before: start its code, and revert the migrations since.
 
-    Killed at any moment, it is begun again by the same command.
+    If the command is killed at any moment, run the same command again: it continues.
     """
     from zmart.cli.backup import bundled_programs
     from zmart.local.addresses import database_url
@@ -51,5 +51,5 @@ def rollback(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add `zmart rollback` to the root command."""
     app.command()(rollback)

@@ -1,4 +1,4 @@
-"""Implement `zmart up`: start the stack, show its progress, and stop it in order."""
+"""Implement `zmart up`: start the stack, show its progress, and stop it at the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OK, FAILED = 0, 1
 
 
 def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
-    """Start the stack; returns the exit status."""
+    """Start the stack, and return the exit status. In the foreground this function returns when the stack has ended."""
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     check_traces()
     home = settings().zmart_home.resolve()
@@ -57,7 +57,7 @@ def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
 
 
 class StackSession:
-    """Run the stack in the foreground: handle signals, and stop the stack at the end."""
+    """Run the stack for this command: handle signals, and in the foreground stop the stack at the end."""
 
     def __init__(self, console: Console, home: Path) -> None:
         self._console = console
@@ -66,7 +66,11 @@ class StackSession:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, fresh: bool, detach: bool) -> None:
-        """Clean up after an earlier stack, then start. On an error no process is left running."""
+        """Stop the processes of an earlier stack, and start a new one.
+
+        `fresh` first deletes all data. Without `detach` the stack ends with this process. If the start fails, all
+        processes are stopped; raises the errors of `StackStart.start`.
+        """
         if count := stop_stack(self._home):
             self._console.print(f"Ended {count} processes of an earlier stack.")
         if fresh:
@@ -79,7 +83,7 @@ class StackSession:
             try:
                 self._process = begin.start(stop_with_us=not detach)
             except BaseException as problem:
-                disk = full_disk(self._home)  # before what ends now frees some of it
+                disk = full_disk(self._home)  # checked first: processes that end may free some space
                 stop_stack(self._home)
                 if disk and isinstance(problem, StartError):
                     raise StartError(f"{disk} {problem}") from None
@@ -87,7 +91,7 @@ class StackSession:
 
     @property
     def stopped(self) -> bool:
-        """Return whether the end was requested."""
+        """Return whether a signal has requested the end of the stack."""
         return self._stop.is_set()
 
     def _on_signals(self, starting: threading.Event) -> None:
@@ -96,7 +100,7 @@ class StackSession:
             self._stop.set()
 
         numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup lets processes ignore it
             numbers.append(signal.SIGHUP)
         for number in numbers:
             signal.signal(number, end)
@@ -105,7 +109,10 @@ class StackSession:
         self._console.print(sentence)
 
     def stay(self) -> int:
-        """Wait until the stack is stopped: by a signal here, or by `zmart stop` elsewhere."""
+        """Wait until the stack has ended, by a signal to this process or by `zmart stop`, and return the exit status.
+
+        Meanwhile print a sentence for each process that ends.
+        """
         assert self._process is not None
         watcher = ProcessWatcher(self._home)
         while not self._stop.wait(POLL_SECONDS):
@@ -129,7 +136,7 @@ class StackSession:
 
 
 class ProcessWatcher:
-    """Notice processes that ended and were started again."""
+    """Report processes of the stack that ended or were started again."""
 
     def __init__(self, home: Path) -> None:
         from zmart.local.stack import supervisor_of
@@ -138,7 +145,10 @@ class ProcessWatcher:
         self._states: dict[str, tuple[str, int]] = {}
 
     def new_exits(self) -> list[str]:
-        """Return one sentence for each process whose state or pid changed since the last call."""
+        """Return a sentence for each process whose pid changed since the last call: it ended, or was started again.
+
+        The list is empty at the first call, and while supervisord does not answer.
+        """
         try:
             now = {info.name: (info.state, info.pid) for info in self._supervisor.processes()}
         except SupervisionError:
@@ -188,14 +198,14 @@ def _show(console: Console, home: Path, as_json: bool) -> int:
 
 
 def _demo(as_json: bool) -> int:
-    """Run the demo as a process of its own, so that Ctrl-C reaches it and its memory is freed."""
+    """Run the demo in a separate process, which Ctrl-C reaches and whose memory is freed; return the exit status."""
     command = [sys.executable, "-m", "zmart.cli", "demo", *(["--json"] if as_json else [])]
     return OK if subprocess.run(command, check=False).returncode == 0 else FAILED
 
 
 @contextlib.contextmanager
 def _traffic() -> Iterator[None]:
-    """Run light traffic while the block lasts; it never outlives this process."""
+    """Run light traffic in a separate process during the block. The kernel ends that process with this one."""
     command = start_command(
         [sys.executable, "-m", "zmart.cli", "demo", "--traffic"], die_with_parent=signal.SIGTERM
     )

@@ -1,4 +1,4 @@
-"""Name the user of this process, as stored beside what an operator decided."""
+"""Find the name of the user who runs a command; it is stored with the decisions of an operator."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 
 
 def system_user() -> str:
-    """Return the login name, or the user's number where the system has no name for it, as in many containers."""
+    """Return the user's login name, or "user <number>" if the system has no name for it, as in many containers."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # of Python up to 3.12, and from 3.13
+    except (KeyError, OSError):  # KeyError in Python up to 3.12, OSError since 3.13
         return f"user {os.getuid()}"

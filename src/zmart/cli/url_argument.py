@@ -1,4 +1,4 @@
-"""Judge an address of the command line by the rule for settings, before anything is asked at it."""
+"""Check URLs of the command line by the same rules as URLs in settings, before a request is sent to them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ from collections.abc import Callable
 
 
 def base_url(option: str, text: str | None) -> str | None:
-    """Return an HTTP address to which paths are appended; None as it is. Raises Invalid, which names the option."""
+    """Return the HTTP URL of an option, to which paths can be appended; None and "" are returned unchanged.
+
+    Raises Invalid, which names the option.
+    """
     from zmart import setting_values
 
     return _judged(option, text, setting_values.base_url)
 
 
 def http_url(option: str, text: str | None) -> str | None:
-    """Return an HTTP address, which may have a query; None as it is. Raises Invalid, which names the option."""
+    """Return the HTTP URL of an option, which may have a query; None and "" are returned unchanged.
+
+    Raises Invalid, which names the option.
+    """
     from zmart import setting_values
 
     return _judged(option, text, setting_values.http_url)
 
 
 def database_url(option: str, text: str | None) -> str | None:
-    """Return the address of a database; None as it is. Raises Invalid, which names the option."""
+    """Return the database URL of an option; None and "" are returned unchanged.
+
+    Raises Invalid, which names the option.
+    """
     from zmart import setting_values
 
     return _judged(option, text, setting_values.database_url)

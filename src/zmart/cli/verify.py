@@ -1,5 +1,7 @@
-"""Implement `zmart verify ...`: check this backend's statements with an RPC and a copy of its data; no trust
-needed."""
+"""Implement `zmart verify tally` and `zmart verify log`: check this backend's statements without trusting it.
+
+The checks need an RPC of the chain and a copy of the log of votes.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,7 @@ def log(
         bool, typer.Option("--pin", help="also pin it to IPFS, with PINATA_JWT or its keys")
     ] = False,
 ) -> None:
-    """Save a market's vote log as one file and print its CID: the same log is the same file everywhere."""
+    """Save a market's vote log as a file and print its CID. The same log always gives the same file."""
     from zmart.ipfs.cid import cid_of
     from zmart.proofs.log_sources import as_file
 
@@ -122,13 +124,13 @@ def _market_id(market: str) -> MarketId:
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart verify` and its commands to the root command."""
     root.add_typer(app, name="verify")
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Hold where the log comes from: the first source that is given, else the API."""
+    """The source of a market's log of votes: the first given of file, CID and database; else the API."""
 
     market_id: MarketId
     api: str | None

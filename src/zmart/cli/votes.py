@@ -1,4 +1,4 @@
-"""Implement `zmart votes ...`: signed lists of wallets for the rule `listed`."""
+"""Implement `zmart votes list-sign`, which signs lists of wallets for the rule `listed`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Manage lists of wallets that may v
 
 
 class ListSigner(StrEnum):
-    """Name the keys of GlobalConfig that may sign a list."""
+    """The keys of GlobalConfig that may sign a list of wallets."""
 
     backend = "backend"
     admin = "admin"
@@ -34,7 +34,7 @@ def list_sign(
         bool, typer.Option("--pin", help="also pin it to IPFS, with PINATA_JWT or its keys")
     ] = False,
 ) -> None:
-    """Sign a list of wallets and print its CID, for VOTE_RULE_DISPUTES=listed:CID or VOTE_RULE_PROPOSALS."""
+    """Sign a list of wallets and print its CID, for VOTE_RULE_DISPUTES=listed:CID or VOTE_RULE_PROPOSALS=listed:CID."""
     from zmart.bounded_files import read_at_most
     from zmart.chain import wallet
     from zmart.chain.program import Program
@@ -66,5 +66,5 @@ def list_sign(
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart votes` and its command to the root command."""
     root.add_typer(app, name="votes")

@@ -1,4 +1,4 @@
-"""Implement `zmart webhook register|list|delete`: have Helius post the program's transactions to the indexer."""
+"""Implement `zmart webhook register|list|delete`: manage the webhook with which Helius posts to the indexer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def register_webhook(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Have Helius post transactions of the program, with HELIUS_WEBHOOK_SECRET as Authorization.
+    """Register a webhook at Helius that posts the program's transactions, with HELIUS_WEBHOOK_SECRET as Authorization.
 
     May be repeated: a webhook that already posts to this address is updated, and enabled if Helius has disabled it.
     """
@@ -71,7 +71,7 @@ def delete(
     webhook_id: Annotated[str, typer.Argument(help="the webhook's id, from `zmart webhook list`")],
     yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
 ) -> None:
-    """Delete a webhook. The indexer then finds transactions by its scan alone, a few seconds later."""
+    """Delete a webhook at Helius. The indexer then finds transactions only by its scan, a few seconds later."""
     webhook_id = accepted_text("webhook_id", webhook_id)
     if not yes:
         typer.confirm(f"Delete webhook {webhook_id}?", abort=True)
@@ -125,5 +125,5 @@ def _with_helius(work: Callable[[HeliusClient, Settings], Coroutine[Any, Any, No
 
 
 def register(root: typer.Typer) -> None:
-    """Add the commands."""
+    """Add `zmart webhook` and its commands to the root command."""
     root.add_typer(app, name="webhook")
