@@ -1,4 +1,4 @@
-"""Run the `zmart` command by `python -m zmart.cli`, as processes do that start other processes."""
+"""Run the `zmart` command by `python -m zmart.cli`: this is how the local stack and workers are started."""
 
 from zmart.cli import main
 

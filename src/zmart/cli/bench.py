@@ -44,6 +44,9 @@ def bench(
 
     Run it on an otherwise idle machine. It needs a checkout, Node.js with npm, and wrk for the gateway.
 
+    indexer: events folded per second beside the bare insert of the same rows, how that changes with the data, memory,
+    and how soon a webhook is answered and its rows are visible.
+
     gateway: reads of 500 different clients, from the database, cached, and mixed with writes; beside Express 4,
     Fastify 5 and a bare ASGI answer. For each: requests per second, p50, p99, ratios, and whether the goals are met.
 

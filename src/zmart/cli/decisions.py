@@ -82,7 +82,7 @@ def release(
     by: Annotated[str | None, typer.Option(help="name of the operator (default: the system's user)")] = None,
     json: Json = False,
 ) -> None:
-    """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), or close the alert about one (alert)."""
+    """Release a dispute whose result waits for review, or with DISPUTE_REVIEW=alert close the alert about it."""
     ref, reason = market_ref(market), accepted_text("note", note)
     operator = accepted_text("by", by or system_user())
 
@@ -102,7 +102,7 @@ def release(
 @decisions.command("reviews")
 @one_sentence
 def list_reviews(json: Json = False) -> None:
-    """List dispute results with a review; waiting ones first."""
+    """List the reviews of disputes' results; those that still wait come first."""
 
     async def work(pool: Pool) -> None:
         from zmart.store import dispute_reviews

@@ -64,7 +64,7 @@ def exit_status(problem: ZmartError) -> int:
 
 
 def needs_local_stack(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command of the local stack as `one_sentence` does. Without the extra `local` it says what to install."""
+    """Wrap a command of the local stack as `one_sentence` does. Without the extra `local`, print what to install."""
 
     @wraps(command)
     def checked(*arguments: P.args, **options: P.kwargs) -> R:

@@ -130,8 +130,10 @@ def audit(json: Json = False) -> None:
 @app.command()
 @one_sentence
 def reread(json: Json = False) -> None:
-    """Read again the transactions whose events this version could not decode before (after an update or another
-    IDL)."""
+    """Queue all transactions whose events could not be decoded, so that the indexer reads them again.
+
+    Run this command after an update, or with another IDL.
+    """
     from zmart.services.indexer.reread import reread as run
 
     async def work(engine: Engine) -> None:
@@ -147,7 +149,7 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="maximum number of rows")] = 100,
     json: Json = False,
 ) -> None:
-    """List dead letters, oldest first."""
+    """List the transactions that could not be indexed (dead letters), the oldest first."""
     from zmart.store import inbox
 
     async def work(pool: Pool) -> None:

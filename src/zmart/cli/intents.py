@@ -50,7 +50,7 @@ def list_intents(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="maximum number of rows")] = 50,
     json: Json = False,
 ) -> None:
-    """List the newest intents."""
+    """List the newest intents, which are planned effects on chain."""
     ref = None if market is None else market_ref(market)
 
     async def work(pool: Pool) -> None:

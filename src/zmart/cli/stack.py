@@ -54,7 +54,7 @@ def stop(
         typer.Option("--all", help="every stack that this installation started, whatever its ZMART_HOME"),
     ] = False,
 ) -> None:
-    """Stop the stack of ZMART_HOME, in whichever terminal or folder it was started."""
+    """Stop the stack of ZMART_HOME, no matter in which terminal or folder it was started."""
     from zmart.local.process_group import homes_of, members
     from zmart.local.startup import stop_stack
 
@@ -106,7 +106,7 @@ def ps(json: Json = False) -> None:
 def monit(
     every: Annotated[float, typer.Option(help="refresh interval in seconds", min=0.2, max=86_400)] = 1.0,
 ) -> None:
-    """Show the processes as `zmart ps`, and refresh the view; Ctrl-C ends the view, not the stack."""
+    """Show the processes like `zmart ps`, and refresh the view; Ctrl-C ends the view, not the stack."""
     from zmart.cli.stack_output import watch
 
     watch(_home(), every)

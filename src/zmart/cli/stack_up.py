@@ -109,9 +109,9 @@ class StackSession:
         self._console.print(sentence)
 
     def stay(self) -> int:
-        """Wait until the stack has ended, by a signal to this process or by `zmart stop`, and return the exit status.
+        """Wait for a signal to this process, and stop the stack then; return the exit status.
 
-        Meanwhile print a sentence for each process that ends.
+        Return also when the stack has ended by `zmart stop` or an error. Print a sentence for each process that ends.
         """
         assert self._process is not None
         watcher = ProcessWatcher(self._home)

@@ -68,7 +68,7 @@ def _stack(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _without_extra(settings: Settings) -> DoctorFinding:
-    """Return the finding about a missing extra `local`: it is needed if the settings do not name every server."""
+    """Return the finding of an installation without the extra `local`: a failure if some server must be embedded."""
     parts = parts_of(settings)
     if parts.postgres or parts.valkey or parts.chain:
         return DoctorFinding("stack", False, extra.MISSING)

@@ -100,9 +100,9 @@ def _status(end: SystemExit) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End the process as the interpreter does, but without the finalizers of supervisord's objects.
+    """End the process as the interpreter does, with its threads and exit functions, but do not finalize all objects.
 
-    multiprocessing ends its forks in the same way.
+    Some objects belong to supervisord. multiprocessing ends its forks in the same way.
     """
     threading._shutdown()  # type: ignore[attr-defined]  # also ends the threads of executors
     atexit._run_exitfuncs()

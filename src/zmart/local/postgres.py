@@ -129,7 +129,7 @@ class Postgres(ChildServer):
 
     @cached_property
     def run_as(self) -> RunAs:
-        """Return as which user the server runs, and record it in the file `run_as`. Raises ConfigError.
+        """Return which user runs the server, and record it in the file `run_as`. Raises ConfigError.
 
         For root a recorded choice is kept, since files of one user cannot be used by another. For other users SELF and
         NAMESPACE use the same files, so the choice is made at each start: the user may have got or lost a name in
@@ -147,7 +147,7 @@ class Postgres(ChildServer):
         return run_as
 
     def _owner_of_data(self) -> RunAs | None:
-        """Return as which user the server ran that owns the data folder.
+        """Return which user ran the server that created the data folder.
 
         None if there is no data folder, or it belongs to the present user and that is not root.
         """
@@ -258,16 +258,16 @@ class Postgres(ChildServer):
         return int(match.group(1)) if match else 0
 
     def command(self) -> list[str]:
-        """As in ChildServer."""
+        """Return the command that runs `postgres` as the user `run_as`, and ends with its parent."""
         return start_command([self.bin_dir / "postgres", "-D", self.data], self.run_as, die_with_parent=STOP)
 
     def start(self) -> None:
-        """As in ChildServer; then create the database `zmart` if it is missing."""
+        """Start the server as ChildServer does, then create the database `zmart` if it is missing."""
         super().start()
         self.ensure_database()
 
     def answers(self) -> bool:
-        """As in ChildServer."""
+        """Return whether the server accepts logins now."""
         return accepts_connections(self.port)
 
     def ensure_database(self) -> None:
@@ -306,15 +306,15 @@ class Postgres(ChildServer):
         )
 
     def erase(self) -> None:
-        """As in ChildServer."""
+        """Delete all files of this server, also those below /var/lib/zmart. Errors are ignored."""
         shutil.rmtree(self.home, ignore_errors=True)
         super().erase()
 
 
 def _choose_run_as() -> RunAs:
-    """Return as which user to run PostgreSQL, which accepts neither root nor a user without a name.
+    """Return which user is to run a new PostgreSQL, which accepts neither root nor a user without a name.
 
-    SELF if we are neither of these; else NAMESPACE if user namespaces are allowed; else NOBODY for root. Raises
+    SELF if this process's user is neither; else NAMESPACE if user namespaces are allowed; else NOBODY for root. Raises
     ConfigError for a user without a name if user namespaces are not allowed.
     """
     uid = os.getuid()

@@ -37,7 +37,7 @@ def _marked(home: str) -> Iterator[psutil.Process]:
 
 
 def homes_of(installation: Path) -> list[Path]:
-    """Return the ZMART_HOME of every stack with a process that runs a program of the virtual environment."""
+    """Return the ZMART_HOME of each stack that runs a program of the virtual environment in `installation`."""
     homes: set[str] = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

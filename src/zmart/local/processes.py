@@ -1,4 +1,4 @@
-"""Start, await and stop the programs of the local stack."""
+"""Start the programs of the local stack, wait for them, and stop them; choose their ports and folders."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def releases(home: Path) -> list[StackRelease]:
 
 
 def release_before(home: Path, beginning: str = "") -> StackRelease:
-    """Return the last started release other than this one whose commit begins with `beginning`.
+    """Return the release that was started last, except this one, and whose commit begins with `beginning`.
 
     Raises ConfigError if there is none.
     """

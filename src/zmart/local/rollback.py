@@ -46,7 +46,7 @@ def roll_back(
 ) -> Path:
     """Roll the stack of `home` back to `target`, and return the path of the backup that was made first. Blocks.
 
-    `say` gets a sentence at the begin of each step. Raises ConfigError, StoreError: then the stack is as before, or the
+    `say` gets a sentence at the start of each step. Raises ConfigError, StoreError: then the stack is as before, or the
     rollback can be run again.
     """
     command = command_of(home, target)

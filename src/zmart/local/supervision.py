@@ -310,7 +310,7 @@ class UnixConnection(http.client.HTTPConnection):
 def _plain(value: object, expansions: int = 1) -> str:
     """Escape a value for supervisord's configuration.
 
-    supervisord expands `%` in the value `expansions` times, takes ; or # after a space as the begin of a comment, and
+    supervisord expands `%` in the value `expansions` times, takes ; or # after a space as the start of a comment, and
     strips spaces at the end. The added "%(here).0s" expands to an empty text, and prevents the latter two.
     """
     escaped = _COMMENT.sub(rf"{_EMPTY}\g<0>", str(value).replace("%", "%%")) + _EMPTY

@@ -115,11 +115,11 @@ class Valkey(ChildServer):
         write_state(self.folder / "valkey.conf", settings)
 
     def command(self) -> list[str]:
-        """As in ChildServer."""
+        """Return the command that runs the server with its configuration, and ends with its parent."""
         return start_command([self.binary, self.folder / "valkey.conf"], die_with_parent=STOP)
 
     def answers(self) -> bool:
-        """As in ChildServer."""
+        """Return whether the server answers PING, which it refuses while it loads its data."""
         return b"+PONG\r\n" in self._ask("PING")
 
     def _ask(self, command: str) -> list[bytes]:

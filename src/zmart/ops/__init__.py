@@ -1,1 +1,1 @@
-"""Host a service: probes, heartbeat, alerts, dashboard, logs and supervision."""
+"""Operate the services: their host process, workers, probes, logs, traces, alerts, the dashboard, and backups."""

@@ -54,7 +54,7 @@ async def send_next(
 ) -> bool:
     """Send the next message, and return False if there was none. Raises StoreError.
 
-    If the POST fails or takes longer than `within_s` seconds, it is sent again `lease_s` seconds after the first claim.
+    If the POST fails or takes longer than `within_s` seconds, the message can be claimed again after `lease_s` seconds.
     """
     notification = await alerts.claim_notification(pool, lease_s)
     if notification is None:

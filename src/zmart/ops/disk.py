@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 FULL_BELOW_BYTES = 48 * 1024**2
-"""Three WAL files of PostgreSQL: each new one takes 16 MiB, so PostgreSQL stops while some bytes are still free."""
+"""A disk with less free space counts as full: PostgreSQL, whose WAL files have 16 MiB, stops before the last byte."""
 
 
 def full_disk(folder: Path) -> str:

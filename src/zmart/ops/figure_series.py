@@ -186,8 +186,8 @@ def quantile(share: float, upto: Mapping[float, float]) -> float | None:
     """Return a quantile of a histogram; None if it has no values. `share` is between 0 and 1.
 
     `upto` maps each upper bound of a bucket to the number of values at most that bound. The quantile is interpolated
-    linearly within a bucket, as by Prometheus' histogram_quantile. One in the bucket without an upper bound is the
-    largest finite bound.
+    linearly within a bucket, as by Prometheus' histogram_quantile. If it lies in the bucket without an upper bound, the
+    largest finite bound is returned.
     """
     bounds = sorted(upto)
     total = upto[bounds[-1]] if bounds else 0

@@ -28,7 +28,7 @@ class StepCounter:
     def period(
         self, now_s: float, moment_s: float, counts: Mapping[str, float], levels: Mapping[str, float]
     ) -> FigurePeriod:
-        """Return the present period with the counters' growth since its begin.
+        """Return the present period with the counters' growth since its start.
 
         `now_s` is Unix time in seconds by the database's clock, `moment_s` is time.monotonic().
         """
@@ -48,7 +48,7 @@ class StepCounter:
 
 
 class FigureRecorder:
-    """Write the figures of one process; once a minute also delete the rows of all processes that are too old."""
+    """Write the figures of one process; once a minute also delete all rows that are older than their retention."""
 
     def __init__(self, service: str, instance: str) -> None:
         self._service = service

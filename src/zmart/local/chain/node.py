@@ -75,7 +75,7 @@ def is_installed(folder: Path) -> bool:
 def install(folder: Path, node: Path) -> bool:
     """Install the pinned addon into `folder`, and return False if it was already there.
 
-    Takes at most 300 s. Raises StartError with npm's message, ConfigError if there is no npm.
+    npm has 300 s. Raises StartError with npm's message, ConfigError if there is no npm.
     """
     with _alone(private_folder(folder)):
         if is_installed(folder):

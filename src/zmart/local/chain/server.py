@@ -33,7 +33,7 @@ kernel at once; in the heap it would leave a hole, and the process would grow wi
 accounts of one owner the lists of accounts are as large: to map each of them would make a start three times as long.
 """
 MAPPED_BELOW_BYTES = 32 * 1024 * 1024
-"""Size of the journal from which on the settings MANY_PIECES are used instead of MAPPED."""
+"""Size of the journal below which the settings MAPPED are used; for a larger journal MANY_PIECES."""
 YOUNG_OBJECTS = "--max-semi-space-size=2"
 """V8's space for young objects, in MiB. Its default, 16 MiB, costs 30 MiB more memory and saves no time."""
 
@@ -85,7 +85,7 @@ class ChainServer(ChildServer):
             node.install(self.addon_folder, node.find_node(self._node_bin))
 
     def command(self) -> list[str]:
-        """As in ChildServer."""
+        """Return the command that runs chain.js with Node.js, and ends with its parent. Raises ConfigError."""
         script = Path(__file__).with_name("chain.js")
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
@@ -102,7 +102,7 @@ class ChainServer(ChildServer):
         return f"GLIBC_TUNABLES={MAPPED if is_small else MANY_PIECES}"
 
     def answers(self) -> bool:
-        """As in ChildServer."""
+        """Return whether a request to the chain's JSON-RPC port is answered with status 200."""
         try:
             with _DIRECT.open(f"{self.rpc_url}/", timeout=1) as answer:
                 return bool(answer.status == 200)

@@ -44,7 +44,7 @@ async def play(
 
     The services' chain must be a local one. `on_start` gets each step's market and description before it runs,
     `on_step` its result. A failed step ends the play and is in the report. Raises ZmartError if a service cannot be
-    reached at the begin.
+    reached at the start.
     """
     start = time.monotonic()
     stage = Stage(on_start, on_step)

@@ -8,7 +8,7 @@ import msgspec
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one step. `index`, `socket` and `snapshot` are texts that say what each source showed.
 
-    `seconds` is the time from the begin of the action until the index, the WebSocket and, where it applies, the
+    `seconds` is the time from the start of the action until the index, the WebSocket and, where it applies, the
     snapshot showed the result. `error` is empty if the step succeeded.
     """
 

@@ -148,9 +148,10 @@ class DemoWorld:
     async def reached(
         self, play: MarketPlay, state: str, landed: LandedTransaction | None = None
     ) -> StepOutcome:
-        """Wait until the API and the WebSocket report that the market is in `state`. Raises ZmartError after 25 s.
+        """Wait until the API and the WebSocket report that the market is in `state`.
 
-        `landed` is the transaction that changed the state, if the caller knows it.
+        `landed` is the transaction that changed the state, if the caller knows it. Raises ZmartError after 25 s without
+        the API's report, or 20 s without the WebSocket's.
         """
         row = await until(lambda: self.market(play), lambda m: m["state"] == state, f"{state} in the index")
         message = await self.socket.wait_for(

@@ -47,7 +47,7 @@ def restore(
     """Replace the content of the database by a backup. Blocks, so never call it in a running event loop.
 
     The present content is first backed up in the folder `keep_in`, unless that is None or the database is empty. `say`
-    gets a sentence at the begin of each step. Raises ConfigError, StoreError, DamagedBackup.
+    gets a sentence at the start of each step. Raises ConfigError, StoreError, DamagedBackup.
     """
     programs_in = list(programs_in)
     manifest = files.read_manifest(backup)

@@ -62,7 +62,7 @@ class TraceExport:
 
 
 class ReportingExporter(SpanExporter):
-    """Wrap an exporter, and log each outage with two lines: its begin with the reason, its end with the lost spans."""
+    """Wrap an exporter, and log each outage with two lines: its start with the reason, its end with the lost spans."""
 
     def __init__(self, exporter: SpanExporter, session: ReportingSession) -> None:
         self._exporter = exporter
@@ -86,7 +86,7 @@ class ReportingExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Close the connection."""
+        """Shut down the wrapped exporter, which closes its connection."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -54,7 +54,8 @@ class TransactionSpans:
     ) -> None:
         """Record a step of a transaction, with a link to the current span (a request's, or of a service's work).
 
-        Times are of time.time_ns(); `ended_ns` None is now.
+        INDEX becomes the root span of the transaction's trace, other steps its children. Times are of time.time_ns();
+        `ended_ns` None is now. Nothing is recorded if the sampler does not select the trace.
         """
         identity = identity_of(signature)
         if not self._is_sampled(identity, step):
@@ -65,7 +66,7 @@ class TransactionSpans:
             given[REQUEST_ID] = requested
         current = get_current_span().get_span_context()
         links = [Link(current)] if current.is_valid else []
-        started_ns = min(started_ns, ended_ns)  # the begin may be measured by another machine's clock
+        started_ns = min(started_ns, ended_ns)  # the start may be measured by another machine's clock
         if step is TransactionStep.INDEX:
             with self._ids.given(identity):
                 span = self._tracer.start_span(

@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 class WebhookPoster:
     """Deliver transactions to one webhook, at most `concurrency` posts at a time.
 
-    `on_failing()` is called for each post that is lost after all its retries, from the `disable_after`th in a row on.
+    `on_failing()` is called for each post that is lost after its retries, from the `disable_after`th in a row on.
     """
 
     def __init__(

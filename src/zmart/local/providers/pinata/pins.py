@@ -136,9 +136,9 @@ class PinStore:
 
     @contextmanager
     def _unless_damaged(self) -> Iterator[None]:
-        """End the block, which deletes blocks of files, with a warning if a stored block cannot be read.
+        """Log a warning if a stored block cannot be read while superfluous blocks are being deleted.
 
-        The blocks to which that one links are unknown then, so nothing is deleted.
+        The blocks to which it links are unknown then, so no block is deleted.
         """
         try:
             yield
