@@ -117,7 +117,7 @@ def _show_as(command: Sequence[str]) -> None:
     try:
         fields = Path("/proc/self/stat").read_text("ascii", "replace").rpartition(")")[2].split()
         start, end = map(int, fields[_ARG_START : _ARG_START + 2])
-    except (OSError, ValueError):  # no Linux
+    except (OSError, ValueError):  # this is not Linux
         return
     if start:
         text = " ".join(command).encode()[: end - start - 2]

@@ -67,7 +67,7 @@ def _choose(name: str, settings: Settings, last: int, say: Callable[[str], None]
 
 def holder(port: int) -> str:
     """Return name and pid of the process that listens on a port; "another program" if we may not see it."""
-    import psutil  # of the extra `local`, which `zmart doctor` does without
+    import psutil  # part of the extra `local`; `zmart doctor` also runs without it
 
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):

@@ -191,7 +191,7 @@ def require_readable(home: Path) -> Path:
     """Return ZMART_HOME if it is a readable folder or does not exist. Raises SettingError if it cannot be read."""
     try:
         is_open = not home.exists() or os.access(home, os.R_OK | os.X_OK)
-    except OSError:  # a folder above it
+    except OSError:  # a parent folder cannot be read
         is_open = False
     if not is_open:
         raise SettingError(f"ZMART_HOME is wrong: we may not look into {home}. Set it to a folder of yours.")

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 def configure(settings: Settings, service: str) -> None:
-    """Set up the logs of this process on standard output. Each line has the service's name, a worker's also its number."""
+    """Set up the logs of this process on standard output. Each line has the service's name, and a worker's number."""
     level = getattr(logging, settings.log_level.upper())
     shared = _shared_processors(service)
     render: list[Processor] = [structlog.processors.format_exc_info, _renderer(settings)]

@@ -34,7 +34,7 @@ def shipped_program() -> bytes:
 
 
 async def prepare_chain(rpc: Rpc, program: Program, keys: ChainKeys, elf: bytes) -> list[str]:
-    """Deploy the program unless the chain has the bytes `elf`. If GlobalConfig is missing, fund the wallets and make it.
+    """Deploy the program unless the chain has the bytes `elf`. Fund wallets and write GlobalConfig if that is missing.
 
     Returns a text for each step that was necessary, and stores the chain's state if there was any. Raises ChainError.
     """

@@ -39,7 +39,7 @@ class Stage:
         start = time.monotonic()
         try:
             done, error = await action(*arguments, **options), ""
-        except Exception as problem:  # every failure belongs into the table, with its step
+        except Exception as problem:  # the table must show every failure, with its step
             done, error = StepOutcome(), f"{type(problem).__name__}: {problem}"
         result = StepResult(
             market=market,
