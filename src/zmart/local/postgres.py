@@ -205,7 +205,7 @@ class Postgres(ChildServer):
         """Create the data folder if it is missing, and write the server's settings.
 
         Raises ConfigError if another user's files are in `folder` or the data is damaged, StartError if initdb fails or
-        the settings cannot be written.
+        the settings cannot be written, StoreError if the password cannot be written.
         """
         self._check_owner()
         if not (self.data / "PG_VERSION").exists():

@@ -112,7 +112,7 @@ def command_of(home: Path, release: StackRelease) -> ReleaseCommand:
     """Return the command of a release, after a check that it runs the release's commit.
 
     For a commit of a checkout its work tree is created if it is missing. Raises ConfigError if the release's code is no
-    longer there, or no commit held it.
+    longer there, its interpreter runs another release, or no commit held it.
     """
     if release.commit == UNKNOWN or release.commit.endswith("-dirty"):
         raise ConfigError(

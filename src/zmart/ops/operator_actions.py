@@ -25,7 +25,7 @@ log = structlog.get_logger()
 class OperatorAction(Enum):
     """The actions of an operator. The target of DECIDE is a market's id, of RESOLVE an intent's id.
 
-    The target of REPLAY is a dead letter's id or signature, or `all`.
+    The target of REPLAY is a dead letter's id or signature, a waiting transaction's signature, or `all` (dead letters).
     """
 
     DECIDE = "decide"

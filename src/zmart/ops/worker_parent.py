@@ -124,7 +124,7 @@ class WorkerParent:
             process = await self._start(slot)
 
     async def _until_ended(self, slot: WorkerSlot, process: asyncio.subprocess.Process) -> None:
-        """Wait until a worker has ended. End it when a signal arrives, and kill it without a report for 30 s."""
+        """Wait until a worker has ended. End it when a signal arrives; kill it if its last report is over 30 s old."""
         while process.returncode is None and not self._stop.is_set():
             await self._pause(_POLL_S)
             report = self._reports.read(slot.number)

@@ -124,7 +124,7 @@ def _programs_in(folder: Path) -> PostgresPrograms | None:
 
 
 def _environment(password: str) -> dict[str, str]:
-    """Return the environment for a program of PostgreSQL: ours, with PGPASSWORD, and with messages in English.
+    """Return the environment for a program of PostgreSQL: ours, with messages in English, and the password.
 
     Other variables of libpq (PG...) are left out: the URL alone names the database.
     """
