@@ -20,7 +20,9 @@ _RELEASE = f"""
 UPDATE dispute_reviews SET released_at = now(), released_by = $2, note = $3
 WHERE market_id = $1 AND released_at IS NULL RETURNING {_COLUMNS}
 """
-_ALL = f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at DESC NULLS FIRST, raised_at DESC LIMIT $1"
+_ALL = (
+    f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at DESC NULLS FIRST, raised_at DESC LIMIT $1"
+)
 
 
 class DisputeReviewRow(msgspec.Struct, frozen=True):

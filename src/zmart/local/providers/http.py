@@ -51,26 +51,33 @@ class HttpRequest:
     async def chunks(self, most: int) -> AsyncIterator[bytes]:
         """Yield the pieces of the body as they arrive.
 
-        Raises HttpRefusal 413 if content-length announces more than `most` bytes; a body without content-length
-        (chunked) is not limited. Raises Disconnected if the client disconnects.
+        Raises HttpRefusal 413 if content-length announces more than `most` bytes, or a body without content-length
+        (chunked) has more. Raises Disconnected if the client disconnects.
         """
-        announced = parse_decimal(self.headers.get("content-length", "0"))
+        announced = parse_decimal(self.headers.get("content-length", ""))
         size = announced or 0
         more = True
         while more:
-            if size > most:
-                raise HttpRefusal(413, {"error": f"The body is larger than {most} bytes."})
+            _refuse_more(size, most)
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected("The client went away.")
             more = message.get("more_body", False)
-            if piece := message.get("body", b""):
+            piece = message.get("body", b"")
+            if announced is None:
+                size += len(piece)
+                _refuse_more(size, most)
+            if piece:
                 yield piece
-            size = size if announced is not None else size + len(piece)
 
     async def body(self, most: int) -> bytes:
         """Return the whole body. `most` limits its bytes, and errors are raised, as in `chunks`."""
         return b"".join([piece async for piece in self.chunks(most)])
+
+
+def _refuse_more(size: int, most: int) -> None:
+    if size > most:
+        raise HttpRefusal(413, {"error": f"The body is larger than {most} bytes."})
 
 
 def json_reply(value: object, status: int = 200) -> HttpReply:
