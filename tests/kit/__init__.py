@@ -1,1 +1,1 @@
-"""What tests of several folders share: servers, nodes that play the chain, rows, wallets, waiting."""
+"""Helpers that tests of several folders share: servers, simulated Solana nodes, rows, wallets, waiting."""

@@ -1,4 +1,4 @@
-"""A webhook that alerts are sent to."""
+"""A webhook server that receives alerts in tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 
 class Receiver:
-    """A webhook; `status` is what it answers, `heard` what it got."""
+    """A webhook server; `status` is the HTTP status of its answers, `heard` the JSON bodies that it received."""
 
     def __init__(self) -> None:
         self.status, self.heard, self.url = 200, [], ""

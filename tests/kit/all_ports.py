@@ -1,4 +1,4 @@
-"""All six services and the local Pinata and Helius as processes, with their ports, memory and logs."""
+"""The six services and the local stand-ins of Pinata and Helius as processes, with their ports, memory and logs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LIMITS = ("reads", "writes", "votes", "comments", "nonce")
 
 @dataclass
 class ServicePort:
-    """A process and the port that it serves."""
+    """A running service: its name, the port that it serves, its process and its log file."""
 
     name: str
     port: int
@@ -52,7 +52,7 @@ async def all_ports(
     names: tuple[str, ...] = tuple(SERVICES),
     **settings: object,
 ) -> AsyncIterator[dict[str, ServicePort]]:
-    """Start the processes; they serve when the block begins."""
+    """Start the services of `names` and yield them by name as soon as each answers /health; kill them at the end."""
     ports = {name: free_port() for name in SERVICES}
     providers = f"http://127.0.0.1:{ports['providers']}"
     environment = commands.environment(

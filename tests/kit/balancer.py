@@ -1,4 +1,4 @@
-"""A load balancer as operators have before their gateways: it asks each server's /ready, and leaves out who is not."""
+"""A load balancer as operators place before gateways: it asks each server's /ready and skips servers that are not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _ANSWER_S = 1.5
 
 
 class Balancer:
-    """Takes connections on a port of this machine and carries them to a server that is ready, in turn."""
+    """Accepts TCP connections on a port of the loopback and forwards each to the next server that is ready.
+
+    A connection is aborted when its server stops being ready.
+    """
 
     def __init__(self, servers: list[ServiceProcess]) -> None:
         self._servers = servers

@@ -1,4 +1,4 @@
-"""Journals of the local chain, written by the chain's own code: as many accounts and transactions as a test needs."""
+"""Fill a journal of the local chain, by the chain's own code, with any number of accounts and transactions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ SOURCE = Path(node.__file__).parent
 
 
 def run_script(script: str, folder: Path, *arguments: object) -> str:
-    """Run JavaScript beside the chain's modules; returns what it printed. `argv` is source, folder, arguments."""
+    """Run JavaScript with Node.js and return its stdout; AssertionError with its stderr when it fails.
+
+    The script's arguments are the folder of the chain's modules (SOURCE), then `folder`, then `arguments`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f"{folder.name}.js"
     path.write_text(script)
@@ -26,7 +29,10 @@ def run_script(script: str, folder: Path, *arguments: object) -> str:
 
 
 def fill_journal(folder: Path, accounts: int, transactions: int) -> None:
-    """Add accounts of the System program, and transactions as large as trades, to the journal of a stopped chain."""
+    """Add accounts of the System program, and transactions as large as trades, to the journal of a stopped chain.
+
+    `accounts` and `transactions` are the numbers to add.
+    """
     run_script(FILL, folder, accounts, transactions)
 
 

@@ -1,4 +1,4 @@
-"""People who act on the local chain: one whole life of a market, and a lot of trading."""
+"""Wallets that act on the local chain: the whole life of one market, or many trades."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def name(keypair):
 
 
 class Driver:
-    """Sends instructions of the program."""
+    """Builds, signs and sends the program's instructions, and waits until each transaction has landed."""
 
     def __init__(self, chain, rpc):
         self.chain, self.rpc, self.build = chain, rpc, chain.program.instructions
@@ -91,7 +91,10 @@ class Driver:
         return market_id
 
     async def life(self):
-        """A market from its proposal to the last withdrawal, and a cancelled one; the first one's id and people."""
+        """Take a market from its proposal to the last withdrawal, and cancel a second one in between.
+
+        Return the first market's id and the key pairs of its two traders.
+        """
         creator, alice, bob = [await self.wallet() for _ in range(3)]
         market = await self.open(creator, alice)
         trades = [
@@ -122,7 +125,10 @@ class Driver:
         return market, alice, bob
 
     async def trade(self, number, seed):
-        """So many transactions on four markets, most of them buys, some refused by the program; all landed."""
+        """Send `number` transactions on four new markets and wait until all have a status on chain.
+
+        Most are purchases; the program refuses some. `seed` determines the traders, markets and amounts.
+        """
         chance = random.Random(seed)
         people = [await self.wallet() for _ in range(6)]
         markets = [await self.open(people[0], people[1]) for _ in range(4)]

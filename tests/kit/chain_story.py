@@ -1,6 +1,6 @@
-"""Made-up histories of the program: markets that live as its rules allow, as the transactions a node would tell.
+"""Invented histories of the program: markets that follow its rules, as the transactions that a node would report.
 
-The numbers come from the pricing models, so a fold of a story must work out to the lamport.
+The amounts come from the pricing models, so the fold of a story must be exact to the lamport.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ADMIN, BACKEND = key(1), key(2)
 
 @dataclass
 class Tx:
-    """One transaction and its place."""
+    """A transaction: its signature, slot, index in the block, events, error and instructions (`calls`)."""
 
     signature: str
     slot: int
@@ -81,7 +81,7 @@ class Tx:
 
 
 class Story:
-    """`txs` in chain order. Several markets live at the same time, their transactions mixed."""
+    """A random history of several markets whose transactions are interleaved; `txs` holds them in chain order."""
 
     def __init__(self, seed: int, markets: int = 3, trades: int = 12) -> None:
         self.random = random.Random(seed)
@@ -146,7 +146,7 @@ class Story:
 
 
 class Life:
-    """One market. Each method tells one transaction."""
+    """One market of a story. Its methods add the transactions of the market's life to the story."""
 
     def __init__(self, story: Story, number: int) -> None:
         self.story, self.random = story, story.random

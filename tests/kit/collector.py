@@ -1,4 +1,4 @@
-"""A collector of traces that takes what OTLP over HTTP says and nothing else, and keeps the spans."""
+"""A collector of traces that accepts only valid requests of OTLP over HTTP, and keeps the spans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KINDS = {"string_value": str, "int_value": int, "bool_value": bool, "double_val
 
 @dataclass(frozen=True)
 class CollectedSpan:
-    """A span as the collector got it; ids are hexadecimal text, `parent` is "" for a root."""
+    """A span as the collector received it; ids are hexadecimal text, `parent` is "" for a root span."""
 
     service: str
     resource: dict[str, object]
@@ -37,7 +37,10 @@ class CollectedSpan:
 
 
 class Collector:
-    """`spans` in the order of arrival; `status` is what it answers; `problems`: what was not as the protocol says."""
+    """Decodes and keeps requests: `spans` in the order of arrival, `headers` of each request.
+
+    `status` is the HTTP status of its answers. `problems` describes each violation of the protocol.
+    """
 
     def __init__(self) -> None:
         self.spans: list[CollectedSpan] = []
@@ -96,7 +99,7 @@ class Collector:
 
 @contextmanager
 def collecting(port: int = 0) -> Iterator[Collector]:
-    """A collector that listens on the loopback."""
+    """Yield a collector that listens on the loopback; `port` 0 chooses a free port. Its address is `url`."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):

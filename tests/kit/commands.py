@@ -1,4 +1,4 @@
-"""The `zmart` command in a process of its own, with the settings that a test gives it."""
+"""Run the `zmart` command in a process of its own, with the settings of a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ZMART = (sys.executable, "-m", "zmart.cli")
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """The variables of a command: our own, no settings file, the local environment, and these settings."""
+    """Return the environment of a command: this process's, with ZMART_ENV=local, no settings file, and `settings`."""
     given = {name.upper(): str(value) for name, value in settings.items()}
     return {**os.environ, "ZMART_ENV": "local", "ZMART_ENV_FILE": os.devnull, **given}
 
@@ -19,12 +19,12 @@ def environment(**settings: object) -> dict[str, str]:
 async def start(
     *arguments: str, env: dict[str, str], stdout: object = None, stderr: object = None
 ) -> Process:
-    """Start a command that runs until it is ended."""
+    """Start a `zmart` command and return its process, which the caller ends."""
     return await asyncio.create_subprocess_exec(*ZMART, *arguments, env=env, stdout=stdout, stderr=stderr)
 
 
 async def run(*arguments: str, env: dict[str, str]) -> tuple[int, str, str]:
-    """Run a command to its end; its exit status and what it printed, to stdout and to stderr."""
+    """Run a `zmart` command to its end; return its exit status, its stdout and its stderr."""
     pipe = asyncio.subprocess.PIPE
     process = await start(*arguments, env=env, stdout=pipe, stderr=pipe)
     out, err = await process.communicate()

@@ -1,4 +1,4 @@
-"""Podman with images and containers of its own, apart from those of this machine, and the images that tests need."""
+"""Podman with a storage of its own, apart from this machine's images and containers; images that tests need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = (
 )
 PROGRAMS = ("podman", "buildah", "runc", "iptables", "catatonit", "debootstrap")
 MISSING = f"Containers cannot run here: apt-get install --no-install-recommends {PACKAGES}"
-# crun refuses the mixture of control groups of some machines, and podman wants to raise limits that may not be raised.
+# crun refuses machines that mix versions 1 and 2 of control groups; podman's default limits may exceed the allowed ones.
 CONTAINERS_CONF = """
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=1000:1000"]
@@ -28,12 +28,12 @@ cgroup_manager = "cgroupfs"
 
 
 def missing_programs() -> list[str]:
-    """The programs that are not here."""
+    """Return those of PROGRAMS that are not installed."""
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
 class Podman:
-    """Runs podman with its storage in `folder`."""
+    """Runs podman with its images, containers and configuration in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,11 +52,14 @@ class Podman:
         }
 
     def run(self, *command: object, within_s: float = 120, **options: object) -> str:
-        """Run `podman COMMAND` and return its output. AssertionError with what it said when it fails."""
+        """Run `podman COMMAND` and return its stdout; AssertionError with its output when it fails."""
         return self.call("podman", *command, within_s=within_s, **options)
 
     def call(self, *command: object, within_s: float = 120, **options: object) -> str:
-        """Run a program for which podman is this one."""
+        """Run a program in the environment that points podman at this storage, and return its stdout.
+
+        AssertionError with the end of its output when it fails; subprocess.TimeoutExpired after `within_s` seconds.
+        """
         done = subprocess.run(
             [str(part) for part in command], capture_output=True, text=True, check=False, timeout=within_s,
             env=self.environment, stdin=subprocess.DEVNULL, **options,
@@ -71,7 +74,7 @@ class Podman:
         return subprocess.run(command, env=self.environment, check=False).returncode == 0
 
     def import_debian(self) -> None:
-        """Make the base image, under its public name, from packages: no registry of images is asked."""
+        """Make the base image DEBIAN from Debian packages, under its public name; no image registry is asked."""
         if self.has_image(DEBIAN):
             return
         system, archive = self.folder / "debian", self.folder / "debian.tar"
@@ -85,7 +88,7 @@ class Podman:
         shutil.rmtree(system)
 
     def make_image(self, target: str, *flags: object, **names: str) -> None:
-        """Build an image of ours with the command of the documents; `names`: IMAGE and TRIAL_IMAGE."""
+        """Build an image by `make TARGET`, as the documents say; `names` are Make variables: IMAGE, TRIAL_IMAGE."""
         build_flags = " ".join(map(str, (*registry_flags(self.folder), *flags)))
         variables = {**names, "CONTAINERS": "podman", "BUILD_FLAGS": build_flags}
         pairs = [f"{name}={value}" for name, value in variables.items()]
@@ -93,7 +96,7 @@ class Podman:
 
 
 def registry_flags(folder: Path) -> list[str]:
-    """Flags of a build that give it this machine's way to the package registry, without a trace in a layer."""
+    """Return flags of a build that give it this machine's pip configuration as secrets, which no layer contains."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout
@@ -109,7 +112,7 @@ def registry_flags(folder: Path) -> list[str]:
         flags += ["--secret", f"id=ca.pem,src={cert}"]
     (folder / "pip.conf").write_text("\n".join(lines) + "\n")
     flags += ["--secret", f"id=pip.conf,src={folder / 'pip.conf'}"]
-    # an index on this machine has its files beside it
+    # An index in a folder of this machine is mounted, too.
     folders = {str(Path(path).parent) for path in re.findall(r"file://(/\S+)", "\n".join(lines))}
     folders |= {path for path in re.findall(r"(?<=[ =])/\S+", "\n".join(lines[1:-1])) if Path(path).is_dir()}
     for path in sorted(folders):

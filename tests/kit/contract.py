@@ -1,4 +1,4 @@
-"""Words to write a contract down with: `fits(value, wanted)` names the first place where a value is something else."""
+"""Patterns that describe the shape of a JSON answer; `misfit(value, wanted)` names the first part that differs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ Wanted = type | dict | list | tuple | Callable[[object], bool] | None
 
 
 def misfit(value: object, wanted: Wanted, at: str = "answer") -> str:
-    """Where and how `value` differs from `wanted`; empty when it does not.
+    """Return where and how `value` differs from `wanted`; "" when it does not. `at` names the value.
 
-    A dict wants these keys at least, `{...: w}` values of one kind; a list wants a list, every item like its first;
-    a tuple one of several; None null; `int` no boolean; a function whatever it says.
+    What `wanted` demands: a dict: an object with at least these keys. A list: a list whose items all fit its first
+    item. A tuple: one of several patterns. None: null. A type: an instance of it; a boolean is no `int`.
+    A function: true for the value.
     """
     match wanted:
         case None:

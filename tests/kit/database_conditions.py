@@ -1,4 +1,4 @@
-"""What operators and managed hosts do to a database while services use it."""
+"""Changes that operators and managed hosts make to a database while services use it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import asyncpg
 
 
 class DatabaseConditions:
-    """Changes a running database from outside, with sessions that its settings do not reach."""
+    """Changes a running database from outside, by sessions that override the database's own settings."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._name = database_url.rpartition("/")[2]
 
     async def set(self, setting: str, value: str) -> None:
-        """As `ALTER ROLE ... SET` of a host: new sessions have it, and the old ones are cut."""
+        """Run `ALTER DATABASE ... SET`, as a host would: new sessions have the value; existing ones are ended."""
         await self._alter(f"SET {setting} = '{value}'")
 
     async def reset(self, setting: str) -> None:
@@ -27,13 +27,13 @@ class DatabaseConditions:
         await self._alter("")
 
     async def execute(self, sql: str, *arguments: object) -> None:
-        """A statement of a role that may write even while others may not."""
+        """Run a statement in a session that may write even while the database is read-only by default."""
         async with self._session() as session:
             await session.execute(sql, *arguments)
 
     @asynccontextmanager
     async def locked(self, table: str) -> AsyncIterator[None]:
-        """Nobody else reads or writes the table within the block."""
+        """Hold an ACCESS EXCLUSIVE lock on the table within the block: no other session reads or writes it."""
         async with self._session() as session, session.transaction():
             await session.execute(f"LOCK TABLE {table}")
             yield

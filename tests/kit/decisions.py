@@ -1,4 +1,4 @@
-"""Markets on the real local chain for the tests of who decides what, with the rows that the indexer would write."""
+"""Markets on the local chain for the tests of decisions, with the rows that the indexer would write."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ QUESTION = "Qm" + "a" * 44
 
 @dataclass
 class Scene:
-    """One database, one chain, one backend; markets are made and moved by wallets, as in life."""
+    """A database, a local chain and a backend; wallets create markets and change their state by transactions."""
 
     chain: LocalChain
     rpc: Rpc
@@ -64,7 +64,7 @@ class Scene:
             "min_proposal_votes": 1,
         }
         pool = await Pool.open(database_url, size=4, wait_s=30)
-        await complete_index(pool, chain.program.address)  # nobody indexes here: the rows are written by hand
+        await complete_index(pool, chain.program.address)  # no indexer runs: this class writes the rows
         async with Rpc([chain.rpc_url]) as rpc:
             creator = Keypair()
             await fund(rpc, address_of(creator), Lamports(10**12))
@@ -86,7 +86,7 @@ class Scene:
         await send(self.rpc, instructions, list(signers))
 
     async def market(self) -> MarketId:
-        """A new market in PROPOSED, on chain and in the index."""
+        """Create a market in PROPOSED, on chain and in the database; return its id."""
         market_id = MarketId(secrets.token_hex(32))
         make = self.chain.program.instructions.create_market(
             address_of(self.creator),
@@ -103,25 +103,25 @@ class Scene:
         return market_id
 
     async def active(self) -> MarketId:
-        """A new market that is open for trading."""
+        """Create a market that is open for trading (ACTIVE); return its id."""
         market_id = await self.market()
         await self._activate(market_id)
         await self.index(market_id)
         return market_id
 
     async def rich(self) -> Keypair:
-        """A new wallet with 10 SOL."""
+        """Return a new wallet with 10 SOL."""
         keypair = Keypair()
         await fund(self.rpc, address_of(keypair), Lamports(10**10))
         return keypair
 
     async def pay(self, payer: Keypair, to: Keypair, lamports: int) -> None:
-        """By a transaction, which `fund` does without."""
+        """Transfer lamports between wallets by a transaction; `fund` gives lamports without a transfer."""
         amounts = TransferParams(from_pubkey=payer.pubkey(), to_pubkey=to.pubkey(), lamports=lamports)
         await self.send([transfer(amounts)], payer)
 
     async def buy(self, market_id: MarketId, user: Keypair, lamports: int) -> int:
-        """Buy YES for at most so much; what was paid, by the event."""
+        """Buy YES for at most `lamports`; return the lamports that were paid, from the SharesBought event."""
         fees = address_of(self.chain.keys.fees)
         make = self.chain.program.instructions.buy_shares
         await self.send(
@@ -130,7 +130,7 @@ class Scene:
         return await self._traded(market_id, user)
 
     async def sell(self, market_id: MarketId, user: Keypair, shares: int) -> int:
-        """Sell so much of YES; what was received, by the event."""
+        """Sell `shares` of YES; return the lamports that were received, from the SharesSold event."""
         fees = address_of(self.chain.keys.fees)
         sale = self.chain.program.instructions.sell_shares(
             address_of(user),
@@ -144,7 +144,7 @@ class Scene:
         return await self._traded(market_id, user)
 
     async def _traded(self, market_id: MarketId, user: Keypair) -> int:
-        """The lamports of the user's newest trade; its row is written as the indexer would."""
+        """Write the row of the market's newest trade as the indexer would; return the trade's lamports."""
         tx = (await self.transactions(market_id))[-1]
         item = extract_events(self.chain.program, tx).events[-1]
         event = item.event
@@ -158,7 +158,7 @@ class Scene:
         return lamports
 
     async def resolving(self) -> MarketId:
-        """A new market, taken by its admin and a resolver to RESOLVING with YES proposed."""
+        """Create a market and take it to RESOLVING, with YES proposed; return its id."""
         return (await self.many_resolving(1))[0]
 
     async def many_resolving(self, number: int) -> list[MarketId]:
@@ -174,7 +174,7 @@ class Scene:
         return market_id
 
     async def dispute(self, markets: list[MarketId]) -> None:
-        """Dispute markets in RESOLVING."""
+        """Take markets from RESOLVING to DISPUTED."""
         await self.travel(2)
         await _some_at_once([self._dispute(market_id) for market_id in markets])
 
@@ -188,7 +188,7 @@ class Scene:
         await self.send(steps, self.creator, keys.backend, keys.admin)
 
     async def resolve(self, market_id: MarketId) -> None:
-        """Propose YES for a market that is ACTIVE, a day after its activation."""
+        """Propose YES for an ACTIVE market; the program accepts it from a day after the activation."""
         resolve = self.chain.program.instructions.resolve_market(
             address_of(self.creator), market_id, proposed_outcome=True, ipfs_evidence_hash=QUESTION
         )
@@ -201,7 +201,7 @@ class Scene:
         await self.index(market_id)
 
     async def index(self, market_id: MarketId) -> None:
-        """Bring the market's row to what its account says, as the indexer would."""
+        """Copy state, times and outcome of the market's account into its row, as the indexer would."""
         account = await self.account(market_id)
         await rows.change_market(
             self.pool,
@@ -214,7 +214,7 @@ class Scene:
         )
 
     async def index_votes(self, market_id: MarketId) -> None:
-        """Bring in the votes that were cast on chain, as the indexer would."""
+        """Write the market's votes that were cast on chain into `onchain_votes`, as the indexer would."""
         for tx in await self.transactions(market_id):
             for item in extract_events(self.chain.program, tx).events:
                 if isinstance(item.event, ProposalVoteSubmitted | DisputeVoteSubmitted):
@@ -242,7 +242,10 @@ class Scene:
         kind: VoteKind = VoteKind.PROPOSAL,
         start: int = 1_000,
     ) -> list[AcceptedVote]:
-        """Signed votes of that many wallets."""
+        """Accept signed votes of `yes` + `no` wallets, the first `yes` of them in favour; return the votes.
+
+        Seeds of the wallets count up from `start`.
+        """
         program, authority = self.chain.program.address, self.chain.keys.backend
         return [
             await vote_signed(
@@ -253,7 +256,7 @@ class Scene:
         ]
 
     async def transactions(self, market_id: MarketId) -> list[ChainTransaction]:
-        """All that succeeded on the market's account, oldest first."""
+        """Return the successful transactions that name the market's account, oldest first."""
         address = self.chain.program.addresses.market(market_id)
         result = []
         for line in reversed(await self.rpc.get_signatures_for_address(address)):
@@ -264,7 +267,7 @@ class Scene:
         return result
 
     async def events(self, market_id: MarketId) -> list[str]:
-        """The names of the program's events about the market, oldest first."""
+        """Return the names of the program's events in the market's transactions, oldest first."""
         result = [extract_events(self.chain.program, tx) for tx in await self.transactions(market_id)]
         return [type(item.event).__name__ for extracted in result for item in extracted.events]
 
@@ -286,7 +289,7 @@ class Scene:
 
 
 async def zmart(scene: Scene, *arguments: str) -> tuple[int, str]:
-    """The command as a person runs it; its exit status and what it said."""
+    """Run the `zmart` command with the scene's settings; return its exit status and its output (stdout and stderr)."""
     settings = scene.settings
     env = commands.environment(
         database_url=settings.require("database_url"),

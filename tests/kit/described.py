@@ -1,4 +1,4 @@
-"""The published description as tests look things up in it."""
+"""Look up operations in the published OpenAPI description."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.services.gateway.openapi import offline
 
 
 class Described(msgspec.Struct, frozen=True):
-    """One operation; `schema` is what the document says of it."""
+    """One operation of the API; `schema` is its operation object in the OpenAPI document."""
 
     method: str
     path: str
@@ -25,7 +25,7 @@ class Described(msgspec.Struct, frozen=True):
 
     @property
     def proofs(self) -> set[str]:
-        """The proofs of identity that count."""
+        """The names of the security schemes that the operation accepts."""
         return {name for option in self.schema["security"] for name in option}
 
     @property
@@ -40,7 +40,7 @@ class Described(msgspec.Struct, frozen=True):
 
 @cache
 def operations() -> list[Described]:
-    """Every operation; those whose path has fewer parameters first."""
+    """Return every operation of the API, those with fewer path parameters first."""
     found = [
         Described(method.upper(), path, schema)
         for path, item in offline.document()["paths"].items()
@@ -50,7 +50,7 @@ def operations() -> list[Described]:
 
 
 def matching(method: str, path: str) -> Described | None:
-    """The operation that answers."""
+    """Return the operation that answers a request of this method and path; None when there is none."""
     for operation in operations():
         if operation.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", operation.path), path):
             return operation
@@ -58,7 +58,10 @@ def matching(method: str, path: str) -> Described | None:
 
 
 async def only_described_statuses(response: httpx.Response) -> None:
-    """An httpx hook: AssertionError when an operation answers with a status that its description does not have."""
+    """Raise AssertionError when an operation answers with a status that its description does not list.
+
+    This is an event hook of httpx for responses.
+    """
     request = response.request
     if (operation := matching(request.method, request.url.path)) is not None:
         said = f"{operation.name} answered {response.status_code}, which its description does not say"

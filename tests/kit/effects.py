@@ -1,4 +1,4 @@
-"""Effects that happened more than once, as the chain's events and the intents say."""
+"""Find effects on chain that happened more than once, by the stored events and the intents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ GROUP BY market_id, action, round HAVING count(*) > 1
 
 
 async def done_twice(database_url: str) -> list[asyncpg.Record]:
-    """The market, what was done, and how often; empty when each effect happened once."""
+    """Return a row for each effect that happened more than once; an empty list when none did.
+
+    A row has the market, the event's name or the intent's action and round, and the count.
+    """
     database = await asyncpg.connect(database_url)
     try:
         return [*await database.fetch(_EVENTS_TWICE), *await database.fetch(_LANDED_TWICE)]

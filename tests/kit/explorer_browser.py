@@ -1,4 +1,4 @@
-"""A reader of the explorer: headless Chromium, its complaints collected, its pages photographed and judged by axe."""
+"""Headless Chromium for the tests of the explorer: it collects errors, takes screenshots and runs axe on pages."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ PHONE = {"width": 390, "height": 844}
 
 
 def find_chromium() -> str:
-    """Its path; without one the tests fail on CI and are skipped, with the reason, elsewhere."""
+    """Return the path of Chromium or Chrome; without one, tests fail on CI and are skipped elsewhere."""
     for name in _NAMES:
         if found := shutil.which(name):
             return found
@@ -39,7 +39,7 @@ def find_chromium() -> str:
 
 
 def axe_source() -> str:
-    """axe-core of the pinned version."""
+    """Return the JavaScript of axe-core, in the pinned version."""
     script = npm_packages(Path(__file__).parent / "axe") / "node_modules" / "axe-core" / "axe.min.js"
     return script.read_text("utf-8")
 
@@ -56,7 +56,10 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def reader(browser: Browser, base_url: str, **options: Any) -> AsyncIterator[Page]:
-    """A person of their own. Nothing on their pages may throw, or be refused by the content policy."""
+    """Yield a page in a browser context of its own.
+
+    AssertionError at the end when JavaScript of the page threw, or when the content security policy refused something.
+    """
     context = await browser.new_context(base_url=base_url, **{"viewport": DESKTOP, **options})
     context.set_default_timeout(_PATIENCE_MS)
     page = await context.new_page()
@@ -71,14 +74,17 @@ async def reader(browser: Browser, base_url: str, **options: Any) -> AsyncIterat
 
 
 async def keep(page: Page, name: str) -> None:
-    """A photograph under artifacts/, in the long runs: it takes seconds of each test."""
+    """Save a screenshot of the whole page in SHOTS if SCREENSHOTS is set, as in long runs; it takes seconds."""
     if "SCREENSHOTS" in os.environ:
         await page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
 async def faults(page: Page, axe: str) -> list[str]:
-    """What axe finds serious or critical on the page as it is now."""
-    await page.evaluate(axe)  # by the browser's own door, which the content policy does not guard
+    """Return the serious and critical violations that axe finds on the current page, one text for each rule.
+
+    AssertionError when fewer than 15 of axe's rules passed: then it has not seen the page.
+    """
+    await page.evaluate(axe)  # the content security policy does not apply to it
     passed, result = await page.evaluate(_JUDGE)
     assert passed >= _LEAST_RULES, f"axe found only {passed} rules to apply"
     return list(result)

@@ -1,4 +1,7 @@
-"""Many clients of the live feed that come and go, by the client of the benchmarks, which checks its whole sequence."""
+"""Many clients of the live feed that connect and disconnect.
+
+They are the benchmarks' FeedClient, which checks its whole sequence of messages.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,13 @@ _AWAY_S = 1.0
 
 
 class Crowd:
-    """`number` clients, each connected for `stay_s` seconds on average, then away for a moment, until it is ended."""
+    """`number` clients of the live feed, which connect and disconnect within the `async with` block.
+
+    Each stays connected for `stay_s` seconds on average, then disconnected for up to a second.
+    """
 
     def __init__(self, port: int, number: int, stay_s: float) -> None:
-        # each of its own address: those of one share two replays from the database, however many they are
+        # Each client has an address of its own: clients of one address share two replays from the database at a time.
         self.clients = [FeedClient(port, PATH, _address(each)) for each in range(number)]
         self._stay_s = stay_s
         self._random = Random(7)  # the same crowd in every run
@@ -36,7 +42,7 @@ class Crowd:
             client.disconnect()
 
     async def gather_all(self) -> None:
-        """End the coming and going; in the end everyone is connected."""
+        """Stop the random disconnections, and connect every client again."""
         await self._end()
         for client in self.clients:
             client.disconnect()
@@ -57,5 +63,5 @@ class Crowd:
 
 
 def _address(number: int) -> str:
-    """An address of the loopback that no other client has."""
+    """Return the loopback address of the client with this number; no other client has it."""
     return f"127.1.{number // 250}.{number % 250 + 1}"

@@ -1,4 +1,4 @@
-"""Rows of published tables as the change feed has them: JSON objects of PostgreSQL."""
+"""Rows of published tables as the change feed holds them: JSON objects made by PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AT = datetime.fromisoformat(AT)
 
 
 def market_row(**fields: object) -> dict[str, Any]:
-    """A market that trades, but for `fields`."""
+    """Return the row of an ACTIVE market; `fields` replaces columns."""
     row: MarketColumns[str, str, datetime] = MarketColumns(
         market_id=MARKET, address="A" * 44, creator="C" * 44, state="ACTIVE", b_parameter=10**9, initial_liquidity=5,
         current_liquidity=2**64 - 1, shares_yes=700, shares_no=300, price_yes_e9=625_000_000, total_volume=9,
@@ -25,7 +25,7 @@ def market_row(**fields: object) -> dict[str, Any]:
 
 
 def trade_row(**fields: object) -> dict[str, Any]:
-    """A purchase of NO, but for `fields`."""
+    """Return the row of a purchase of NO; `fields` replaces columns."""
     row: TradeColumns[str, str, datetime] = TradeColumns(
         signature="S" * 88, ordinal=1, market_id=MARKET, wallet=WALLET, side="buy", outcome="no", shares=3_000,
         cost_lamports=1_000, protocol_fee_lamports=3, resolver_fee_lamports=2, lp_fee_lamports=5,
@@ -35,7 +35,7 @@ def trade_row(**fields: object) -> dict[str, Any]:
 
 
 def comment_row(**fields: object) -> dict[str, Any]:
-    """A comment, but for `fields`."""
+    """Return the row of a comment; `fields` replaces columns."""
     return {
         "id": "7b0b3d0e-0000-4000-8000-000000000000", "market_id": MARKET, "wallet": WALLET,
         "content": 'Ünïcode "x"', "parent_id": None, "created_at": AT, "deleted_at": None, **fields,

@@ -1,8 +1,8 @@
-"""Read the metrics of this process as Prometheus would."""
+"""Read the Prometheus metrics of this process."""
 
 from prometheus_client import REGISTRY
 
 
 def figure(name: str, **labels: str) -> float | None:
-    """The value of a sample now; None when there is none."""
+    """Return the current value of the sample with this name and these labels; None when there is none."""
     return REGISTRY.get_sample_value(name, labels)

@@ -1,4 +1,7 @@
-"""What a sender who knows the webhook's secret may make of a real transaction; each keeps its signature."""
+"""Forged deliveries: what a sender who knows the webhook's secret may send instead of a real transaction.
+
+Each forgery keeps the signature of the real transaction.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from kit.chain_story import PROGRAM, Tx, key
 from zmart.market import events as e
 
 Forgery = Callable[[Tx, list[Tx], random.Random], dict]
-"""(transaction, all of them, chance) -> the element of a delivery, as JSON values."""
+"""A function of (transaction, all transactions, random source); returns an element of a delivery as JSON values."""
 
 EVIL = key(66)
 
@@ -31,7 +34,7 @@ def _around(lines: list[str]) -> list[str]:
 
 
 def forged_logs(tx, txs, chance):
-    """Another trade or vote than there was."""
+    """Replace the log by an event of another transaction."""
     other = chance.choice([event for one in txs if one is not tx for event in one.events])
     value = honest(tx)
     value["meta"]["logMessages"] = _around([logged(other)]) * len(
@@ -41,7 +44,7 @@ def forged_logs(tx, txs, chance):
 
 
 def one_vote_made_forty(tx, txs, chance):
-    """Case A2: the log of one transaction votes for forty wallets."""
+    """Case A2: add proposal votes of forty wallets to the log of one transaction."""
     vote = next(event for one in txs for event in one.events if isinstance(event, e.ProposalVoteSubmitted))
     value = honest(tx)
     votes = [logged(msgspec.structs.replace(vote, user=key(7_000 + n), vote=True)) for n in range(40)]
@@ -54,14 +57,14 @@ def one_vote_made_forty(tx, txs, chance):
 
 
 def dropped_events(tx, txs, chance):
-    """The program ran and said nothing."""
+    """Keep the instructions, but remove every event from the log."""
     value = honest(tx)
     value["meta"]["logMessages"] = _around([]) * len(value["transaction"]["message"]["instructions"])
     return value
 
 
 def dropped_instructions(tx, txs, chance):
-    """Case A2: no instruction of the program at all, so that the transaction looks foreign."""
+    """Case A2: remove all instructions and logs, so that the transaction looks like one without the program."""
     value = honest(tx)
     value["transaction"]["message"]["instructions"] = []
     value["meta"]["logMessages"] = []
@@ -69,7 +72,7 @@ def dropped_instructions(tx, txs, chance):
 
 
 def foreign_program(tx, txs, chance):
-    """One of ours made to look like another program's."""
+    """Replace the program's address by another one throughout the transaction."""
     return msgspec.json.decode(tx.raw().replace(PROGRAM.address.encode(), EVIL.encode()))
 
 
@@ -88,7 +91,7 @@ def cut_log(tx, txs, chance):
 
 
 def added_inner_instruction(tx, txs, chance):
-    """An emit_cpi! event that nobody sent."""
+    """Add an inner instruction with an event, as emit_cpi! makes it, that the transaction did not contain."""
     value = honest(tx)
     keys = value["transaction"]["message"]["accountKeys"]
     keys.append(PROGRAM.addresses.event_authority())
@@ -117,7 +120,7 @@ def other_slot(tx, txs, chance):
 
 
 def other_arguments(tx, txs, chance):
-    """Other data and accounts of an instruction."""
+    """Replace the data and the accounts of the first instruction."""
     value = honest(tx)
     call = value["transaction"]["message"]["instructions"][0]
     value["transaction"]["message"]["instructions"][0] = call | {
@@ -128,7 +131,7 @@ def other_arguments(tx, txs, chance):
 
 
 def unfoldable(tx, txs, chance):
-    """What no row can hold."""
+    """Add a MarketCreated event with a timestamp (2**62) that no row can hold."""
     created = e.MarketCreated(
         market_id="ee" * 32, creator=key(4), b_parameter=10**10, state=0, timestamp=2**62
     )
@@ -170,7 +173,7 @@ FORGERIES: tuple[Forgery, ...] = (
 
 
 def invented(txs: list[Tx], chance: random.Random) -> dict:
-    """A transaction that no node knows, with an event of another one."""
+    """Return a transaction with a random signature, which no node knows, and the events of a real one."""
     other = chance.choice([tx for tx in txs if tx.events])
     signature = base58.b58encode(chance.randbytes(64)).decode()
     return honest(Tx(signature, other.slot, other.index + 1, other.events))

@@ -1,4 +1,4 @@
-"""What the gateway's tests share: a gateway on a fresh database and Redis, rows as the indexer writes them, wallets."""
+"""Helpers of the gateway's tests: a gateway without a socket, rows as the indexer writes them, signed bodies."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from zmart.store.pool import Pool
 OPERATOR = "operator token of the tests, of 32 characters"
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 PATIENT = TimeLimits(60.0, 60.0, 60.0, 60.0, 60.0, 60.0)
-"""A machine that other tests keep busy may stop a process for seconds; what the limits do has tests of its own."""
+"""Time limits of 60 seconds: other tests may keep the machine busy for seconds. Tests of the limits use others."""
 ADMIN = Keypair.from_seed(b"admin".ljust(32, b"."))
 
 
 class Site:
-    """A gateway and a client of it."""
+    """A gateway and an HTTP client of it."""
 
     def __init__(self, gateway: Gateway, http: httpx.AsyncClient) -> None:
         self.gateway = gateway
@@ -48,7 +48,7 @@ class Site:
         return await self.http.post(path, json=body, headers=headers)
 
     async def sign_in(self, key: Keypair) -> str:
-        """A session token."""
+        """Sign in with a wallet and return the session token; AssertionError when the gateway refuses."""
         requested = await self.post("/api/auth/nonce", {"wallet": str(key.pubkey())})
         signature = str(key.sign_message(requested.json()["message"].encode()))
         body = {"wallet": str(key.pubkey()), "message": requested.json()["message"], "signature": signature}
@@ -66,8 +66,10 @@ async def site(
     limits: TimeLimits = PATIENT,
     **settings: object,
 ) -> AsyncIterator[Site]:
-    """A gateway, reached without a socket; `with_rules`: the database gets the program's rules and an indexed
-    slot, which otherwise the indexer writes."""
+    """Yield a gateway in this process that is reached without a socket; `settings` replaces settings.
+
+    `with_rules`: write the program's rules and an indexed slot into the database, as the indexer would.
+    """
     values: dict[str, object] = {
         "zmart_env": "local",
         "database_url": database_url,
@@ -165,7 +167,7 @@ async def add_position(pool: Pool, market: str, who: str, yes: int, no: int, inv
 def ballot(
     here: Site, key: Keypair, market: str, choice: bool = True, kind: str = "proposal"
 ) -> dict[str, object]:
-    """The body of a provable vote."""
+    """Return the body of a vote with a signed statement."""
     statement = Statement(
         program=here.gateway.context.program.address,
         market_id=market,
@@ -187,7 +189,10 @@ def ballot(
 def legacy_body(
     key: Keypair, at_ms: int | None = None, host: str = "", **fields: object
 ) -> dict[str, object]:
-    """A body as existing clients sign it; `host`: with the name of the deployment."""
+    """Return a body with the signed message of clients of the former backend; `host` is added to the message.
+
+    `at_ms` is the message's Unix time in milliseconds; None means now.
+    """
     where = f" at {host}" if host else ""
     message = f"Sign this message to authenticate with ZMART{where}: {at_ms or int(time.time() * 1000)}"
     return {

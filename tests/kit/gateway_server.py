@@ -1,4 +1,4 @@
-"""A gateway as its users meet it: a process with a port, on a database that holds a market of every state."""
+"""A gateway as a process with a port, on a database that holds a market of every state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED"
 
 
 async def fill(database_url: str) -> None:
-    """A market of every state, with trades, holders, votes and comments."""
+    """Fill a database with a market of every state, each with trades, holders, a vote and a comment."""
     pool = await Pool.open(database_url, size=2)
     try:
         await rows.add_config(pool, address_of(ADMIN))
@@ -93,7 +93,7 @@ async def fill(database_url: str) -> None:
 
 @contextmanager
 def server(database_url: str, redis_url: str, **environment: str) -> Iterator[str]:
-    """`zmart run gateway` on a free port; gives its address."""
+    """Run `zmart run gateway` on a free port within the block; yield its base URL once it is ready."""
     port = free_port()
     env = commands.environment(
         database_url=database_url,
@@ -123,7 +123,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def session(url: str, number: int) -> str:
-    """A session token of one of the test wallets."""
+    """Sign in with the test wallet of this number; return the session token."""
     key = wallet(number)
     requested = httpx.post(f"{url}/api/auth/nonce", json={"wallet": address(number)}).json()
     signature = str(key.sign_message(requested["message"].encode()))
@@ -132,7 +132,7 @@ def session(url: str, number: int) -> str:
 
 
 async def market_on_chain(chain, database_url: str) -> str:
-    """An active market that both the chain and the database know, so that transactions can be built."""
+    """Create an ACTIVE market on chain and in the database, so that transactions can be built; return its id."""
     async with Rpc([chain.rpc_url]) as rpc:
         driver = Driver(chain, rpc)
         result: str = await driver.open(await driver.wallet(), await driver.wallet())
@@ -144,7 +144,7 @@ async def market_on_chain(chain, database_url: str) -> str:
 
 @contextmanager
 def whole_server(chain, database_url: str, redis_url: str) -> Iterator[tuple[str, str]]:
-    """A gateway with everything behind it; its address, and a market that is on chain."""
+    """Run a gateway with a filled database, Redis and a chain; yield its base URL and the id of a market on chain."""
     asyncio.run(fill(database_url))
     market = asyncio.run(market_on_chain(chain, database_url))
     backend = {"BACKEND_KEYPAIR_PATH": str(chain.keys.path("backend"))}
@@ -153,7 +153,7 @@ def whole_server(chain, database_url: str, redis_url: str) -> Iterator[tuple[str
 
 
 def hold_against(url: str, market: str, folder: Path, *options: str) -> None:
-    """Run schemathesis with the description that the gateway serves; AssertionError tells what does not hold."""
+    """Run schemathesis with the description that the gateway serves; AssertionError with its output on a failure."""
     environment = {
         **os.environ,
         "SCHEMATHESIS_HOOKS": "kit.schemathesis_hooks",

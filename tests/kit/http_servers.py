@@ -1,4 +1,4 @@
-"""HTTP servers within a test: an application on a real port, and whether a server answers yet."""
+"""HTTP servers within a test: serve an application or a folder on a real port, and ask whether a server is ready."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kit.waiting import until
 
 @asynccontextmanager
 async def serving(application: object, *, port: int = 0, **options: object) -> AsyncIterator[str]:
-    """Serve an ASGI application on `port` of this machine (0: a free one); gives its address."""
+    """Serve an ASGI application on `port` of the loopback (0: a free one) within the block; yield its base URL."""
     config = uvicorn.Config(
         application, port=port, interface="asgi3", lifespan="off", log_config=None, access_log=False, **options  # type: ignore[arg-type]
     )  # fmt: skip
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())  # serve() would take the signals of the whole test run
+    task = asyncio.create_task(server._serve())  # serve() would install handlers of signals
     try:
         await until(lambda: server.started or task.done(), within_s=10)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
@@ -33,7 +33,7 @@ async def serving(application: object, *, port: int = 0, **options: object) -> A
 
 
 async def is_ready(http: httpx.AsyncClient, path: str = "/ready") -> bool:
-    """Whether a GET of `path` is answered with 200."""
+    """Return whether a GET of `path` is answered with 200; false when nothing answers."""
     try:
         return (await http.get(path)).status_code == 200
     except httpx.HTTPError:
@@ -47,7 +47,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def folder_served(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder, and an empty page, on an origin of its own."""
+    """Serve the files of a folder, and an empty index.html, on a port of its own; yield the base URL."""
     (folder / "index.html").write_text("<!doctype html><title>A front end</title>")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as host:
         thread = Thread(target=host.serve_forever, kwargs={"poll_interval": 0.05})

@@ -1,4 +1,4 @@
-"""Driving the indexer's parts against a real PostgreSQL, and comparing what they leave there."""
+"""Drive the indexer's parts against a real PostgreSQL, and read the rows that they write, for comparison."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ async def engine_on(database_url: str, rpc_url: str, **more):
 
 @asynccontextmanager
 async def engine_asking(database_url: str, *rpc_urls: str, genesis: str = GENESIS, **more):
-    """An engine whose every call is tried once at each of the URLs, so that a failure costs no time."""
+    """Yield an engine that tries each RPC call once at each URL, so that failures cost no time.
+
+    Each URL is also a witness of the engine.
+    """
     settings = settings_of(database_url, rpc_urls[0], **more)
     pool = await Pool.open(database_url, size=4, wait_s=30)
     await index_progress.claim(pool, PROGRAM.address, genesis)
@@ -65,7 +68,7 @@ async def engine_asking(database_url: str, *rpc_urls: str, genesis: str = GENESI
 
 
 async def again(engine: Engine) -> None:
-    """As if the pauses of all that waits were over."""
+    """Make all pending inbox rows due now, as if the pauses before their next attempts were over."""
     await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
 
 
@@ -74,13 +77,16 @@ def hint(tx: Tx, *, with_index: bool = True) -> Hint:
 
 
 async def deliver(engine: Engine, txs, *, with_index: bool = True) -> None:
-    """Webhooks with these transactions, then all work that they make."""
+    """Store these transactions in the inbox as a webhook's, then run the engine until all due work is done."""
     await inbox.store(engine.pool, "webhook", [hint(tx, with_index=with_index) for tx in txs])
     await settle(engine)
 
 
 async def deliver_raw(engine: Engine, raws, source: inbox.Source = "webhook") -> None:
-    """The same with transactions as a node tells them; from the `source` scan, as our own RPC does."""
+    """Store raw transactions, as a node returns them, in the inbox, then run the engine until all due work is done.
+
+    With the `source` "scan" they count as returned by our own RPC.
+    """
     result = [parse_transaction(raw) for raw in raws]
     hints = [Hint(tx.signature, tx.slot, raw) for tx, raw in zip(result, raws, strict=True)]
     await inbox.store(engine.pool, source, hints)
@@ -88,7 +94,7 @@ async def deliver_raw(engine: Engine, raws, source: inbox.Source = "webhook") ->
 
 
 async def settle(engine: Engine) -> None:
-    """Work until nothing waits but what has to be tried later."""
+    """Run the engine until no work is due; failed rows may wait for a later attempt."""
     while (
         await engine.fetcher.turn()
         or await engine.worker.turn() is BatchOutcome.WORKED
@@ -99,7 +105,7 @@ async def settle(engine: Engine) -> None:
 
 
 async def tables(database_url: str, *, without: tuple[str, ...] = ()) -> dict[str, list[tuple]]:
-    """The rows of every projection, for comparison."""
+    """Return the rows of the tables of TABLES by table, in a fixed order; the tables `without` are left out."""
     connection = await asyncpg.connect(database_url)
     try:
         return {
@@ -112,7 +118,10 @@ async def tables(database_url: str, *, without: tuple[str, ...] = ()) -> dict[st
 
 
 def without_lone_places(found):
-    """A transaction alone in its slot has no place unless a webhook told it."""
+    """Return copies of tables' rows with no index in the block for transactions that are alone in their slot.
+
+    The indexer knows that index only if a webhook delivered it.
+    """
     events = found["chain_events"]
     members: dict[int, set] = {}
     for row in events:

@@ -1,4 +1,4 @@
-"""Programs that only tests need, installed below .zmart as their lock files say, once for each state of the lock."""
+"""Packages that only tests need, installed below .zmart from lock files, and again when a lock file has changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _WITHIN_S = 280
 
 
 def npm_packages(source: Path, *options: str) -> Path:
-    """The folder with the `node_modules` that the lock file beside package.json pins. `options`: npm's."""
+    """Install what `source`/package-lock.json pins; return the folder with `node_modules`. `options` are npm's.
+
+    Fails the test on CI, and skips it elsewhere, when the installation fails.
+    """
 
     def install(folder: Path) -> None:
         for name in ("package.json", "package-lock.json"):
@@ -33,7 +36,10 @@ def npm_packages(source: Path, *options: str) -> Path:
 
 
 def python_packages(requirements: Path) -> Path:
-    """A folder for PYTHONPATH with what the requirements pin, apart from the packages of this environment."""
+    """Install pinned requirements into a folder for PYTHONPATH, apart from this environment; return the folder.
+
+    Fails the test on CI, and skips it elsewhere, when the installation fails.
+    """
 
     def install(folder: Path) -> None:
         shutil.rmtree(folder / "packages", ignore_errors=True)
@@ -44,14 +50,14 @@ def python_packages(requirements: Path) -> Path:
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program that Debian's `package` brings."""
+    """Return the path of a program from Debian's `package`; if missing, the test fails on CI and is skipped elsewhere."""
     if found := shutil.which(name):
         return found
     return missing(f"This test needs {name}: install it (Debian: apt install {package}).")
 
 
 def missing(reason: str) -> NoReturn:
-    """Fail on CI, skip elsewhere."""
+    """Fail the test on CI (the variable CI is set); skip it elsewhere."""
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(reason)
     pytest.skip(reason)

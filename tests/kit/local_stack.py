@@ -1,4 +1,4 @@
-"""The whole stack, as `zmart up` starts it, on free ports and in a home of its own."""
+"""Run the whole local stack, as `zmart up` starts it, on free ports and in a ZMART_HOME of its own."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ ADDON = Path(__file__).parents[2] / ".zmart" / "node"
 
 @contextmanager
 def stack_in(home: Path, **settings: object) -> Iterator[Settings]:
-    """A running stack with slots as short as those of the other tests; gives the settings that its services have."""
+    """Run a stack in `home` within the block, with the short slots of the tests; yield its services' settings."""
     (home / "node").symlink_to(ADDON)
     values = {"local_chain_slot_ms": SLOT_MS, **dict.fromkeys(NAMES, 0), **settings}
     expected = load_settings(_env_file=None, zmart_home=home, **values)
@@ -30,7 +30,7 @@ def stack_in(home: Path, **settings: object) -> Iterator[Settings]:
 
 @contextmanager
 def paused(settings: Settings, process: str) -> Iterator[None]:
-    """The process stands still within the block; it holds its connections and says nothing."""
+    """Stop a process of the stack by SIGSTOP within the block: it keeps its connections and does not answer."""
     running = supervisor_of(settings.zmart_home).processes()
     [pid] = [info.pid for info in running if info.name == process]
     os.kill(pid, signal.SIGSTOP)

@@ -1,7 +1,7 @@
-"""A clock for bounds on how long something takes, which stands still while the machine does.
+"""A clock for time limits in tests, which does not count the time in which the machine ran no process of the test.
 
-On a machine that is shared, all processes of a test may get nothing for a second or two: that is no fault of what is
-tested. A thread that only wants to wake up every 20 ms measures it.
+On a shared machine, all processes of a test may get no processor for a second or two, which is not the fault of the
+tested code. A thread that sleeps for 20 ms again and again measures how late it is woken.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import time
 
 _STEP_S = 0.02
 _USUAL_S = 0.25
-"""How late a process may be woken on two busy cores: that is load, and counts."""
+"""Seconds by which a thread may be woken late on two busy cores: up to this, the delay counts as elapsed time."""
 
 
 class _Meter(threading.Thread):
-    """Adds up how late it was woken."""
+    """Adds up delays of more than _USUAL_S seconds in `lost_s`."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True, name="machine time")
@@ -37,12 +37,12 @@ _METER = _Meter()
 
 
 def machine_time() -> float:
-    """Seconds, of which only differences mean something."""
+    """Return the clock's seconds; only differences between two readings have a meaning."""
     return time.monotonic() - _METER.lost_s
 
 
 def seconds_since(began: float) -> float:
-    """How long it is since `machine_time()` was `began`, without what the machine lost meanwhile, also just now."""
+    """Return the seconds since `machine_time()` was `began`, without what the machine lost until this moment."""
     if machine_time() - began > 1:
         _METER.woken.clear()
         _METER.woken.wait(5)

@@ -1,6 +1,7 @@
-"""The backend on three hosts: two processes of each service on each, PostgreSQL with two stand-bys, Redis on one.
+"""The backend on three hosts: each has two processes of each service and a PostgreSQL; one host has Redis.
 
-The chain and the stand-in for Pinata are elsewhere: on the operator's machine, which is never broken.
+One PostgreSQL is the primary, the others are its stand-bys. The chain and the stand-in for Pinata run on the operator's
+machine, which no test breaks.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from zmart.store import migrate
 
 HOSTS = ("a", "b", "c")
 FIRST_PORTS = (4000, 5000)
-"""Of the first and the second process of each service."""
+"""The lowest ports of a host's first and second process of each service; services count up from there."""
 REDIS_PORT = 6379
 _ZMART = (sys.executable, "-m", "zmart.cli")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -59,7 +60,7 @@ class ServiceProcess:
 
     @property
     def instance(self) -> str:
-        """The name under which the process that runs now reports its status."""
+        """The instance name under which the current process reports its status: host:pid."""
         assert self.process is not None
         return f"{self.host.name}:{self.process.pid}"
 
@@ -68,16 +69,16 @@ class ServiceProcess:
         return f"{self.host.address}:{self.port}"
 
     def report(self, seconds: float = 4.0) -> ReadinessReport:
-        """What /ready says; not ready when nothing answers."""
+        """Return the report of /ready; "not ready" when nothing answers within `seconds`."""
         return fetch_report(f"http://{self.at}/ready", seconds)
 
     def get(self, path: str) -> bytes:
-        """Ask with GET. Raises OSError."""
+        """Send a GET and return the body. Raises OSError when nothing answers, or not with a 2xx status."""
         with _DIRECT.open(f"http://{self.at}{path}", timeout=4) as answer:
             return answer.read()
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric over those of its labels that are not given; 0 while nothing answers."""
+        """Return the sum of a metric's samples that have these labels; 0 while nothing answers."""
         try:
             text = self.get("/metrics").decode()
         except OSError:
@@ -88,7 +89,7 @@ class ServiceProcess:
 
 
 class ManyHosts:
-    """Starts everything, breaks hosts, and does what docs/operations.md tells the operator to do."""
+    """Starts the deployment, and does what docs/operations.md tells the operator to do when a host is lost."""
 
     def __init__(self, network: Network, folder: Path, addon: Path) -> None:
         self.network = network
@@ -119,7 +120,7 @@ class ManyHosts:
     @classmethod
     @asynccontextmanager
     async def running(cls, folder: Path, addon: Path) -> AsyncIterator[ManyHosts]:
-        """All of it, ready."""
+        """Run the whole deployment within the block; yield it when every process is ready."""
         with Network.of(HOSTS) as network:
             deployment = cls(network, folder, addon)
             try:
@@ -130,13 +131,13 @@ class ManyHosts:
 
     @property
     def database_url(self) -> str:
-        """As the services have it: every host, of which the primary is meant."""
+        """The services' DATABASE_URL, which names all three hosts; the driver connects to the primary."""
         hosts = ",".join(f"{host.address}:{POSTGRES_PORT}" for host in self.hosts.values())
         return f"postgresql://zmart:{self.postgres['a'].password}@{hosts}/zmart"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the services of every host are given."""
+        """The environment variables that the services of all hosts share."""
         elsewhere = f"http://{self.network.operator}:{self._providers_port}"
         return {
             **inherited(),
@@ -154,7 +155,7 @@ class ManyHosts:
 
     @property
     def settings(self) -> Settings:
-        """Those of a client on the operator's machine."""
+        """The settings of a client on the operator's machine."""
         given = {name.lower(): value for name, value in self.environment.items()}
         known = {name: value for name, value in given.items() if name in Settings.model_fields}
         return load_settings(_env_file=None, zmart_home=self.folder / "operator", **known)
@@ -164,14 +165,14 @@ class ManyHosts:
         return LocalChain(self.chain, self.keys, Program.from_settings(self.settings))
 
     def of(self, service: str, *, but: str = "") -> list[ServiceProcess]:
-        """The processes of a service, on all hosts or on all but one."""
+        """Return the processes of a service on all hosts, except on the host `but`."""
         return [each for each in self.services if each.service == service and each.host.name != but]
 
     def surviving(self, lost: str) -> list[ServiceProcess]:
         return [each for each in self.services if each.host.name != lost]
 
     async def unready(self, processes: list[ServiceProcess]) -> list[str]:
-        """Those of these that are not ready, and why."""
+        """Return "process: reason" for each of the processes that is not ready."""
         reports = await asyncio.gather(*(asyncio.to_thread(each.report) for each in processes))
         return [
             f"{each}: {report.reason}"
@@ -180,7 +181,7 @@ class ManyHosts:
         ]
 
     def ended(self) -> list[str]:
-        """Processes that have ended although nobody killed them."""
+        """Return the names of the started processes that have ended, for whatever reason."""
         return [
             str(each)
             for each in self.services
@@ -188,12 +189,15 @@ class ManyHosts:
         ]
 
     async def status(self, gateway: ServiceProcess) -> Mapping[str, object]:
-        """What /api/status of a gateway says."""
+        """Return the JSON object of /api/status of a gateway."""
         shown: Mapping[str, object] = json.loads(await asyncio.to_thread(gateway.get, "/api/status"))
         return shown
 
     async def fail_over(self) -> None:
-        """docs/operations.md, "When the host of PostgreSQL is lost": promote the stand-by that has the most."""
+        """Kill the primary and promote the stand-by that has received the most of its log.
+
+        This is what docs/operations.md says under "When the host of PostgreSQL is lost".
+        """
         self.postgres[self.primary].kill()  # it must not come back as a primary
         others = [name for name in HOSTS if name != self.primary]
         received = {name: await self.postgres[name].received() for name in others}
@@ -202,11 +206,11 @@ class ManyHosts:
         self.fail_overs += 1
 
     async def follow_again(self, name: str) -> None:
-        """The host is back: its PostgreSQL copies the primary and follows it."""
+        """Make the PostgreSQL of a host that is back a stand-by, with a fresh copy of the primary."""
         await self.postgres[name].follow(self.postgres[self.primary])
 
     async def boot(self, name: str) -> None:
-        """What starts when a host starts, but for PostgreSQL."""
+        """Start what starts with a host, except PostgreSQL: its services, and Redis if the host has it."""
         if name == self.redis_host.name:
             self._start_redis()
         for each in self.services:

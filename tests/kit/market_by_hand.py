@@ -1,4 +1,4 @@
-"""A trader at a page: connects a wallet of the Wallet Standard and presses what a person presses, step by step."""
+"""Drive the pages as a trader does: connect a wallet of the Wallet Standard, fill forms and press buttons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FUNDS = Lamports(100 * 10**9)
 
 @dataclass(frozen=True)
 class Trader:
-    """A page, and who sits before it."""
+    """A page of the explorer and the key of the wallet in it."""
 
     page: Page
     key: Keypair
@@ -36,14 +36,14 @@ class Trader:
 
     @property
     def status(self) -> Locator:
-        """What the panel says of the last act."""
+        """The panel's text about the user's last action."""
         return self.page.locator(f"{PART} [data-status]").first
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
 
     async def connect(self) -> None:
-        """Choose the wallet in the dialog of the header."""
+        """Press "Connect wallet" and choose the wallet in the dialog."""
         await self.button("Connect wallet").click()
         await self.choose()
 
@@ -52,7 +52,7 @@ class Trader:
         await expect(self.page.locator("[data-wallet-link]")).to_contain_text("SOL")
 
     async def propose(self, question: str) -> str:
-        """Propose a market; the market's path."""
+        """Propose a market on the page /new; return the URL of the market's page."""
         await self.page.goto("/new")
         await self.page.get_by_label("Question").fill(question)
         await self.button("Propose").click()
@@ -61,7 +61,7 @@ class Trader:
         return self.page.url
 
     async def reload_until(self, text: str) -> None:
-        """Load the page again until it says this; what the server knows of the chain's clock may be two seconds old."""
+        """Reload the page until it contains `text`; the server's knowledge of the chain's time may be 2 s old."""
 
         async def shown() -> bool:
             await self.page.reload()
@@ -70,7 +70,7 @@ class Trader:
         await until(shown)
 
     async def press(self, name: str, answer: str) -> None:
-        """Press the button as soon as it can be pressed, and wait for what the panel then says."""
+        """Press the button once it is enabled, and wait until the panel's status contains `answer`."""
         await self.button(name).click()
         await expect(self.status).to_contain_text(answer)
 
@@ -87,7 +87,10 @@ class Trader:
         await self.press("Propose this outcome", f"You proposed {outcome}")
 
     async def dispute(self, reason: str) -> None:
-        """The program refuses it in the second of the proposal; who is so quick is told, and presses again."""
+        """Dispute the proposed outcome; press again when the panel says "too early".
+
+        The program refuses a dispute in the second of the proposal.
+        """
         await self.page.get_by_label("Why it is wrong").fill(reason)
         await self.button("Dispute the outcome").click()
         await expect(self.status).to_contain_text(re.compile("Disputed|too early"))
@@ -100,7 +103,10 @@ class Trader:
 async def trader(
     browser: Browser, stack: Settings, *, sending: SendingWallet | None = None, **options: Any
 ) -> AsyncIterator[Trader]:
-    """A trader with 100 SOL in a wallet that is not connected yet; with `sending` it only sends what it signs."""
+    """Yield a trader with 100 SOL in a wallet that is not connected yet.
+
+    With `sending`, the wallet sends transactions itself and offers no signing without sending.
+    """
     key = Keypair()
     async with Rpc.from_settings(stack) as rpc:
         await rpc.request_airdrop(Address(str(key.pubkey())), _FUNDS)

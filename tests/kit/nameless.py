@@ -1,4 +1,4 @@
-"""Run a program as a user whose number has no name, as containers do that run as any number: in a user namespace."""
+"""Run Python as a user id without a name, as in containers that run as any user id, by means of a user namespace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments to its end, with a bare environment: not even a home folder."""
+    """Run Python with these arguments to its end as user UID, without HOME and most other environment variables.
+
+    Skips the test where user namespaces are not allowed.
+    """
     _require_namespaces()
     given = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "ZMART_ENV_FILE": os.devnull, **environment}
     return _run(list(arguments), given)

@@ -1,8 +1,8 @@
-"""Hosts of a network of their own, on this machine: each is a network namespace with one cable to a common switch.
+"""Simulated hosts on this machine: each is a network namespace, connected to a bridge, the switch.
 
-They can be cut off (the cable is pulled at the switch: nothing is refused, nothing answers), paused (SIGSTOP of all
-their processes, while the kernel goes on answering for them) and killed. The test is the operator's machine: it has an
-address in the network.
+A host can be cut off (its port leaves the bridge: packets are lost, nothing is refused), paused (SIGSTOP of all its
+processes, while the kernel still accepts connections for them) and killed. The test process has an address in the
+network, too, as the operator's machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AS_HOST = 'hostname "$0" && exec "$@"'
 
 
 def why_not() -> str:
-    """Why no such network can be made here; empty when it can."""
+    """Return why no such network can be made on this machine; "" when it can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     if shutil.which("ip") is None:
@@ -39,7 +39,7 @@ def _ip(*arguments: object) -> None:
 
 
 class NetworkHost:
-    """One host: its processes are those in its namespace."""
+    """One simulated host; its processes are those in its network namespace."""
 
     def __init__(self, network: Network, name: str, number: int) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class NetworkHost:
         self._started: list[subprocess.Popen[bytes]] = []
 
     def connect(self) -> None:
-        """Lay the cable and take the address."""
+        """Make the namespace, connect it to the switch and give it its address."""
         _ip("netns", "add", self.namespace)
         switch = self._network.switch
         _ip(
@@ -73,7 +73,7 @@ class NetworkHost:
         _ip("-n", self.namespace, "link", "set", "lo", "up")
 
     def start(self, command: Sequence[object], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a program on this host, under its host name."""
+        """Start a program on this host, which has the host's name there; its output is appended to `log`."""
         inside = ["ip", "netns", "exec", self.namespace, "unshare", "--uts", "sh", "-c", _AS_HOST, self.name]
         with log.open("ab") as out:
             started = subprocess.Popen(
@@ -83,7 +83,7 @@ class NetworkHost:
         return started
 
     def cut_off(self) -> None:
-        """Pull the cable at the switch."""
+        """Disconnect the host from the switch."""
         _ip("-n", self._network.switch, "link", "set", self._port, "nomaster")
 
     def plug_in(self) -> None:
@@ -96,7 +96,7 @@ class NetworkHost:
         self.signal_all(signal.SIGCONT)
 
     def kill(self) -> None:
-        """The power is gone."""
+        """End all processes of the host by SIGKILL, as a loss of power would."""
         while self.pids():
             self.signal_all(signal.SIGKILL)
         for process in self._started:
@@ -108,7 +108,7 @@ class NetworkHost:
                 os.kill(pid, which)
 
     def pids(self) -> list[int]:
-        """Every process of the host that has not ended."""
+        """Return the ids of all running processes of the host."""
         listed = subprocess.run(
             ["ip", "netns", "pids", self.namespace], check=True, capture_output=True, text=True
         )
@@ -116,19 +116,19 @@ class NetworkHost:
 
 
 class Network:
-    """A switch with the operator's machine, which is the test, and hosts."""
+    """A switch, the hosts that are connected to it, and the test process as the operator's machine."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.tag = f"zm{os.getpid()}"
         self.switch = f"{self.tag}-switch"
-        self.subnet = f"198.18.{os.getpid() % 256}"  # of the block for such tests (RFC 2544)
+        self.subnet = f"198.18.{os.getpid() % 256}"  # from the block for benchmarks (RFC 2544)
         self.operator = self.address(_OPERATOR)
         self.hosts = {name: NetworkHost(self, name, number) for number, name in enumerate(names, 1)}
 
     @classmethod
     @contextmanager
     def of(cls, names: Sequence[str]) -> Iterator[Network]:
-        """Make it for the block; in the end everything that runs on a host is killed."""
+        """Make a network with hosts of these names for the block; at its end, all their processes are killed."""
         network = cls(names)
         try:
             network._make()

@@ -1,4 +1,4 @@
-"""A release that follows this one: the same code with one migration more, in a folder of its own."""
+"""A release that follows this one: the same code with one more migration, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def downgrade() -> None:
 
 
 class NextRelease:
-    """Its migration says that code from `oldest_code` on works on it. `environment` runs its code in a process."""
+    """A copy of the package with the migration REVISION, which names `oldest_code` as the oldest code that works on it.
+
+    `environment` returns the environment variables of a process that runs this copy.
+    """
 
     def __init__(self, folder: Path, oldest_code: str = HEAD) -> None:
         package = folder / "zmart"

@@ -27,7 +27,7 @@ LAMPORTS = 2_000_000
 
 
 class Nonce:
-    """A nonce account and the wallet that may use it."""
+    """A nonce account and the wallet that is its authority."""
 
     def __init__(self, rpc: Rpc) -> None:
         self.rpc, self.owner, self.account = rpc, Keypair(), Keypair()
@@ -56,7 +56,7 @@ class Nonce:
         return VersionedTransaction(message, [self.owner])
 
     async def advance(self) -> None:
-        """Use it up, by another transaction than those that were signed before."""
+        """Advance the nonce by a transaction of its own, so that transactions with the present value become invalid."""
         raw = bytes(await self.signed(memo(token_hex(8))))
         signature = await self.rpc.send_raw_transaction(raw)
 

@@ -1,4 +1,4 @@
-"""A person before a running stack who reads docs/operations.md and looks for what it says."""
+"""An operator of a running stack, who checks that alerts and /ready are as docs/operations.md says."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
 SEEN_WITHIN_S, OVER_WITHIN_S = 90.0, 90.0
-"""Silence is told after 30 s; pins are tried again every minute."""
+"""Seconds to wait for an alert, and for its end: a silent service has an alert after 30 s, a pin one retry a minute."""
 _ALERTS = "SELECT key, message FROM alerts WHERE resolved_at IS NULL"
 
 
 @dataclass
 class Operator:
-    """A person before a running stack, with the runbook at hand."""
+    """An operator of the stack with these settings; the runbook is docs/operations.md."""
 
     settings: Settings
     http: httpx.AsyncClient
@@ -30,14 +30,14 @@ class Operator:
     @classmethod
     @asynccontextmanager
     async def before(cls, settings: Settings) -> AsyncIterator[Operator]:
-        """An operator of this stack, once all of it is ready."""
+        """Yield an operator of this stack, once all services are ready."""
         async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
             operator = cls(settings, http)
             await operator.sees_all_ready()
             yield operator
 
     async def reason(self, service: str) -> str:
-        """Why a service is not ready; empty when it is."""
+        """Return why a service is not ready; "" when it is, the exception's name when nothing answers."""
         port = getattr(self.settings, SERVICES[service])
         try:
             answer = await self.http.get(f"http://127.0.0.1:{port}/ready")
@@ -46,7 +46,7 @@ class Operator:
         return "" if answer.status_code == 200 else str(answer.json()["reason"])
 
     async def alerts(self) -> dict[str, str]:
-        """The open alerts with their messages."""
+        """Return the messages of the open alerts by key."""
         database = await asyncpg.connect(self.settings.require("database_url"))
         try:
             return {row["key"]: row["message"] for row in await database.fetch(_ALERTS)}
@@ -57,7 +57,10 @@ class Operator:
         return (await self.http.get(f"http://127.0.0.1:{self.settings.api_port}/dashboard")).text
 
     async def sees_alert(self, prefix: str) -> str:
-        """Wait for an alert whose key begins so, on the dashboard too; its row is in the runbook."""
+        """Wait for an alert whose key begins with `prefix`, also on the dashboard; return its message.
+
+        AssertionError when the runbook has no row for it.
+        """
         assert any(f"`{prefix}" in row[0] for row in rows("Alerts")), f"{prefix} has no row in the runbook"
         found = await until(
             self.alerts, lambda keys: _with(keys, prefix), within_s=SEEN_WITHIN_S, every_s=0.2
@@ -70,7 +73,10 @@ class Operator:
         await until(self.alerts, lambda keys: not _with(keys, prefix), within_s=OVER_WITHIN_S, every_s=0.2)
 
     async def sees_unready(self, service: str, words: str) -> None:
-        """Wait for a reason of /ready; its row is in the runbook."""
+        """Wait until /ready of a service is 503 with a reason that contains `words`.
+
+        AssertionError when the runbook does not list the reason.
+        """
         assert words in section("Why /ready is 503"), f"{words!r} has no row in the runbook"
         await until(
             lambda: self.reason(service), lambda reason: words in reason, within_s=SEEN_WITHIN_S, every_s=0.2
@@ -86,13 +92,13 @@ class Operator:
             )
 
     def reads_row(self, unavailable: str, *words: str) -> None:
-        """Read what the runbook says of this unavailable server; it says these words."""
+        """Check that the runbook's row about this unavailable server contains these words."""
         row = next(row for row in rows("Unavailable servers") if server_of(row) == unavailable)
         assert [each for each in words if each not in " | ".join(row)] == []
 
     @asynccontextmanager
     async def without(self, process: str) -> AsyncIterator[None]:
-        """The process is stopped within the block, and then started as `zmart restart` does."""
+        """Stop a process of the stack within the block, and start it afterwards, as `zmart restart` does."""
         supervisor = supervisor_of(self.settings.zmart_home)
         name = next(f"{info.group}:{info.name}" for info in supervisor.processes() if info.name == process)
         supervisor.stop(name)

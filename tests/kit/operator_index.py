@@ -1,4 +1,4 @@
-"""What an operator's drills about the index need: votes on chain, an indexer with another RPC or of another version."""
+"""Helpers of the operator's drills about the index: votes on chain, and an indexer with another RPC or another IDL."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _VOTES = "SELECT count(*) FROM onchain_votes WHERE market_id = $1 AND wallet = $
 
 
 def shows_no_transaction(call: Call) -> Fault | None:
-    """An RPC whose quota for history is used up: it lists transactions and returns none."""
+    """Behave as an RPC whose quota is used up: it lists transactions, but refuses to return any."""
     return Refuse(-32429, QUOTA) if call.method == "getTransaction" else None
 
 
 def keeps_no_logs(call: Call) -> Fault | None:
-    """A node that returns transactions without their logs."""
+    """Behave as a node that returns transactions without their logs."""
     return Edit(_without_logs) if call.method == "getTransaction" else None
 
 
@@ -42,7 +42,7 @@ def _without_logs(transaction):
 
 @asynccontextmanager
 async def indexer_before(operator: Operator, script: Script, **changes: str) -> AsyncIterator[Proxy]:
-    """Within the block the indexer asks an RPC that behaves by the script, and no other."""
+    """Run the indexer within the block with a single RPC, a proxy that behaves by the script; yield the proxy."""
     async with (
         Proxy.before(operator.settings.solana_rpc_url, script) as proxy,
         with_settings(operator, "indexer", solana_rpc_url=proxy.url, **changes),
@@ -51,7 +51,11 @@ async def indexer_before(operator: Operator, script: Script, **changes: str) -> 
 
 
 def other_idl(folder: Path, kind: str, name: str) -> str:
-    """The path of an IDL of another version of the program, to which that one of `instructions` or `events` is new."""
+    """Write an IDL in which one instruction or event has another discriminator; return the file's path.
+
+    An indexer with that IDL does not know the item, as if it were new in the program. `kind` is "instructions" or
+    "events", `name` the item's name.
+    """
     idl = json.loads(resources.files("zmart.chain").joinpath("data/zmart_core.idl.json").read_text())
     [item] = [each for each in idl[kind] if each["name"] == name]
     item["discriminator"] = [255] * 8
@@ -61,12 +65,15 @@ def other_idl(folder: Path, kind: str, name: str) -> str:
 
 
 async def voted(world: DemoWorld, market: MarketPlay, user: DemoUser) -> str:
-    """The signature of a vote for the proposal that landed on chain just now; the index may not have it yet."""
+    """Send a vote for the proposal through the gateway; return its signature once it has landed.
+
+    The index may not have it yet.
+    """
     return (await user.relay(await _vote_of(world, market, user))).signature
 
 
 async def voted_elsewhere(world: DemoWorld, market: MarketPlay, user: DemoUser) -> str:
-    """As `voted`, sent to the RPC by the wallet itself: no service of ours is needed, and none knows of it."""
+    """Send a vote for the proposal to the RPC, without the gateway; return its signature once it has landed."""
     signature = await world.rpc.send_raw_transaction(bytes(await _vote_of(world, market, user)))
     await until(lambda: world.rpc.get_transaction_json(signature))
     return signature
@@ -79,12 +86,12 @@ async def _vote_of(world: DemoWorld, market: MarketPlay, user: DemoUser) -> Vers
 
 
 async def is_indexed(operator: Operator, market: MarketPlay, user: DemoUser) -> bool:
-    """Whether the index has the wallet's vote on chain."""
+    """Return whether the database has the wallet's vote on chain about the market."""
     return bool(await asked(operator, _VOTES, market.id, user.wallet))
 
 
 async def asked(operator: Operator, query: str, *arguments: object) -> object:
-    """The first value of a query."""
+    """Return the first value of a query on the stack's database; None when it has no row."""
     database = await asyncpg.connect(operator.settings.require("database_url"))
     try:
         return await database.fetchval(query, *arguments)
@@ -93,5 +100,5 @@ async def asked(operator: Operator, query: str, *arguments: object) -> object:
 
 
 async def becomes_indexed(operator: Operator, market: MarketPlay, user: DemoUser) -> None:
-    """Wait until the index has the wallet's vote on chain."""
+    """Wait until the database has the wallet's vote on chain about the market."""
     await until(lambda: is_indexed(operator, market, user), within_s=60, every_s=0.2)

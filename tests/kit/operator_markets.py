@@ -1,4 +1,4 @@
-"""What an operator's drills about decisions need: markets on the way to one, and services with other settings."""
+"""Helpers of the operator's drills about decisions: markets before a decision, and services with other settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STOP_S = 20.0
 
 @asynccontextmanager
 async def world_of(operator: Operator) -> AsyncIterator[DemoWorld]:
-    """Wallets with SOL and sessions before the operator's stack."""
+    """Yield the demo's wallets, with SOL and sessions, as users of the operator's stack."""
     async with DemoWorld.open(operator.settings) as world:
         await early.fund(world)
         await early.sign_in(world)
@@ -34,7 +34,7 @@ async def world_of(operator: Operator) -> AsyncIterator[DemoWorld]:
 
 @dataclass(frozen=True)
 class MarketsOnTheWay:
-    """A market for each decision: one without votes, one in RESOLVING, one in DISPUTED. None is due yet."""
+    """A market for each kind of decision: in PROPOSED without votes, in RESOLVING, in DISPUTED. None is due yet."""
 
     proposal: MarketPlay
     finalize: MarketPlay
@@ -47,27 +47,27 @@ class MarketsOnTheWay:
         return cls(proposal, finalize, dispute)
 
     async def become_due(self, world: DemoWorld) -> None:
-        """A wallet votes on the proposal and another on the dispute, and the time to dispute and to vote passes."""
+        """Vote for the proposal and for the dispute, and let the time to dispute and to vote pass."""
         await liked(world, self.proposal)
         await agreed(world, self.dispute)
         await late.travel(world, DISPUTE_HOURS)
 
     async def are_decided(self, world: DemoWorld) -> None:
-        """Wait until index and socket say that each has been decided as its votes say."""
+        """Wait until index and socket show each market's decision: APPROVED, finalized as YES, finalized as NO."""
         await world.reached(self.proposal, "APPROVED")
         await late.finalized(world, self.finalize, True)
         await late.finalized(world, self.dispute, False)
 
 
 async def proposed(world: DemoWorld) -> MarketPlay:
-    """A new market in PROPOSED, without votes."""
+    """Create a market in PROPOSED, without votes."""
     market = MarketPlay("open", world.users[0])
     await early.create(world, market)
     return market
 
 
 async def resolving(world: DemoWorld, number: int) -> list[MarketPlay]:
-    """New markets in RESOLVING, with YES proposed just now."""
+    """Create `number` markets and take them to RESOLVING, with YES proposed just now."""
     markets = [await proposed(world) for _ in range(number)]
     for market in markets:
         await liked(world, market)
@@ -81,7 +81,7 @@ async def resolving(world: DemoWorld, number: int) -> list[MarketPlay]:
 
 
 async def disputed(world: DemoWorld) -> MarketPlay:
-    """A new market in DISPUTED, with YES proposed and without votes."""
+    """Create a market and take it to DISPUTED, with YES proposed and without votes on the dispute."""
     [market] = await resolving(world, 1)
     await late.dispute(world, market, world.users[7])
     return market
@@ -100,8 +100,10 @@ async def the_time_to_vote_passes(world: DemoWorld) -> None:
 
 
 async def zmart(operator: Operator, *arguments: str, ends_with: int = 0, **settings: object) -> str:
-    """The command as an operator runs it beside the stack, with these settings; what it printed. It must end with this
-    exit status."""
+    """Run the `zmart` command in the stack's ZMART_HOME, with these settings; return its stdout.
+
+    AssertionError when its exit status is not `ends_with`.
+    """
     env = commands.environment(zmart_home=operator.settings.zmart_home, **settings)
     status, out, err = await commands.run(*arguments, env=env)
     assert status == ends_with, f"zmart {' '.join(arguments)}: {out}{err}"
@@ -112,8 +114,10 @@ async def zmart(operator: Operator, *arguments: str, ends_with: int = 0, **setti
 async def with_settings(
     operator: Operator, service: str, *options: str, **changes: str
 ) -> AsyncIterator[Process]:
-    """Within the block the service runs with other settings, on its port, in place of the stack's own process; gives
-    its process."""
+    """Run a service with changed settings within the block, in place of the stack's own process and on its port.
+
+    Yield the process once it answers /health. `options` are those of `zmart run`.
+    """
     record = read_record(operator.settings.zmart_home)
     assert record is not None
     env = commands.environment(**{**record.environment, **{k.upper(): v for k, v in changes.items()}})

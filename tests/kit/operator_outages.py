@@ -1,4 +1,4 @@
-"""What an operator's drills about unavailable servers need: clients that ask once, and how soon all is ready again."""
+"""Helpers of the operator's drills about unavailable servers: outages, clients without retries, time to readiness."""
 
 from __future__ import annotations
 
@@ -31,14 +31,18 @@ from zmart.services.contract import SERVICES
 
 READY_WITHIN_S, GIVEN_UP_AFTER_S = 6.0, 60.0
 REFUSED_WITHIN_S, REFUSED_ON_CHAIN_WITHIN_S = 2.0, 5.0
-"""The bounds that the page names below its table of unavailable servers."""
+"""The bounds in seconds that docs/operations.md names below its table of unavailable servers."""
 _STOP_S = 20.0
 Answers = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True)
 class TimedResponse:
-    """What a client got, and how soon. `requests_left`: of its rate limit; -1 where the response has no limit."""
+    """A response and the seconds until it came.
+
+    `retry_after_s` is 0 without that header. `requests_left` is what is left of the client's rate limit; -1 where the
+    response names no limit.
+    """
 
     status: int
     retry_after_s: int
@@ -47,19 +51,19 @@ class TimedResponse:
     text: str
 
     def is_refused(self, within_s: float = REFUSED_WITHIN_S) -> bool:
-        """Whether it is a 503 that says when to try again, and came in time."""
+        """Return whether the response is a 503 with Retry-After that came within `within_s` seconds."""
         return self.status == 503 and self.retry_after_s > 0 and self.seconds <= within_s
 
     def is_served(self, status: int = 200, within_s: float = REFUSED_WITHIN_S) -> bool:
-        """Whether it has this status, and came in time."""
+        """Return whether the response has this status and came within `within_s` seconds."""
         return self.status == status and self.seconds <= within_s
 
 
 class ImpatientClient:
-    """A client of the gateway that asks once. It signs with the key of a user of the demo, in a session of its own."""
+    """A client of a gateway that never retries. It has the key and the session of a user of the demo."""
 
     def __init__(self, operator: Operator, user: DemoUser, port: int = 0) -> None:
-        """Of the stack's gateway, or of one on another port."""
+        """Ask the stack's gateway, or the gateway on `port`."""
         self._http = operator.http
         self._url = f"http://127.0.0.1:{port or operator.settings.api_port}"
         self._program = operator.settings.solana_program_id_core
@@ -70,7 +74,7 @@ class ImpatientClient:
         return await self._ask("GET", path)
 
     async def post(self, path: str, body: object = None, token: str | None = None) -> TimedResponse:
-        """In the client's session, or in another one; "" is none."""
+        """Post in the client's session, or with another session `token`; "" means without a session."""
         bearer = self.token if token is None else token
         headers = {"authorization": f"Bearer {bearer}"} if bearer else {}
         return await self._ask("POST", path, json=body, headers=headers)
@@ -79,7 +83,7 @@ class ImpatientClient:
         return await self.post("/api/discussions", {"market_id": market_id, "content": content})
 
     async def vote(self, market_id: str) -> TimedResponse:
-        """Like a proposal."""
+        """Send a signed vote for the market's proposal."""
         statement = (
             f"ZMART vote\nprogram: {self._program}\nmarket: {market_id}\nkind: proposal\nchoice: like\n"
             f"wallet: {self.user.wallet}\nissued: {iso(datetime.now(UTC))}"
@@ -91,11 +95,11 @@ class ImpatientClient:
         )
 
     async def nonce(self) -> TimedResponse:
-        """Begin to sign in."""
+        """Request the message that has to be signed to sign in."""
         return await self.post("/api/auth/nonce", {"wallet": self.user.wallet}, token="")
 
     async def verify(self, message: str) -> TimedResponse:
-        """Sign in with the message of a nonce."""
+        """Sign in with the message from `nonce`."""
         signature = str(self.user.key.sign_message(message.encode()))
         signed = {"wallet": self.user.wallet, "message": message, "signature": signature}
         return await self.post("/api/auth/verify", signed, token="")
@@ -114,13 +118,13 @@ class ImpatientClient:
 
 
 async def unready(operator: Operator) -> dict[str, str]:
-    """The services that are not ready, each with its reason."""
+    """Return the reasons of the services that are not ready, by service."""
     reasons = await asyncio.gather(*(operator.reason(name) for name in SERVICES))
     return {name: reason for name, reason in zip(SERVICES, reasons, strict=True) if reason}
 
 
 async def ready_in_time(operator: Operator) -> None:
-    """Wait until all services are ready, from now on in no more time than the page says."""
+    """Wait until all services are ready; AssertionError when that takes more than READY_WITHIN_S seconds."""
     began, waited_for = machine_time(), {}
     while reasons := await unready(operator):
         waited_for = reasons
@@ -133,8 +137,10 @@ async def ready_in_time(operator: Operator) -> None:
 
 @asynccontextmanager
 async def outage(operator: Operator, process: str, answers: Answers) -> AsyncIterator[None]:
-    """A server of the stack is stopped within the block, and then started. All services are ready in time once
-    `answers` says that it is back."""
+    """Stop a server of the stack within the block, and start it afterwards.
+
+    Then wait until `answers` says that the server is back, and check that all services are soon ready.
+    """
     async with operator.without(process):
         yield
     await until(answers, within_s=GIVEN_UP_AFTER_S, every_s=0.02)
@@ -142,7 +148,7 @@ async def outage(operator: Operator, process: str, answers: Answers) -> AsyncIte
 
 
 def postgres_of(operator: Operator) -> Answers:
-    """Whether PostgreSQL takes connections."""
+    """Return a function that tells whether PostgreSQL accepts connections."""
 
     async def answers() -> bool:
         try:
@@ -156,7 +162,7 @@ def postgres_of(operator: Operator) -> Answers:
 
 
 def redis_of(operator: Operator) -> Answers:
-    """Whether Redis answers."""
+    """Return a function that tells whether Redis answers PING."""
 
     async def answers() -> bool:
         try:
@@ -169,7 +175,7 @@ def redis_of(operator: Operator) -> Answers:
 
 
 def chain_of(operator: Operator) -> Answers:
-    """Whether the RPC knows its slot."""
+    """Return a function that tells whether the RPC answers getSlot."""
 
     async def answers() -> bool:
         try:
@@ -182,7 +188,7 @@ def chain_of(operator: Operator) -> Answers:
 
 
 def providers_of(operator: Operator) -> Answers:
-    """Whether the providers' process answers."""
+    """Return a function that tells whether /health of the local providers is answered with 200."""
 
     async def answers() -> bool:
         url = f"http://127.0.0.1:{operator.settings.local_providers_port}/health"
@@ -196,8 +202,7 @@ def providers_of(operator: Operator) -> Answers:
 
 @asynccontextmanager
 async def beside(operator: Operator, service: str, **changes: str) -> AsyncIterator[int]:
-    """Within the block another process of the service runs beside the stack's own, with the stack's settings, on the
-    port that this gives."""
+    """Run a second process of the service within the block, with the stack's settings and `changes`; yield its port."""
     record = read_record(operator.settings.zmart_home)
     assert record is not None
     port = free_port()
@@ -215,12 +220,12 @@ async def beside(operator: Operator, service: str, **changes: str) -> AsyncItera
 
 
 async def health_of(operator: Operator, port: int) -> dict[str, object]:
-    """What /health on the port says; empty while nothing answers."""
+    """Return the JSON object of /health on the port, with `http_status`; empty while nothing answers."""
     return await _page_of(operator, port, "health")
 
 
 async def details_of(operator: Operator, port: int) -> dict[str, object]:
-    """The details of /ready on the port, with its reason and its HTTP status; empty while nothing answers."""
+    """Return the details of /ready on the port with its other fields and `http_status`; empty while nothing answers."""
     said = await _page_of(operator, port, "ready")
     details = said.pop("details", {})
     return {**said, **(details if isinstance(details, dict) else {})}
@@ -235,28 +240,30 @@ async def _page_of(operator: Operator, port: int, page: str) -> dict[str, object
 
 
 def pids_of(operator: Operator) -> dict[str, int]:
-    """The process ids of the services."""
+    """Return the process ids of the services by name."""
     running = supervisor_of(operator.settings.zmart_home).processes()
     return {info.name: info.pid for info in running if info.name in SERVICES}
 
 
 async def brought(world: DemoWorld, content: str, within_s: float = 20.0) -> None:
-    """Wait until the socket has brought a comment."""
+    """Wait until the world's socket has received a comment that contains `content`."""
     await world.socket.wait_for(
         lambda m: m.type == "discussion" and content in str(m.data), f"the comment {content!r}", within_s
     )
 
 
 def stayed_open(world: DemoWorld) -> bool:
-    """Whether the world's socket was never closed, missed nothing and got nothing twice."""
+    """Return whether the world's socket was never closed, missed nothing and got no comment twice."""
     comments = [str(m.data) for m in world.socket.tape("activity") if m.type == "discussion"]
     return (world.socket.reconnects, world.socket.gaps) == (0, {}) and len(comments) == len({*comments})
 
 
 @asynccontextmanager
 async def redis_refuses_writes(operator: Operator, how: str) -> AsyncIterator[None]:
-    """Within the block Redis answers each write with READONLY, as a replica, with OOM, as at its maxmemory, or with
-    MISCONF, as one that cannot save to its disk."""
+    """Have Redis refuse each write within the block, with the error `how`.
+
+    A replica answers "READONLY", a full Redis "OOM", and one that cannot save to its disk "MISCONF".
+    """
     async with Redis.from_url(operator.settings.require("redis_url")) as redis:
         match how:
             case "READONLY":
@@ -292,7 +299,7 @@ async def _full(redis: Redis) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _unsaved(redis: Redis) -> AsyncIterator[None]:
-    """A folder stands where it saves to."""
+    """Make saving fail within the block: a folder has the name of the file to which Redis saves."""
     folder = (
         Path((await redis.config_get("dir"))["dir"]) / (await redis.config_get("dbfilename"))["dbfilename"]
     )
@@ -308,7 +315,7 @@ async def _unsaved(redis: Redis) -> AsyncIterator[None]:
 
 
 async def _save(redis: Redis, outcome: str) -> None:
-    """Save until it ends so."""
+    """Start a save and wait until its outcome is `outcome`: "ok" or "err"."""
 
     async def ended() -> bool:
         about = await redis.info("persistence")

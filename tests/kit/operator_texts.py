@@ -1,4 +1,4 @@
-"""What an operator's drills about IPFS need: documents that are pinned, and a market that was made past the API."""
+"""Helpers of the operator's drills about IPFS: pinned documents, and a market that was created without the API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERIFIED = "SELECT count(*) FROM ipfs_anchors WHERE market_id = $1 AND kind = $
 
 @dataclass(frozen=True)
 class PinnedText:
-    """The text of a market that is pinned and not yet on chain."""
+    """A market's text that is pinned, before the market is on chain."""
 
     market_id: MarketId
     question: str
@@ -32,18 +32,18 @@ class PinnedText:
 
 
 async def all_pinned(operator: Operator) -> None:
-    """Wait until every document is pinned and was read back."""
+    """Wait until the snapshots service reports that every document is pinned and was read back."""
     port = operator.settings.snapshots_port
     await until(lambda: details_of(operator, port), lambda said: said.get("open") == 0, every_s=0.2)
 
 
 async def is_pinned(operator: Operator, market_id: str, kind: str) -> bool:
-    """Whether the market's question, evidence or snapshot is pinned and was read back."""
+    """Return whether a document of the market is pinned and was read back; `kind` as in `ipfs_anchors`."""
     return bool(await asked(operator, _VERIFIED, market_id, kind))
 
 
 async def pinned_elsewhere(operator: Operator, creator: DemoUser) -> PinnedText:
-    """The text of a market that another front end pinned."""
+    """Pin the text of a market as another front end would; return the text with its CID."""
     market_id = MarketId(secrets.token_hex(32))
     question = "Will a text that another front end pinned be read here?"
     text = MarketDocument(
@@ -64,7 +64,7 @@ async def pinned_elsewhere(operator: Operator, creator: DemoUser) -> PinnedText:
 
 
 async def propose_elsewhere(world: DemoWorld, creator: DemoUser, text: PinnedText) -> None:
-    """Make the market on chain, past the API."""
+    """Create the market of a pinned text on chain, without the API."""
     instruction = world.program.instructions.create_market(
         Wallet(creator.wallet),
         text.market_id,

@@ -1,4 +1,4 @@
-"""A pin store answering in this process, and a client that is let in."""
+"""The local pin store in this process, without a socket, and an authorized client of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def settings_of(home: Path, **given: object) -> Settings:
 
 
 class Client:
-    """Knows the APIs' forms."""
+    """A client of the pin store; each method sends one request of Pinata's API or of an IPFS gateway."""
 
     def __init__(self, http: httpx.AsyncClient, providers: Providers) -> None:
         self.http = http
@@ -69,7 +69,7 @@ class Client:
 
 @asynccontextmanager
 async def pin_store(home: Path) -> AsyncIterator[Client]:
-    """One that lives for this context; another on the same home has the same pins."""
+    """Open the pin store of `home` within the block and yield a client; a later store on the same home has the pins."""
     providers = Providers(settings_of(home))
     transport = httpx.ASGITransport(app=providers.asgi())
     headers = {"authorization": f"Bearer {JWT}"}
@@ -81,7 +81,7 @@ async def pin_store(home: Path) -> AsyncIterator[Client]:
 
 
 def content(size: int, seed: str = "content") -> bytes:
-    """The same bytes for the same arguments, no two chunks alike."""
+    """Return `size` pseudo-random bytes that depend on `seed` only, so that no two chunks are equal."""
     return hashlib.shake_256(seed.encode()).digest(size)
 
 

@@ -1,4 +1,4 @@
-"""The providers on a real port beside a real chain, an endpoint that takes their posts, and a user who transacts."""
+"""The local providers on a real port, an endpoint that receives their webhooks, and a user who sends transactions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SOL = 1_000_000_000
 
 
 class Endpoint:
-    """Answers deliveries with `status()` and remembers them."""
+    """An ASGI application that receives webhook deliveries: it answers with the status `status()` and keeps bodies."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/api/webhooks/helius"
@@ -74,7 +74,7 @@ async def listening(endpoint: Endpoint) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def providers_on(settings: Settings, **given: int) -> AsyncIterator[httpx.AsyncClient]:
-    """Ready to use; the client carries Helius' key."""
+    """Serve the local providers within the block; yield a client with the Helius API key once they are ready."""
     listener = bind_listener("127.0.0.1", settings.local_providers_port)
     stop = asyncio.Event()
     task = asyncio.create_task(serve(Providers(settings, retry_gap_s=0.05, **given), listener, stop))
@@ -109,7 +109,7 @@ def settings_of(home: Path, chain, local_providers_port: int, indexer_port: int,
 
 
 class Trader:
-    """Proposes markets, which is a transaction of the program each."""
+    """A wallet that proposes markets; each proposal is one transaction of the program."""
 
     def __init__(self, chain, rpc: Rpc) -> None:
         self._chain, self._rpc = chain, rpc
@@ -121,7 +121,10 @@ class Trader:
         return self
 
     async def propose(self, b_parameter: int = 10 * SOL) -> Signature:
-        """Sent without preflight: a wrong parameter makes a failed transaction."""
+        """Send a proposal and return its signature, without waiting.
+
+        It is sent without preflight, so a wrong `b_parameter` makes a failed transaction.
+        """
         me = self._wallet.pubkey()
         instruction = self._chain.program.instructions.create_market(
             str(me),

@@ -1,4 +1,4 @@
-"""Random trades on the real program, each by the transaction that the API built, and what they cost to the lamport."""
+"""Random trades by transactions that the API builds; each must cost exactly, to the lamport, what the quote said."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from zmart.chain.accounts import PositionAccount
 
 @dataclass
 class Trader:
-    """One wallet on one market of its own, so that nobody moves the price between quote and trade."""
+    """A wallet and a market of its own, so that no other trade moves the price between quote and trade."""
 
     key: Keypair
     market: str
     token: str
     chance: random.Random
     held: dict[bool, int]
-    """What it can sell; the shares of the first buy stay aside."""
+    """Shares that the trader may sell, by outcome (True is YES); `aside` are the shares of the first purchase."""
     aside: int
 
 
 async def opened(life: Driver, here: Site, seed: int) -> Trader:
-    """A market with some random b, open for trading, and who trades on it."""
+    """Create an ACTIVE market with a random b parameter, and its trader, who has bought once and is signed in."""
     chance = random.Random(seed)
     key, market = await life.wallet(), f"{chance.getrandbits(256):064x}"
     b = chance.choice((SOL, 7 * SOL + 13, 40 * SOL, 333_333_333_333))
@@ -55,7 +55,7 @@ async def position_of(life: Driver, key: Keypair, market: str) -> PositionAccoun
 
 
 def order(trader: Trader) -> tuple[str, dict[str, object]]:
-    """Some trade that the trader can do."""
+    """Draw a trade that the trader can afford; return "buy" or "sell" and the body for the API."""
     chance, outcome = trader.chance, trader.chance.random() < 0.5
     body: dict[str, object] = {"market_id": trader.market, "outcome": outcome}
     if trader.held[outcome] > 100_000 and chance.random() < 0.4:
@@ -71,7 +71,7 @@ def order(trader: Trader) -> tuple[str, dict[str, object]]:
 
 
 async def trade(life: Driver, here: Site, trader: Trader) -> None:
-    """One trade as a user does it; AssertionError when the chain did not do what the quote said."""
+    """Trade once through the API; AssertionError when lamports or shares on chain differ from the quote."""
     side, body = order(trader)
     answer = await here.post(f"/api/trades/{side}", body, trader.token)
     assert answer.status_code == 200, (side, body, answer.text)
@@ -100,7 +100,7 @@ async def trade(life: Driver, here: Site, trader: Trader) -> None:
 
 
 async def trade_much(life: Driver, here: Site, number: int, seed: int, markets: int = 6) -> None:
-    """So many trades, on several markets at once."""
+    """Make at least `number` trades, evenly on `markets` markets at the same time."""
     traders = [await opened(life, here, seed + position) for position in range(markets)]
 
     async def busy(trader: Trader) -> None:

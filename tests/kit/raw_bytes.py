@@ -1,4 +1,4 @@
-"""Draw from a seed what no client should send: HTTP requests, deliveries of a webhook, frames of a socket."""
+"""Draw malformed input at random: HTTP requests, webhook deliveries and WebSocket frames that no client should send."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PARAMETERS = (b"limit", b"offset", b"cursor", b"state", b"category", b"q", b"sor
 
 
 def http_request(draw: Random) -> bytes:
-    """A request, more or less."""
+    """Draw an HTTP request, which may be malformed."""
     body = draw.choice((b"", b"", json_text(draw), draw.randbytes(draw.randrange(40))))
     lines = [
         b" ".join(
@@ -62,7 +62,7 @@ def http_request(draw: Random) -> bytes:
 
 
 def delivery(draw: Random, good: bytes) -> bytes:
-    """A POST to the webhook; `good` is an element as Helius sends it."""
+    """Draw a POST to the webhook, with a body that may be malformed; `good` is an element as Helius sends it."""
     elements = [draw.choice((good, mutated(draw, good), json_text(draw))) for _ in range(draw.randrange(4))]
     body = draw.choice((b"[" + b",".join(elements) + b"]", b"".join(elements), mutated(draw, good)))
     head = (
@@ -72,12 +72,12 @@ def delivery(draw: Random, good: bytes) -> bytes:
 
 
 def frames(draw: Random) -> bytes:
-    """What a client may send behind its handshake."""
+    """Draw one to five WebSocket frames of a client, which may be malformed."""
     return b"".join(_frame(draw) for _ in range(1 + draw.randrange(5)))
 
 
 def json_text(draw: Random, depth: int = 0) -> bytes:
-    """JSON, or nearly so."""
+    """Draw a JSON text, which may be slightly invalid."""
     kind = draw.randrange(9)
     if kind == 0 and depth < 4:
         return b"[" + b",".join(json_text(draw, depth + 1) for _ in range(draw.randrange(4))) + b"]"
@@ -103,7 +103,7 @@ _TEXTS = ("subscribe", "unsubscribe", "ping", "markets", "trades:" + "ab" * 32, 
 
 
 def mutated(draw: Random, data: bytes) -> bytes:
-    """The data with a few bytes changed, left out or doubled; often as it was."""
+    """Return the data with a few bytes changed, removed, doubled or added; in three of seven cases unchanged."""
     changed = bytearray(data)
     for _ in range(draw.choice((0, 0, 0, 1, 1, 2, 5))):
         at = draw.randrange(len(changed) + 1)

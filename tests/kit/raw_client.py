@@ -1,4 +1,4 @@
-"""A gateway on a port of this process, and a client that sends the very bytes it is told."""
+"""A gateway on a port of this process, and an HTTP client that sends bytes exactly as given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOST = "Host: gateway\r\n"
 
 
 class RawClient:
-    """One connection."""
+    """An HTTP/1.1 connection whose requests are given as bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -41,7 +41,7 @@ class RawClient:
         return int(head[0].split()[1]), headers, body
 
     async def is_closed(self) -> bool:
-        """Whether the server ends the connection now; what it still sends is left out."""
+        """Return true as soon as the server closes the connection; TimeoutError after 10 s. Discards what it sends."""
         async with asyncio.timeout(10):
             try:
                 while await self.reader.read(65_536):
@@ -68,7 +68,7 @@ async def connected(port: int) -> AsyncIterator[RawClient]:
 async def listening(
     app: AsgiApp, bounds: ConnectionBounds | None = None, connections: ConnectionCounts | None = None
 ) -> AsyncIterator[int]:
-    """The application as every service serves it; the port."""
+    """Serve an application as every service does, on a free port within the block; yield the port."""
     server = uvicorn.Server(server_config(app, bounds, connections, lifespan="off"))
     listener = bind_listener("127.0.0.1", 0)
     running = asyncio.create_task(server._serve([listener]))
@@ -82,7 +82,7 @@ async def listening(
 
 @dataclass
 class Served:
-    """A gateway on a port. `taken()`: how many requests its response cache took from the router."""
+    """A gateway on a port and its response cache; `taken()` counts the requests that the cache has handled."""
 
     site: Site
     cache: ResponseCache

@@ -1,4 +1,4 @@
-"""What would wait for the garbage collector: objects that were given up, and that reference counts do not free."""
+"""Find garbage in reference cycles: unreachable objects that only the garbage collector frees."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def reference_cycles() -> Iterator[Counter[str]]:
-    """Fill the counter, when the block ends, with the classes of the objects that only a full collection would free.
-    What was garbage before is none of them."""
+    """Count, by class, the objects that became garbage in reference cycles within the block.
+
+    The yielded counter is filled when the block ends.
+    """
     was_enabled = gc.isenabled()
     found: Counter[str] = Counter()
     gc.collect()

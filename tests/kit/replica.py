@@ -1,6 +1,6 @@
-"""A real process with a real service in it, which can be made to die by SIGKILL at any of its awaits.
+"""A service in a process of its own, which can be made to kill itself by SIGKILL at any await of its work.
 
-Processes are forked from a server that has imported everything, so that one starts in some 20 ms.
+Processes are forked from a server that has imported everything, so that a process starts in some 20 ms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ _at_work: ContextVar[bool] = ContextVar("at_work", default=False)
 
 
 class Replica:
-    """`die_at`: the await of its work, counted from 1, at which it dies; 0: never."""
+    """A process that runs a service.
+
+    `die_at` is the await within its jobs, counted from 1, at which it kills itself; 0: never. `patience_s` replaces
+    the seconds after which it resumes intents that another process left open.
+    """
 
     def __init__(
         self, service: str, settings: dict[str, Any], *, die_at: int = 0, patience_s: float | None = None
@@ -41,7 +45,7 @@ class Replica:
         return self.process.is_alive()
 
     async def stop(self, within_s: float = 10.0) -> int | None:
-        """An orderly end; its exit code, None if it did not come in time."""
+        """Ask the process to end by SIGTERM; return its exit code, or None if it ran on for `within_s` seconds."""
         if self.process.is_alive():
             self.process.terminate()
         await asyncio.to_thread(self.process.join, within_s)
@@ -81,7 +85,10 @@ async def _run(service: str, settings: dict[str, Any]) -> None:
 
 
 def _arm(die_at: int) -> None:
-    """Every await of the work is a request to the chain or a statement to PostgreSQL, or a pause between two."""
+    """Have this process kill itself at the await number `die_at` of its jobs.
+
+    Awaits that count are requests to the RPC and statements to PostgreSQL; all others are pauses between them.
+    """
     from asyncpg.connection import Connection
 
     from zmart.chain.json_rpc import JsonRpc

@@ -1,6 +1,6 @@
-"""PostgreSQL on several hosts: one is the primary, the others follow it, and a commit waits for one of them.
+"""PostgreSQL on several hosts: one is the primary, the others are stand-bys, and each commit waits for one of them.
 
-So what was committed is on two hosts, and a primary that is cut off commits nothing more.
+So every committed transaction is on two hosts, and a primary that is cut off from the others commits nothing more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PORT = 5432
 _SETTINGS = {
     "listen_addresses": "*", "max_connections": "600", "shared_buffers": "64MB", "wal_level": "replica",
     "synchronous_commit": "on", "fsync": "off", "wal_keep_size": "1GB",
-    # how soon either side notices that the other is gone, and a stand-by looks for another primary
+    # how soon each side notices that the other is gone, and how soon a stand-by looks for another primary
     "wal_receiver_timeout": "2s", "wal_sender_timeout": "3s", "wal_receiver_status_interval": "1s",
     "wal_retrieve_retry_interval": "500ms",
 }  # fmt: skip
@@ -53,7 +53,7 @@ class HostPostgres:
         await database.close()
 
     async def wait_for_a_stand_by(self, names: list[str]) -> None:
-        """From now on a commit waits for one of these; those that are copied from this one do the same."""
+        """Make commits wait for one of the named stand-bys; copies of this server have the setting, too."""
         database = await asyncpg.connect(self.url())
         await database.execute(f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({', '.join(names)})'")
         await database.execute("SELECT pg_reload_conf()")
@@ -84,7 +84,7 @@ class HostPostgres:
         await until(self.answers, within_s=30)
 
     def kill(self) -> None:
-        """kill -9 of the server and all its processes, stopped or not: what an operator calls fencing."""
+        """Fence the server: kill -9 of it and all its processes, also while they are stopped by SIGSTOP."""
         if self._process is not None and self._process.poll() is None:
             for pid in [self._process.pid, *_children(self._process.pid)]:
                 subprocess.run(["kill", f"-{signal.SIGKILL.value}", str(pid)], capture_output=True)
@@ -99,7 +99,7 @@ class HostPostgres:
         return True
 
     async def received(self) -> int:
-        """How much a stand-by has of its primary's log, in bytes."""
+        """Return the end of the log that this stand-by has received from its primary, in bytes."""
         return await self._ask("SELECT (pg_last_wal_receive_lsn() - '0/0')::bigint")
 
     async def promote(self) -> None:

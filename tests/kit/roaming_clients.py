@@ -1,4 +1,4 @@
-"""Clients of the live feed that know several servers: whichever is gone, they resume from the next one."""
+"""Clients of the live feed that know several servers: when a server is gone, they resume at the next one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ _RETRY_S = 0.1
 
 @dataclass
 class RoamingClient:
-    """Follows the channel `trades`; keeps each change's offset, and what it was told to have missed."""
+    """A client of the channel `trades`, which keeps the offset of each change and each reported gap.
+
+    `told_gaps` holds the first and last offset of each gap that a server reported. `position` is the epoch and offset
+    to resume from, `first` the offset of the first subscription, `connections` the number of connections so far.
+    """
 
     urls: list[str]
     offsets: list[int] = field(default_factory=list)
@@ -26,7 +30,7 @@ class RoamingClient:
     connections: int = 0
 
     async def run(self) -> None:
-        """Follow without end, from server to server."""
+        """Follow the feed until cancelled, and go on at the next server whenever a connection ends."""
         turn = 0
         while True:
             url = self.urls[turn % len(self.urls)]
@@ -65,7 +69,10 @@ class RoamingClient:
                 self.position = message["epoch"], message["offset"]
 
     def holes(self, expected: list[int]) -> list[int]:
-        """The changes that this client neither got nor was told to have missed."""
+        """Return those of the `expected` offsets that the client neither received nor has in a reported gap.
+
+        Offsets up to that of its first subscription do not count.
+        """
         got = set(self.offsets)
         return [
             offset
@@ -77,5 +84,5 @@ class RoamingClient:
 
     @property
     def repeats(self) -> int:
-        """How often an offset was not greater than the one before."""
+        """The number of received offsets that were not greater than the one before."""
         return sum(after <= before for before, after in zip(self.offsets, self.offsets[1:], strict=False))

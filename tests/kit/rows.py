@@ -1,4 +1,4 @@
-"""Rows as the indexer leaves them, written by store's own functions: a new column of `markets` changes no test."""
+"""Rows as the indexer writes them, by the functions of store, so that a new column of `markets` changes no test."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _NO_TRIGGERS = "SET LOCAL session_replication_role = replica"
 
 
 def chain_time(at: datetime | int | None) -> ChainTime | None:
-    """Seconds since 1970, as the chain counts."""
+    """Return a chain time, in seconds since 1970, of a datetime or of seconds; None of None."""
     return None if at is None else ChainTime(int(at.timestamp()) if isinstance(at, datetime) else at)
 
 
 def market_fold(
     market: MarketId, state: str = "ACTIVE", *, created_at: datetime | int = 1, **fields: object
 ) -> MarketFold:
-    """A market with nothing in it but what `fields` say; times are datetimes or chain times."""
+    """Return a market without trades; `fields` replaces fields. Times are datetimes or chain times."""
     times = {name: chain_time(at) for name, at in fields.items() if name.endswith("_at")}
     values: dict[str, object] = {
         "address": fields.get("address") or market_address(market),
@@ -61,7 +61,10 @@ def market_fold(
 
 
 async def add_markets(db: Pool | Connection, folds: Sequence[MarketFold], *, triggers: bool = True) -> None:
-    """Write markets; without `triggers` no message about them goes out, which is faster for thousands."""
+    """Write markets; without `triggers` the change feed has no messages about them, which is faster for thousands.
+
+    `triggers` has an effect only where `db` is a pool.
+    """
     if isinstance(db, Pool):
         async with db.transaction() as connection:
             if not triggers:
@@ -74,7 +77,10 @@ async def add_markets(db: Pool | Connection, folds: Sequence[MarketFold], *, tri
 def trade_fold(
     market: MarketId, wallet: str, *, traded_at: datetime | int = 1, **fields: object
 ) -> FoldedTrade:
-    """A purchase of one unit of YES for one lamport, without fees, but for `fields`; times as in `market_fold`."""
+    """Return a purchase of one unit of YES for one lamport without fees; `fields` replaces fields.
+
+    `traded_at` is a datetime or a chain time.
+    """
     values: dict[str, object] = {
         "signature": f"{market}{wallet}", "ordinal": 0, "side": Side.BUY, "outcome": True, "shares": 1,
         "cost_lamports": 1, "protocol_fee_lamports": 0, "resolver_fee_lamports": 0, "lp_fee_lamports": 0,
@@ -99,7 +105,7 @@ async def add_position(pool: Pool, position: PositionFold) -> None:
 
 
 async def add_onchain_vote(pool: Pool, vote: FoldedVote, finality: str = "finalized") -> None:
-    """A vote that was cast on chain, and the transaction that cast it."""
+    """Write a vote that was cast on chain, and its transaction."""
     async with pool.transaction() as connection:
         await add_transaction(connection, vote.signature, vote.slot, finality)
         await projections.write(connection, ProjectionRows(votes=[vote]))
@@ -108,12 +114,12 @@ async def add_onchain_vote(pool: Pool, vote: FoldedVote, finality: str = "finali
 async def add_transaction(
     db: Pool | Connection, signature: str, slot: int, finality: str = "finalized"
 ) -> None:
-    """A transaction of the program with one event, unless it is there."""
+    """Write a successful transaction of the program with one event, unless its signature is already stored."""
     await db.execute(_TRANSACTION, signature, slot, finality)
 
 
 async def add_config(pool: Pool, admin: str, **fields: object) -> None:
-    """The program's rules: those that initialize_global_config sets, but for `fields`."""
+    """Write the program's rules as initialize_global_config sets them; `fields` replaces fields."""
     values: dict[str, object] = {"protocol_fee_bps": 300, "updated_slot": 1, **fields}
     async with pool.transaction() as connection:
         await projections.write_config(
@@ -133,17 +139,17 @@ async def add_document(
     ends_at: datetime | None = None,
     cid: str = "QmX",
 ) -> None:
-    """What people read of a market."""
+    """Write the document of a market: its question, description, category, tags and end."""
     await pool.execute(_DOCUMENT, market, creator, question, description, category, list(tags), ends_at, cid)
 
 
 async def index_through(pool: Pool, program: Address, slot: int, time: int = 0, tip: int = 0) -> None:
-    """Have the index say that it is complete through `slot` and the chain's `time`."""
+    """Write that the index is complete through `slot` and through the chain time `time`."""
     await pool.execute(_PROGRESS, program, slot, time, tip)
 
 
 async def change_market(pool: Pool, market: MarketId, **fields: object) -> None:
-    """Set fields of a market's row; times are datetimes, chain times, or 0 for what has not happened."""
+    """Set fields of a market's row; times are datetimes or chain times, and 0 becomes NULL: it has not happened."""
     values = {
         name: (chain_time(value) or None) if name.endswith("_at") else value  # type: ignore[arg-type]
         for name, value in fields.items()
@@ -154,7 +160,7 @@ async def change_market(pool: Pool, market: MarketId, **fields: object) -> None:
 
 
 async def copy_market(pool: Pool, market: MarketId, to: MarketId, **fields: object) -> None:
-    """Another market like `market`, but for `fields`."""
+    """Write a copy of `market` with the id `to`; `fields` replaces fields."""
     async with pool.transaction() as connection:
         fold = (await projections.read_markets(connection, [market]))[market]
         copied = msgspec.structs.replace(fold, market_id=to, **fields)

@@ -1,4 +1,4 @@
-"""A real HTTP proxy in front of a chain's RPC, which misbehaves by script."""
+"""An HTTP proxy before a chain's RPC that answers calls wrongly, late or not at all, as a script says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from solders.transaction import VersionedTransaction
 
 @dataclass
 class Call:
-    """One request; `number` counts those of its method from 1."""
+    """One JSON-RPC request; `number` counts the requests of its method from 1."""
 
     method: str
     params: list[Any]
@@ -31,14 +31,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Say:
-    """Answer so, and tell the chain nothing."""
+    """Answer with `result`; the chain does not get the call."""
 
     result: object
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """A JSON-RPC error."""
+    """Answer with a JSON-RPC error; the chain does not get the call."""
 
     code: int = -32005
     message: str = "Node is behind"
@@ -46,7 +46,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Broken:
-    """No usable answer; with `heard`, the chain gets the call all the same."""
+    """Give no usable answer; with `heard`, the chain gets the call nevertheless."""
 
     how: str  # "503", "429", "reset", "garbage", "half"
     heard: bool = False
@@ -54,7 +54,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Body:
-    """Exactly this, whatever was asked; %d is the request's id."""
+    """Answer any call with this text, in which %d is the request's id; the chain does not get the call."""
 
     text: str
     status: int = 200
@@ -63,14 +63,14 @@ class Body:
 
 @dataclass(frozen=True)
 class Late:
-    """The chain's own answer, so many seconds late."""
+    """Give the chain's own answer, `seconds` later."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Edit:
-    """The chain's own answer, changed."""
+    """Give the chain's own answer, with its `result` changed by a function."""
 
     change: Callable[[Any], object]
 
@@ -84,24 +84,24 @@ def honest(call: Call) -> Fault | None:
 
 
 def signature_of(call: Call) -> str:
-    """The signature that sendTransaction answers with."""
+    """Return the signature of the transaction in a sendTransaction call, which is also its correct answer."""
     return str(VersionedTransaction.from_bytes(base64.b64decode(call.params[0])).signatures[0])
 
 
 def drops(call: Call) -> Fault | None:
-    """Says that it took the transaction, and throws it away."""
+    """Accept transactions with their signature, and drop them."""
     return Say(signature_of(call)) if call.method == "sendTransaction" else None
 
 
 def not_found(call: Call) -> Fault | None:
-    """Knows no signature, looked for in history or not."""
+    """Report every signature as unknown, with and without a search of the history."""
     if call.method != "getSignatureStatuses":
         return None
     return Edit(lambda result: {**result, "value": [None] * len(result["value"])})
 
 
 def loses_history(call: Call) -> Fault | None:
-    """Forgets every signature that is looked up in history."""
+    """Report every signature as unknown whose status is searched in the history."""
     return not_found(call) if call.searches_history else None
 
 
@@ -121,17 +121,17 @@ MUTE: dict[str, Fault] = {
     "internal error": Refuse(-32603, "Internal error"),
     "no history": Refuse(-32011, "Transaction history is not available from this node"),
 }
-"""Answers that say nothing about what was asked."""
+"""Answers by name that contain no answer to the call."""
 
 
 def mute(seed: int, share: float = 0.5) -> Script:
-    """Says nothing on that share of the calls, in every way that there is."""
+    """Answer that share of the calls, at random, with one of MUTE."""
     chance = random.Random(seed)
     return lambda call: chance.choice(list(MUTE.values())) if chance.random() < share else None
 
 
 def half(seed: int, share: float = 0.5) -> Script:
-    """Errors of every kind on that share of the calls, some of which the chain hears."""
+    """Fail that share of the calls, at random, in any way; the chain gets about half of the calls without an answer."""
     chance = random.Random(seed)
 
     def script(call: Call) -> Fault | None:
@@ -144,7 +144,7 @@ def half(seed: int, share: float = 0.5) -> Script:
 
 
 def first_of(*scripts: Script) -> Script:
-    """The first fault that one of the scripts wants."""
+    """Return a script that applies the first fault that one of the scripts gives."""
 
     def script(call: Call) -> Fault | None:
         return next((fault for one in scripts if (fault := one(call)) is not None), None)
@@ -154,7 +154,11 @@ def first_of(*scripts: Script) -> Script:
 
 @dataclass
 class Proxy:
-    """`script` may be changed at any time; `calls` counts by method, `bad` those that went wrong."""
+    """The proxy; `script` may be changed at any time.
+
+    `calls` counts the calls by method, `bad` those that got a fault; `sent` holds the transactions of all
+    sendTransaction calls.
+    """
 
     target: str
     script: Script = honest
@@ -200,7 +204,7 @@ class Proxy:
                 return
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection goes on."""
+        """Answer one call; return whether the connection stays open."""
         method = body["method"]
         self.calls[method] += 1
         if method == "sendTransaction":
@@ -251,7 +255,7 @@ async def _break(writer: asyncio.StreamWriter, how: str, answer: bytes) -> bool:
             return await _write(writer, b"", int(how))
         case "garbage":
             return await _write(writer, b"<html>out of order</html>")
-        case "half":  # says more than comes
+        case "half":  # announces more bytes than it sends
             writer.write(b"HTTP/1.1 200 x\r\ncontent-length: %d\r\n\r\n" % (len(answer) + 9) + answer)
         case _:
             writer.transport.abort()
@@ -259,7 +263,7 @@ async def _break(writer: asyncio.StreamWriter, how: str, answer: bytes) -> bool:
 
 
 def chosen(seed: int, options: Sequence[Script], calls: int) -> Script:
-    """Another of the options every so many calls, at random."""
+    """Return a script that switches at random between the options, each time after 1 to `calls` calls."""
     chance, left, now = random.Random(seed), 0, options[0]
 
     def script(call: Call) -> Fault | None:

@@ -1,4 +1,4 @@
-"""What docs/operations.md says, and the metrics of the code that it, rules and dashboards speak of."""
+"""Read sections and tables of docs/operations.md, and the metrics that the code has."""
 
 import importlib
 import re
@@ -17,7 +17,7 @@ _OF_A_TARGET = {"job", "instance", "le"}
 
 
 def section(title: str) -> str:
-    """A section with what is below it, or a part of one."""
+    """Return the text of the section with this title, subsections included; "" when there is none."""
     text = OPERATIONS.read_text()
     head = re.search(rf"^(##+) {re.escape(title)}$", text, re.MULTILINE)
     if head is None:
@@ -26,19 +26,19 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of each row of that section's first table, without its head."""
+    """Return the cells of each row of the first table in the section with this title, without the table's head."""
     lines = section(title).partition("\n|---")[2].partition("\n\n")[0].splitlines()[1:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 def server_of(row: list[str]) -> str:
-    """What is unavailable in a row of the table of unavailable servers, without what is in brackets behind it."""
+    """Return the server that a row of the table of unavailable servers is about, without the text in brackets."""
     return row[0].partition(" (")[0]
 
 
 @cache
 def metrics() -> frozenset[str]:
-    """Every figure that a process of ours can tell, under the name that Prometheus stores."""
+    """Return the name, as Prometheus stores it, of every metric that the code has."""
     for path in _SOURCES.rglob("*.py"):
         if "from prometheus_client import" in path.read_text(encoding="utf-8"):
             importlib.import_module(".".join(path.relative_to(_SOURCES.parent).with_suffix("").parts))
@@ -48,7 +48,7 @@ def metrics() -> frozenset[str]:
 
 
 def labels() -> dict[str, tuple[str, ...]]:
-    """The labels of each figure that a process of ours can tell; those of our own collectors are not known here."""
+    """Return the labels of each metric by name, except metrics of custom collectors, whose labels are not known."""
     assert metrics()
     made = {
         collector for collector in REGISTRY._collector_to_names if isinstance(collector, MetricWrapperBase)
@@ -58,7 +58,7 @@ def labels() -> dict[str, tuple[str, ...]]:
 
 
 def unknown_in(query: str) -> list[str]:
-    """The metrics and labels of a query that no process of ours has."""
+    """Return the metrics and labels in a PromQL query that the code does not have."""
     wrong = []
     for name, matchers in _SAMPLE.findall(query):
         base = name if name in metrics() else _OF_A_HISTOGRAM.sub("", name)

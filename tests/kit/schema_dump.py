@@ -1,8 +1,8 @@
-"""Dumps of populated databases, as earlier releases left them: each migration is proven on one.
+"""Dumps of populated databases as earlier releases left them; each migration is tested on one.
 
     PYTHONPATH=tests python -m kit.schema_dump    # before a migration is added: writes vectors/schema_<newest>.sql.gz
 
-The rows are those of a story of two markets, told to a real indexer, and of votes, comments, work and alerts beside it.
+The rows come from a story of two markets, delivered to a real indexer, and from votes, comments, work and alerts.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ DELETE FROM discussions WHERE content = 'Comment 3';
 
 
 async def populate(database_url: str) -> None:
-    """Fill a migrated database: every table gets rows."""
+    """Write rows into every table of a migrated database."""
     story = Story(11, markets=2, trades=8)
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, story.txs)
@@ -101,7 +101,7 @@ async def populate(database_url: str) -> None:
 
 
 def dump(database_url: str) -> str:
-    """The whole database as SQL that a driver can run."""
+    """Return the whole database as SQL that a driver can run, without commands of psql."""
     command = [
         str(find_bin_dir() / "pg_dump"),
         "--no-owner",
@@ -115,8 +115,10 @@ def dump(database_url: str) -> str:
 
 
 async def load(database_url: str, revision: str) -> None:
-    """Make an empty database what `revision` was when it was the newest: one that lives here, no restored copy, which
-    would begin another epoch of its feed."""
+    """Load the dump of `revision` into an empty database.
+
+    The database counts as its own home from 0002 on: a restored copy would begin another epoch of its feed.
+    """
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute(

@@ -1,4 +1,4 @@
-"""What the descriptions' formats stand for, so that generated values are often ones that exist."""
+"""Hooks of schemathesis: values for the formats of the description, so that generated ids and wallets often exist."""
 
 import os
 import re
@@ -25,8 +25,10 @@ schemathesis.openapi.format("cursor", st.just(""))
 
 @schemathesis.hook
 def filter_body(context: object, body: object) -> bool:
-    """Leave out texts of nothing but characters that nobody sees, if one is beyond U+FFFF: the published patterns
-    cannot name those (market/text_input.py) and take such a text, which is refused."""
+    """Return false for bodies with a text of only invisible characters, at least one of them beyond U+FFFF.
+
+    The published patterns cannot name those characters (market/text_input.py), so they allow texts that the API refuses.
+    """
     values = body.values() if isinstance(body, dict) else ()
     return not any(
         isinstance(value, str) and UNSEEN.search(value) and not text_input._unseen.sub("", value).strip()

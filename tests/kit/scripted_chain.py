@@ -1,7 +1,7 @@
-"""A chain of markets that wait for finalize_market, played by a process of its own: for thousands at once.
+"""A simulated RPC, in a process of its own, for thousands of markets that wait for finalize_market.
 
-It speaks the RPC methods that the sender uses. A transaction lands as soon as it is sent; its market's account is
-FINALIZED then. Accounts begin as bytes of the real program; `broken` markets have none.
+It has the RPC methods that the sender uses. A transaction lands as soon as it is sent, and makes each market's account
+that it names FINALIZED. The accounts begin as bytes from the real program; a market that was not given has no account.
 """
 
 from __future__ import annotations
@@ -115,7 +115,11 @@ def _main(port: Any, accounts: dict[str, dict[str, Any]], markets: dict[str, byt
 
 @contextmanager
 def playing(accounts: dict[str, dict[str, Any]], markets: dict[str, bytes], now: int) -> Iterator[str]:
-    """The address of the chain while the block runs."""
+    """Run the simulated RPC within the block and yield its URL.
+
+    `accounts` are JSON-RPC accounts by address, `markets` the data of markets' accounts by address, `now` the chain
+    time of finalizations.
+    """
     here, there = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_main, args=(there, accounts, markets, now), daemon=True)
     process.start()
@@ -130,5 +134,5 @@ def playing(accounts: dict[str, dict[str, Any]], markets: dict[str, bytes], now:
 
 
 def time_of(clock_account: dict[str, Any]) -> int:
-    """The time in a Clock sysvar."""
+    """Return the Unix time in seconds from the account of the Clock sysvar."""
     return int(struct.unpack_from("<q", base64.b64decode(clock_account["data"][0]), 32)[0])

@@ -1,4 +1,4 @@
-"""Servers that a pytest worker starts for its tests, on free ports, and erases afterwards."""
+"""Servers that a pytest worker starts for its tests on free ports; their files are erased afterwards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zmart.settings import Settings
 
 
 class Server(Protocol):
-    """A program of the local stack."""
+    """A program of the local stack that can be started, stopped and erased with its files."""
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
@@ -38,7 +38,7 @@ RunningServer = TypeVar("RunningServer", bound=Server)
 
 @contextmanager
 def running(server: RunningServer) -> Iterator[RunningServer]:
-    """Start `server`; in the end stop it and erase its files."""
+    """Run `server` within the block; at its end, stop the server and erase its files."""
     try:
         server.start()
         yield server
@@ -48,10 +48,10 @@ def running(server: RunningServer) -> Iterator[RunningServer]:
 
 
 class Databases:
-    """Makes and drops databases of one PostgreSQL, over a connection of its own.
+    """Creates and drops databases of one PostgreSQL, over a connection of its own.
 
-    Copying a template's files costs a quarter of what `createdb` costs, which starts a program and writes all to the
-    log; that counts, as every second test gets a database.
+    Copying a template's files costs a quarter of what `createdb` costs, which starts a program and writes everything to
+    the log. That matters, because every second test gets a database.
     """
 
     def __init__(self, postgres: Postgres) -> None:
@@ -62,13 +62,13 @@ class Databases:
         self._numbers = itertools.count(1)
 
     def create(self, template: str) -> str:
-        """One more database like `template`; returns its address."""
+        """Create a database as a copy of `template`; return its URL."""
         name = f"test_{next(self._numbers)}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return self._postgres.url(name)
 
     def drop(self, url: str) -> None:
-        """Drop the database at `url` and end its connections."""
+        """Drop the database at `url`, and end its sessions."""
         self._execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Databases:
 
 
 def empty(valkey: Valkey) -> str:
-    """Delete every key; returns the address."""
+    """Delete every key of a Valkey server; return its URL."""
     with socket.create_connection(("127.0.0.1", valkey.port), timeout=5) as connection:
         connection.sendall(f"AUTH {valkey.password}\r\nFLUSHALL\r\nQUIT\r\n".encode())
         with connection.makefile("rb") as answers:
@@ -100,7 +100,7 @@ def empty(valkey: Valkey) -> str:
 
 @dataclass(frozen=True)
 class LocalChain:
-    """A running chain with the program deployed and GlobalConfig initialized, and who acts on it."""
+    """A running local chain with the program deployed and GlobalConfig initialized, and the keys that act on it."""
 
     server: ChainServer
     keys: ChainKeys
@@ -117,7 +117,7 @@ class LocalChain:
 
 @contextmanager
 def running_chain(folder: Path, addon: Path) -> Iterator[LocalChain]:
-    """Surfpool with the program, its GlobalConfig, and keys of its own: admin, backend, fees, faucet (rich)."""
+    """Run Surfpool within the block with the program, its GlobalConfig and new keys, among them a rich faucet's."""
     keys, program = load_keys(folder / "keys"), Program.from_settings(Settings(_env_file=None))
 
     async def prepare(url: str) -> None:
@@ -130,6 +130,6 @@ def running_chain(folder: Path, addon: Path) -> Iterator[LocalChain]:
 
 
 def in_a_thread(work, *arguments):
-    """Run what brings an event loop of its own, wherever that is asked for; its result."""
+    """Run a function in another thread and return its result, so that it may run an event loop of its own."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(work, *arguments).result()

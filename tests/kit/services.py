@@ -1,4 +1,4 @@
-"""A service that runs in the test's own loop, as its host would run it."""
+"""Run a service in the test's own event loop, as its host would run it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ENDS_WITHIN_S = 15
 
 
 class Runnable(Protocol):
-    """What runs until it is told to stop."""
+    """A service that runs until the event `stop` is set."""
 
     async def run(self, stop: asyncio.Event) -> None: ...
 
@@ -21,7 +21,7 @@ Running = TypeVar("Running", bound=Runnable)
 
 @asynccontextmanager
 async def running_service(service: Running) -> AsyncIterator[Running]:
-    """Run it until the block ends; it must then end by itself."""
+    """Run a service within the block; TimeoutError when it does not end within 15 s after that."""
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     try:

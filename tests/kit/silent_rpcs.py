@@ -1,4 +1,4 @@
-"""RPCs behind which nobody can tell whether a transaction landed."""
+"""Scripts of RPCs by which it cannot be told whether a transaction landed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _DOWN = Broken("503")
 
 @dataclass
 class GoesDownAfterSending:
-    """Fails with every call once so many transactions were sent; only the first of them reached the chain."""
+    """Fail every call with 503 once `transactions` transactions were sent; only the first of them reaches the chain.
+
+    sendTransaction always fails, and getSignatureStatuses from the first transaction on.
+    """
 
     transactions: int
     reached_the_chain: str = ""
@@ -33,5 +36,5 @@ class GoesDownAfterSending:
 
 
 def drops_and_has_no_history(call: Call) -> Fault | None:
-    """Takes transactions that it never forwards, and cannot look anything up in its history."""
+    """Accept transactions without forwarding them, and refuse every search in the history."""
     return _NO_HISTORY if call.searches_history else drops(call)

@@ -1,6 +1,6 @@
-"""Run all attacks by size at once, as a process: `python -m kit.size_attacks SECONDS GATEWAY_PORT INDEXER_PORT`.
+"""Run all attacks by size at the same time: `python -m kit.size_attacks SECONDS GATEWAY_PORT INDEXER_PORT`.
 
-Each attack opens a connection, sends until the server ends it or a bound is reached, and begins again.
+Each attack opens a connection, sends until the server closes it or the attack's own limit is reached, and begins again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DRIPPING = {
 
 
 async def pour(port: int, begin: bytes, piece: bytes) -> None:
-    """Send without an end, as fast as the server reads."""
+    """Send `begin`, then `piece` again and again, as fast as the server reads: 600 MiB at most."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with suppress(ConnectionError):
         writer.write(begin)
@@ -50,7 +50,7 @@ async def pour(port: int, begin: bytes, piece: bytes) -> None:
 
 
 async def drip(port: int, begin: bytes, piece: bytes) -> None:
-    """Send a little now and then."""
+    """Send `begin`, then `piece` once a second, until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with suppress(ConnectionError):
         writer.write(begin)
@@ -62,7 +62,7 @@ async def drip(port: int, begin: bytes, piece: bytes) -> None:
 
 
 async def stay_silent(port: int) -> None:
-    """Request much and never read."""
+    """Request a large answer 20 times on one connection and read none of it for 60 s."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     client.setblocking(False)
@@ -75,7 +75,7 @@ async def stay_silent(port: int) -> None:
 
 
 async def ask(port: int, targets: Iterable[bytes]) -> None:
-    """Request each target and read the answer."""
+    """Send a GET for each target, each on a new connection, and read the answer."""
     for target in targets:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with suppress(ConnectionError):
@@ -87,20 +87,20 @@ async def ask(port: int, targets: Iterable[bytes]) -> None:
 
 
 def many_addresses() -> Iterable[bytes]:
-    """Addresses of which each is asked for twice."""
+    """Yield request targets without end, each of them twice."""
     for number in itertools.count():
         yield from [b"/api/markets?limit=200&x=%d" % number] * 2
 
 
 def long_queries() -> Iterable[bytes]:
-    """A query of 53 KB with 14,500 names, one of 6 KB, and one within the bounds."""
+    """Yield targets without end, in turn with 14,500 names (83 KB), 1,200 names (6 KB), and 99, within the bounds."""
     for number in itertools.count():
         for count in (14_500, 1_200, 99):
             yield b"/api/markets?" + b"&".join(b"%x=" % each for each in range(count)) + b"&n=%d&n=1" % number
 
 
 async def nest(port: int) -> None:
-    """Post bodies that are nested deeply, or hold many names."""
+    """Post two bodies: one nested 30,000 levels deep, and one with 6,000 names."""
     deep = b"[" * 30_000 + b"]" * 30_000
     names = b"{" + b",".join(b'"%x":1' % number for number in range(6_000)) + b"}"
     for body in (deep, names):
@@ -113,7 +113,7 @@ async def nest(port: int) -> None:
 
 
 async def again(attack: Callable[[], AsyncIterator[None]]) -> None:
-    """Attack without an end."""
+    """Repeat an attack until cancelled."""
     while True:
         with suppress(ConnectionError):
             await attack()
@@ -121,7 +121,7 @@ async def again(attack: Callable[[], AsyncIterator[None]]) -> None:
 
 
 async def main(seconds: float, gateway: int, indexer: int) -> None:
-    """Run all attacks."""
+    """Run all attacks at the same time for that many seconds; `gateway` and `indexer` are ports."""
     attacks = [
         lambda: ask(gateway, many_addresses()),
         lambda: ask(gateway, long_queries()),

@@ -1,4 +1,4 @@
-"""A WebSocket server within a test, and a client that sends the very bytes it is told."""
+"""A WebSocket service within a test, and a client that sends bytes exactly as given."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ async def serving(settings: Settings, limits: SocketLimits | None = None) -> Asy
 
 
 def head(first: str = "GET / HTTP/1.1", **headers: str) -> bytes:
-    """A head; `headers` by their names with underscores."""
+    """Return the head of an HTTP request; in the names of `headers`, underscores stand for hyphens."""
     lines = [first, *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 def handshake(first: str = "GET / HTTP/1.1", **changed: str) -> bytes:
-    """A handshake with some headers in another way."""
+    """Return a WebSocket handshake in which the headers `changed` replace the usual ones."""
     changed = {name.replace("_", "-"): value for name, value in changed.items()}
     return head(first, **(HANDSHAKE | changed))
 
 
 def frame(first_byte: int, payload: bytes) -> bytes:
-    """A masked frame of a client; the first byte holds FIN, the reserved bits and the opcode."""
+    """Return a client's frame, masked with zeros; the first byte holds FIN, the reserved bits and the opcode."""
     size = len(payload)
     if size < 126:
         return bytes((first_byte, 0x80 | size)) + MASK + payload
@@ -69,19 +69,19 @@ def text(message: object) -> bytes:
 
 
 class RawSocket:
-    """One connection."""
+    """A connection to a WebSocket server whose frames are given as bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
     async def status(self) -> int:
-        """The status of the response's first line."""
+        """Read the response to the handshake; return its HTTP status."""
         async with asyncio.timeout(10):
             return int((await self.reader.readuntil(b"\r\n\r\n")).split()[1])
 
     async def frames(self) -> list[Frame]:
-        """All frames until the server ends the connection."""
+        """Return all frames until the server closes the connection; TimeoutError after 15 s."""
         async with asyncio.timeout(15):
             received = b""
             try:
@@ -92,13 +92,13 @@ class RawSocket:
         return parsed_frames(received)
 
     async def close_code(self) -> int | None:
-        """The code with which the server ends the connection; None if it ends it without one."""
+        """Return the code of the server's close frame, which must be its last; None if it has no code."""
         [*_, last] = await self.frames()
         assert last.opcode is Opcode.CLOSE
         return int.from_bytes(last.data[:2], "big") if last.data else None
 
     async def error_code(self) -> str:
-        """The code of the next error message."""
+        """Return the code of the next error message; other messages are skipped."""
         async with asyncio.timeout(10):
             while True:
                 first, size = await self.reader.readexactly(2)
@@ -120,7 +120,7 @@ async def raw(port: int) -> AsyncIterator[RawSocket]:
 
 @asynccontextmanager
 async def opened(port: int, first: bytes = b"") -> AsyncIterator[RawSocket]:
-    """A connection behind its handshake, which `first` follows at once."""
+    """Yield a connection after its handshake; the bytes `first` are sent together with the handshake."""
     async with raw(port) as socket:
         socket.writer.write(handshake() + first)
         assert await socket.status() == 101
@@ -128,7 +128,7 @@ async def opened(port: int, first: bytes = b"") -> AsyncIterator[RawSocket]:
 
 
 def parsed_frames(received: bytes) -> list[Frame]:
-    """The whole frames of what a server sent."""
+    """Return the complete frames in the bytes that a server sent."""
     reader, frames = StreamReader(), []
     reader.feed_data(received)
     while True:

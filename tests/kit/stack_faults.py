@@ -1,4 +1,4 @@
-"""What happens to machines: faults of a running local stack, each drawn from a seed, applied and ended."""
+"""Faults of a running local stack, as they happen to machines, each drawn at random, applied and ended."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from zmart.settings import Settings
 STOPS_S = (2, 6, 14)
 OUTAGES_S = (2, 5, 10)
 _REDIS_SETTINGS = {"maxmemory": ("1", "0"), "min-replicas-to-write": ("1", "0")}
-"""What makes Redis refuse writes (OOM, NOREPLICAS), and what ends that."""
+"""Settings of Redis, each with the value that makes it refuse writes (OOM, NOREPLICAS), and the normal value."""
 
 
 class StackFaults:
-    """Applies faults to the stack of these settings; `told` lists them in words."""
+    """Applies faults to the stack with these settings; `told` describes the faults so far."""
 
     def __init__(self, settings: Settings, chance: Random) -> None:
         self.told: list[str] = []
@@ -36,18 +36,18 @@ class StackFaults:
         )  # fmt: skip
 
     async def one(self) -> None:
-        """Apply a fault that the seed draws; return when it is over."""
+        """Apply a fault drawn at random; return when it is over."""
         await self._chance.choice(self._kinds)()
 
     async def kill(self) -> None:
-        """kill -9 of one to three processes at once: services, servers, the chain."""
+        """Kill one to three processes of the stack at once by SIGKILL: services, servers or the chain."""
         chosen = self._chance.sample(self._processes(), self._chance.choice([1, 1, 2, 3]))
         self.told.append(f"kill -9 {', '.join(name for name, _ in chosen)}")
         for _, pid in chosen:
             self._send(pid, signal.SIGKILL)
 
     async def kill_backend(self) -> None:
-        """kill -9 of one process of PostgreSQL: it ends all sessions and recovers."""
+        """Kill one backend process of PostgreSQL by SIGKILL, upon which PostgreSQL ends all sessions and recovers."""
         database = await asyncpg.connect(self._settings.require("database_url"))
         pid = await database.fetchval(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' LIMIT 1"
@@ -57,7 +57,7 @@ class StackFaults:
         database.terminate()
 
     async def stop(self) -> None:
-        """SIGSTOP of one or two processes, and SIGCONT some seconds later."""
+        """Stop one or two processes by SIGSTOP, and continue them some seconds later."""
         chosen = self._chance.sample(self._processes(), self._chance.choice([1, 1, 2]))
         seconds = self._chance.choice(STOPS_S)
         self.told.append(f"stop {', '.join(name for name, _ in chosen)} for {seconds} s")
@@ -70,7 +70,7 @@ class StackFaults:
                 self._send(pid, signal.SIGCONT)
 
     async def read_only(self) -> None:
-        """The database accepts no writes for some seconds, as after a fail-over or with a nearly full disk."""
+        """Make the database read-only for some seconds, as after a fail-over or with a nearly full disk."""
         seconds = self._chance.choice(OUTAGES_S)
         self.told.append(f"PostgreSQL read-only for {seconds} s")
         await self._conditions.set("default_transaction_read_only", "on")
@@ -80,12 +80,12 @@ class StackFaults:
             await self._conditions.reset("default_transaction_read_only")
 
     async def cut_sessions(self) -> None:
-        """All sessions of the database end."""
+        """End all sessions of the database."""
         self.told.append("all PostgreSQL sessions cut")
         await self._conditions.cut()
 
     async def lock(self) -> None:
-        """Another session locks a table that every service uses."""
+        """Lock one of three central tables in another session for some seconds."""
         table, seconds = (
             self._chance.choice(["markets", "feed_head", "intents"]),
             self._chance.choice(OUTAGES_S),
@@ -95,7 +95,7 @@ class StackFaults:
             await asyncio.sleep(seconds)
 
     async def redis_refuses_writes(self) -> None:
-        """OOM, or too few replicas."""
+        """Make Redis refuse writes for some seconds, with the error OOM or NOREPLICAS."""
         setting = self._chance.choice(list(_REDIS_SETTINGS))
         bad, good = _REDIS_SETTINGS[setting]
         seconds = self._chance.choice(OUTAGES_S)
@@ -108,7 +108,7 @@ class StackFaults:
                 await redis.config_set(setting, good)
 
     async def redis_sleeps(self) -> None:
-        """Redis answers nobody for some seconds."""
+        """Pause all clients of Redis for some seconds, so that it answers none."""
         seconds = self._chance.choice(OUTAGES_S)
         self.told.append(f"Redis asleep for {seconds} s")
         async with self._redis() as redis:
@@ -116,7 +116,7 @@ class StackFaults:
         await asyncio.sleep(seconds)
 
     async def redis_is_emptied(self) -> None:
-        """FLUSHALL."""
+        """Delete everything in Redis by FLUSHALL."""
         self.told.append("Redis emptied")
         async with self._redis() as redis:
             await redis.flushall()

@@ -1,4 +1,4 @@
-"""A ZMART_HOME in which a test runs `zmart up` and the other commands of the local stack, as its user does."""
+"""A ZMART_HOME in which a test runs `zmart up` and the other commands of the local stack, as a user does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READY_SECONDS = 90
 
 
 class Home:
-    """A ZMART_HOME with the addon in it, and the `zmart` command for it."""
+    """A ZMART_HOME with the installed chain addon in it, and the `zmart` command for it."""
 
     def __init__(self, folder: Path, addon: Path, **settings: str) -> None:
         self.folder = folder.resolve()
@@ -55,7 +55,7 @@ class Home:
         return {row["name"]: row for row in json.loads(self.zmart("ps", "--json").stdout or "[]")}
 
     def processes(self) -> dict[str, stack_output.ProcessRow]:
-        """What `zmart ps` shows, asked from here: to start the command again and again takes longer than the wait."""
+        """Return the rows of `zmart ps` by process, without starting the command, which would take longer."""
         return {row.name: row for row in stack_output.rows(self.folder)}
 
     def all_ready(self) -> bool:
@@ -77,7 +77,7 @@ class Home:
 
 
 class Up:
-    """A `zmart up` in the foreground."""
+    """A running `zmart up`, whose output goes to the file `output`."""
 
     def __init__(self, home: Home, output: Path) -> None:
         self.home = home

@@ -1,4 +1,4 @@
-"""Wallets of the tests in a page: registered by the Wallet Standard, signing here with the key that each is given."""
+"""Wallets in a browser page, registered by the Wallet Standard, that sign in the test process with given keys."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Sender = Callable[[bytes], Awaitable[object]]
 
 @dataclass
 class SendingWallet:
-    """What a wallet that sends transactions itself does with one: `send`, each time that it is asked.
+    """How a wallet that sends transactions itself sends them: by the function `send`.
 
-    It answers with the signature, or fails with what `send` raises. `asked`: for which chain, in turn.
+    The wallet answers with the signature, or fails with the exception of `send`. `asked` holds the chain of each request
+    and `signatures` the signature of each sent transaction, in order.
     """
 
     send: Sender
@@ -32,11 +33,11 @@ class SendingWallet:
 
 
 async def nowhere(_: bytes) -> None:
-    """Send to another cluster, whose node takes it without a preflight and drops it."""
+    """Drop a transaction, as a node of another cluster does that accepts it without a preflight."""
 
 
 def to(rpc: Rpc) -> Sender:
-    """Send to this chain."""
+    """Return a function that sends a transaction to this chain and returns the signature."""
 
     async def send(transaction: bytes) -> Signature:
         return await rpc.send_raw_transaction(transaction)
@@ -45,7 +46,10 @@ def to(rpc: Rpc) -> Sender:
 
 
 async def install(page: Page, key: Keypair, sending: SendingWallet | None = None, **options: object) -> None:
-    """Give every document of the page from now on a wallet with this key. `options`: see wallet.js."""
+    """Register a wallet with this key in every document that the page loads from now on.
+
+    With `sending`, the wallet sends transactions itself. `options` are described in wallet.js.
+    """
 
     def signed(transaction: str) -> VersionedTransaction:
         return VersionedTransaction(
@@ -70,6 +74,6 @@ async def install(page: Page, key: Keypair, sending: SendingWallet | None = None
 
 
 async def add(page: Page, address: str, **options: object) -> None:
-    """Register one more wallet, which signs as the installed one does."""
+    """Register one more wallet with this address, which signs with the key of the installed one."""
     script = _SCRIPT.read_text("utf-8").replace("ADDRESS", address)
     await page.add_init_script(script.replace("= OPTIONS;", f"= {json.dumps(options)};"))

@@ -1,5 +1,7 @@
-"""A node that knows one story: the RPC methods that the indexer asks, over real HTTP, with a chain that can grow,
-fork and fail on demand."""
+"""A simulated Solana node for one story, over HTTP: the RPC methods that the indexer calls.
+
+Its chain can grow, fork and fail on demand.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,15 @@ GENESIS = key(77)
 
 
 class StoryNode:
-    """`shown` transactions exist for this node; set it to grow or to fork the chain."""
+    """An RPC whose chain consists of the transactions `shown`; change the list to let the chain grow or fork."""
 
     def __init__(self, story: Story) -> None:
         self.shown: list[Tx] = list(story.txs)
         self.calls: dict[str, int] = {}
         self.genesis = GENESIS
         self.away = False
-        self.withheld: set[str] = set()  # listed, and otherwise said to be unknown
-        self.more_slots = 0  # that have passed since the last transaction
+        self.withheld: set[str] = set()  # signatures that are listed, but unknown to all other methods
+        self.more_slots = 0  # slots that have passed since the last transaction
         self.final_slot: int | None = None  # None: everything is final at once
         self.url = ""
         self.longest_page = 1_000
@@ -35,7 +37,7 @@ class StoryNode:
         self.disturbs: Callable[[int], tuple[int, bytes] | None] = lambda number: (
             None
         )  # (id) -> status and body
-        self.raws: dict[str, bytes | None] = {}  # what it tells of a transaction instead; None: nothing
+        self.raws: dict[str, bytes | None] = {}  # answers to getTransaction by signature; None: null
 
     def tip(self) -> int:
         return self.more_slots + max((tx.slot for tx in self.shown), default=5) + 5
@@ -78,7 +80,7 @@ class StoryNode:
         return msgspec.json.encode({"context": {"slot": slot}, "value": account})
 
     def time_of(self, slot: int) -> int:
-        """The Clock's time in a slot: later than every event of the story up to there."""
+        """Return the Clock's time in a slot; it is later than every event of the story."""
         return 4_000_000_000 + slot
 
     def getMultipleAccounts(self, addresses, options):  # noqa: N802
@@ -154,7 +156,7 @@ class StoryNode:
 
 @asynccontextmanager
 async def serving(story: Story):
-    """The node on a free port of this machine."""
+    """Serve a node for the story on a free port of the loopback within the block, and yield the node."""
     node = StoryNode(story)
     async with http_servers.serving(node.app) as node.url:
         yield node

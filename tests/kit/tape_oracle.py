@@ -1,4 +1,4 @@
-"""What the API computes from the tape, computed again in the plainest way: trade by trade, in Python integers."""
+"""Statistics that the API computes from the trades, computed again in the simplest way: trade by trade, in integers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Trade:
-    """One trade as the tape tells it; `cost` paid with fees (buy), or received after fees (sell)."""
+    """One trade as the API lists it; `cost` is lamports paid with fees (buy), or received after fees (sell)."""
 
     market: str
     wallet: str
@@ -34,7 +34,7 @@ def read(row: dict) -> Trade:
 
 @dataclass
 class Holding:
-    """One wallet on one market, by average cost."""
+    """One wallet's holding on one market, valued at average cost: shares and cost basis by outcome, in lamports."""
 
     shares: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
     basis: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
@@ -72,7 +72,11 @@ class Holding:
 
 
 class Oracle:
-    """`markets` by id as the API shows them, `trades` of all in chain order, `claims` (market, wallet): paid."""
+    """Computes the statistics that the API should give.
+
+    `markets` are the API's markets by id, `trades` all trades in chain order, `claims` the paid lamports by (market,
+    wallet).
+    """
 
     def __init__(
         self, markets: dict[str, dict], trades: list[Trade], claims: dict[tuple[str, str], int]
@@ -101,11 +105,11 @@ class Oracle:
         }
 
     def volume_on_chain(self, market: str) -> int:
-        """The program counts a sale before its fees."""
+        """Return the market's volume in lamports as the program counts it: sales before their fees."""
         return sum(t.cost + (t.fees if t.side == "sell" else 0) for t in self.of_market(market))
 
     def candle(self, market: str, start: datetime, step: timedelta) -> tuple[list[int], int, int]:
-        """Open, high, low, close, then the volume and the number of trades."""
+        """Return the candle from `start` on: [open, high, low, close], the volume and the number of trades."""
         inside = [t for t in self.of_market(market) if start <= t.at < start + step]
         before = [t for t in self.of_market(market) if t.at < start]
         last = before[-1].price_e9 if before else ONE // 2
@@ -113,7 +117,10 @@ class Oracle:
         return [prices[0], max(prices), min(prices), prices[-1]], sum(t.cost for t in inside), len(inside)
 
     def trending(self, now: datetime) -> list[tuple[str, float, float, int]]:
-        """Market, change within a day in points of percent, volume in SOL, traders; the first by both together."""
+        """Return the markets that traded within a day, with the largest product of volume and traders first.
+
+        Each has its id, the change of its price in percentage points, its volume in SOL and its number of traders.
+        """
         result = []
         for market, row in self.markets.items():
             recent = [t for t in self.of_market(market) if t.at > now - DAY]
@@ -145,7 +152,10 @@ class Oracle:
         }
 
     def leaders(self, by: str, window: timedelta, now: datetime) -> list[tuple[str, int, int]]:
-        """Wallet, PnL of the positions that it touched within the window, volume in it."""
+        """Return (wallet, PnL, volume) of each wallet that traded within the window, the largest `by` first.
+
+        The PnL is that of all positions in which the wallet traded within the window.
+        """
         result = []
         for wallet in {t.wallet for t in self.trades if t.at > now - window}:
             volume = sum(t.cost for t in self.trades if t.wallet == wallet and t.at > now - window)
@@ -159,7 +169,7 @@ class Oracle:
 
 
 def history(tape: list[Trade]) -> list[tuple[int, int]]:
-    """After each trade of one wallet: what it had made, and what it had put into what it held."""
+    """Return, after each trade of one wallet, its realized profit and the cost basis of its shares, in lamports."""
     held: dict[str, Holding] = defaultdict(Holding)
     result = []
     for trade in tape:

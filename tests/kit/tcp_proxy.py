@@ -1,4 +1,4 @@
-"""A TCP proxy before a server, which refuses, cuts, delays and hangs, as networks and managed hosts do."""
+"""A TCP proxy before a server that refuses, resets, delays and hangs, as networks and managed hosts do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Chunk = tuple[float, bytes]
 
 
 class _Way:
-    """One connection through the proxy: what it still may carry to the client, and whether it flows."""
+    """One connection through the proxy; it carries bytes while the event `flows` is set."""
 
     def __init__(self, flows: asyncio.Event) -> None:
         self.flows = flows
@@ -27,8 +27,8 @@ class _Way:
 class TcpProxy:
     """Carries bytes between clients and the server at a URL.
 
-    `delay_s`: how late each byte arrives, in each direction. `cut_after_bytes`: how many bytes of answers a new
-    connection carries before it is cut.
+    `delay_s` is how late each byte arrives, in each direction. `cut_after_bytes` is how many bytes of answers a new
+    connection carries before it is reset. `accepted` counts the connections.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,11 +60,11 @@ class TcpProxy:
         return self._url.replace(f"{there.hostname}:{there.port}", f"127.0.0.1:{self.port}", 1)
 
     def hang(self) -> None:
-        """Carry nothing more on any connection, and take new ones without a word: a black hole."""
+        """Carry nothing more on any connection; accept new ones without carrying anything, as a black hole."""
         self._flows.clear()
 
     def hang_old(self) -> None:
-        """Carry nothing more on the present connections, ever; new ones work."""
+        """Never carry anything again on the present connections; new ones work."""
         for way in self._ways.values():
             way.flows = asyncio.Event()
 
@@ -74,14 +74,14 @@ class TcpProxy:
             way.abort()
 
     def refuse(self) -> None:
-        """Reset all connections and refuse new ones, as a server that is stopped."""
+        """Reset all connections and refuse new ones, as when the server is stopped."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
         self.cut()
 
     async def restore(self) -> None:
-        """Work again, without a delay."""
+        """Accept and carry connections again, without a delay or a limit of bytes."""
         self.delay_s, self.cut_after_bytes = 0.0, math.inf
         self._flows.set()
         await self._listen()
@@ -96,7 +96,7 @@ class TcpProxy:
         for task in list(self._ways):
             task.cancel()
         await asyncio.gather(*self._ways, return_exceptions=True)
-        await asyncio.sleep(0)  # the aborted transports close
+        await asyncio.sleep(0)  # lets the aborted transports close
 
     async def _accept(self, reader: asyncio.StreamReader, writer: _Writer) -> None:
         task, way = asyncio.current_task(), _Way(self._flows)

@@ -1,4 +1,4 @@
-"""Ends a test that hangs, and says where it hung: pytest-timeout's signal, and the stacks of asyncio's tasks."""
+"""A pytest plugin that ends a test that hangs, by pytest-timeout, and reports the stacks of its asyncio tasks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Generator, Iterable
 import pytest
 
 USUAL_S = 300.0
-"""Many times what the slowest test needs on two busy cores: whatever takes longer hangs."""
+"""Seconds for a test without a time of its own: many times what the slowest of them needs on two busy cores."""
 SLOW_S = 3 * 3600.0
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Give every test that has no time of its own the usual one."""
+    """Give every test without a timeout of its own the usual one, or that of slow tests."""
     for item in items:
         if item.get_closest_marker("timeout") is None:
             seconds = SLOW_S if item.get_closest_marker("slow") else USUAL_S
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report of a timeout where each coroutine waits: the traceback ends in the event loop's select."""
+    """Add to the report of a timeout where each task waits; the traceback alone ends in the event loop's select."""
     report = yield
     if call.excinfo is not None and str(call.excinfo.value).startswith("Timeout"):
         report.sections.append(("Tasks that were waiting", _waiting_tasks()))

@@ -1,4 +1,4 @@
-"""A connection pooler in transaction mode: each transaction of a client runs on whichever backend is free."""
+"""A PostgreSQL connection pooler in transaction mode: each transaction runs on any backend that is free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Choice = Callable[[int], int]
-"""Of so many free backends, the index of the next one."""
+"""A function that takes the number of free backends and returns the index of the one to use."""
 CHOICES: dict[str, Choice] = {
     "last": lambda free: free - 1,
     "in turn": lambda free: 0,
@@ -21,7 +21,7 @@ _SSL_REQUEST = 80_877_103
 
 
 class TransactionPooler:
-    """Passes the start of each connection through to a new backend, which is then everybody's."""
+    """Opens a backend for each new connection of a client, up to `backends` of them, which all clients then share."""
 
     def __init__(self, server: tuple[str, int], choice: Choice, backends: int) -> None:
         self._server = server
@@ -31,7 +31,7 @@ class TransactionPooler:
         self._all: list[Stream] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client until it ends."""
+        """Serve one client until it disconnects."""
         try:
             await self._start(reader, writer)
             message = await _typed(reader)
@@ -66,7 +66,7 @@ class TransactionPooler:
     async def _transaction(
         self, message: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bytes:
-        """Run one transaction, which begins with `message`; the client's first message after it."""
+        """Run one transaction, which begins with `message`; return the client's first message after it."""
         backend = self._free.pop(self._choice(len(self._free)))
         backend[1].write(message)
         answers = asyncio.create_task(_pass_answers(backend[0], writer))
@@ -84,7 +84,7 @@ class TransactionPooler:
 
 
 async def _pass_answers(backend: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what a backend answers, until no transaction is open there."""
+    """Pass the answers of a backend to the client, until the backend reports that no transaction is open."""
     while True:
         answer = await _typed(backend)
         writer.write(answer)
@@ -103,7 +103,10 @@ async def _typed(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def transaction_pooler(database_url: str, choice: str, backends: int = 8) -> AsyncIterator[str]:
-    """The address of the same database behind a pooler in transaction mode."""
+    """Run a pooler before the database within the block and yield the database's URL through it.
+
+    `choice` is a key of CHOICES: which free backend runs the next transaction.
+    """
     parts = urlsplit(database_url)
     assert parts.hostname is not None
     assert parts.port is not None

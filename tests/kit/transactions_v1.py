@@ -16,7 +16,10 @@ LOADED_BYTES = 64 * 1024 * 1024
 def signed_v1(
     payer: Keypair, instructions: Sequence[Instruction], blockhash: str, units: int = 600_000
 ) -> bytes:
-    """A message of version 1 asks for its compute units and the bytes that it loads itself; unset means none."""
+    """Return the bytes of a signed transaction of version 1, with limits for compute units and loaded bytes.
+
+    A message of version 1 names these limits itself; a limit that is not set is zero.
+    """
     config = TransactionConfig(compute_unit_limit=units, loaded_accounts_data_size_limit=LOADED_BYTES)
     message = MessageV1.try_compile(payer.pubkey(), instructions, Hash.from_string(blockhash), config)
     return bytes(VersionedTransaction(message, [payer]))

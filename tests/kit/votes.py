@@ -1,4 +1,4 @@
-"""What the tests of votes, tallies and decisions share: a market's row, wallets, signed statements."""
+"""Helpers of the tests of votes, tallies and decisions: markets' rows, signed statements, accepted votes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from zmart.votes.command import AcceptancePolicy, CastVote, ReadChainTime, index
 PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
 AUTHORITY = Keypair.from_seed(b"backend authority".ljust(32, b"."))
 DISPUTE_S = 72 * 3600
-"""How long a dispute is voted on in these tests."""
+"""Seconds for which a dispute is voted on in these tests."""
 
 NOW = datetime(2025, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
@@ -59,14 +59,14 @@ FAR = 2**40
 
 
 async def complete_index(pool: Pool, program: Address, slot: int = FAR, time: int = FAR) -> None:
-    """Have the index say that it is complete through there; by default, that it always is."""
+    """Write that the index is complete through `slot` and chain time `time`; by default, further than any test gets."""
     await rows.index_through(pool, program, slot, time)
 
 
 def closing(
     market: MarketId, kind: VoteKind, closed_at: int = FAR, *, log_size: int = 0, voting_over: bool = False
 ) -> VoteClosing:
-    """Up to where a vote counts; by default everything does."""
+    """Return a vote's closing: the chain time through which votes count; by default, all votes do."""
     return VoteClosing(
         market_id=market,
         kind=kind,
@@ -80,7 +80,7 @@ def closing(
 async def add_onchain_vote(
     pool: Pool, market: MarketId, kind: VoteKind, voter: Keypair, vote: bool, finality: str = "finalized"
 ) -> str:
-    """A vote as the indexer would have written it; its transaction's signature."""
+    """Write a vote that was cast on chain, as the indexer would; return its transaction's signature."""
     signature = str(voter.sign_message(f"{market}{kind}".encode()))
     cast = FoldedVote(
         market_id=market, kind=kind, wallet=address_of(voter), vote=vote, signature=signature, slot=7,
@@ -116,14 +116,14 @@ def unsigned(
     at: datetime = NOW,
     program: Address = PROGRAM,
 ) -> CastVote:
-    """The command to cast a vote without a statement."""
+    """Return the command to cast a vote without a statement."""
     return CastVote(
         program=program, market_id=market, kind=kind, vote=vote, wallet=address_of(voter), received_at=at
     )
 
 
 def signed(command: CastVote, signer: Keypair, issued_at: datetime | None = None) -> CastVote:
-    """The command with its statement, issued when it is received unless said otherwise, signed by `signer`."""
+    """Return the command with its statement, signed by `signer`; by default, it is issued when it is received."""
     issued_ms = int((issued_at or command.received_at).timestamp() * 1000)
     text = command.statement_at(issued_ms).text()
     return msgspec.structs.replace(command, statement=text, signature=str(signer.sign_message(text.encode())))
@@ -185,7 +185,7 @@ async def vote_in_bulk(
     signed: bool = True,
     triggers: bool = True,
 ) -> None:
-    """Votes of as many wallets, in one transaction; what cast_vote would have written, quickly."""
+    """Write a vote of one wallet for each of `choices` in one transaction, with the rows that cast_vote would write."""
     voters = [wallet(start + n) for n in range(len(choices))]
     entries = [
         _entry(voter, statement_of(voter, market, kind, vote, at, program), signed)

@@ -1,4 +1,4 @@
-"""Waiting for what other tasks, threads and processes bring about, in place of sleeping."""
+"""Wait for conditions that other tasks, threads and processes fulfil, instead of sleeping for a fixed time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ async def until(
     every_s: float = 0.02,
     why: Callable[[], Awaitable[object]] | None = None,
 ) -> Seen:
-    """Call `look` (awaited if it can be) until its result is `wanted` (true, by default), and return that result.
+    """Call `look`, and await its result if possible, until `wanted(result)` is true; return that result.
 
-    Raises AssertionError after `within_s` seconds, with the last result and what `why` gives then.
+    Raises AssertionError after `within_s` seconds, with the last result and the result of `why`.
     """
     deadline = time.monotonic() + within_s
     while not wanted(seen := await _result(look)):
@@ -38,7 +38,7 @@ async def _result(look: Callable[[], Awaitable[Seen]] | Callable[[], Seen]) -> S
 
 
 def wait_for(condition: Callable[[], object], within_s: float = 40.0, *, every_s: float = 0.02) -> None:
-    """Block until `condition` is true, where there is no event loop; AssertionError when it stays false."""
+    """Block until `condition` is true, for tests without an event loop; AssertionError after `within_s` seconds."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"Not true within {within_s} s"

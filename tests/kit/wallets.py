@@ -10,26 +10,26 @@ from zmart.market.types import Address, MarketId, Wallet
 
 
 def market_id(number: int) -> MarketId:
-    """The id of a market of the tests."""
+    """Return the id of the test market with this number."""
     return MarketId(f"{number:064x}")
 
 
 def market_address(market: MarketId) -> Address:
-    """An address for a market that no program made."""
+    """Return an address for a market that exists in no program; it depends only on the market's id."""
     return Address(str(Keypair.from_seed(bytes.fromhex(market)).pubkey()))
 
 
 def wallet(number: int) -> Keypair:
-    """The keys of a wallet of the tests."""
+    """Return the key pair of the test wallet with this number."""
     return Keypair.from_seed(number.to_bytes(32, "big"))
 
 
 def address_of(keypair: Keypair) -> Wallet:
-    """The address of any keypair."""
+    """Return the address of a key pair."""
     return Wallet(str(keypair.pubkey()))
 
 
 @cache
 def address(number: int) -> Wallet:
-    """The address of a wallet of the tests."""
+    """Return the address of the test wallet with this number."""
     return address_of(wallet(number))

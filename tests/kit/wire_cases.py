@@ -1,4 +1,4 @@
-"""Transactions as bytes, sound ones and ones broken in every way that a message can be."""
+"""Transactions as bytes, valid ones and malformed ones, each with a name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def v1(
     calls: Sequence[Call] = ((2, bytes([0, 1]), TRANSFER),),
     trailing: bytes = b"",
 ) -> bytes:
-    """SIMD-0385, field by field, whether it makes sense or not; a transfer to a new account by default."""
+    """Return a transaction of version 1 (SIMD-0385), built field by field without checks.
+
+    By default it is a valid transfer to a new account.
+    """
     if keys is None:
         keys = [bytes(payer.pubkey()), bytes(Keypair().pubkey()), bytes(SYSTEM)]
     mask, values = config
@@ -46,7 +49,7 @@ def v1(
 
 
 def sound_v1(payer: Keypair, blockhash: Hash) -> Iterator[Case]:
-    """What a validator executes."""
+    """Yield transactions of version 1 that a validator executes."""
     yield "v1", v1(payer, blockhash)
     yield (
         "v1 with a priority fee",
@@ -89,7 +92,7 @@ def broken_v1(payer: Keypair, blockhash: Hash) -> Iterator[Case]:
 
 
 def older(payer: Keypair, blockhash: Hash, table: Pubkey) -> Iterator[Case]:
-    """Legacy and version 0, sound; `table` is a lookup table with one address."""
+    """Yield valid transactions, legacy and of version 0; `table` is a lookup table with one address."""
     pay = [
         transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=Keypair().pubkey(), lamports=LAMPORTS))
     ]
@@ -142,7 +145,7 @@ def _looked(payer: Keypair, blockhash: Hash, table: Pubkey, indexes: bytes) -> b
 
 
 def mutations(payer: Keypair, good: Sequence[bytes], chance: random.Random, number: int) -> Iterator[Case]:
-    """Any bytes at all, and sound ones with a few bytes changed, of which some are signed again."""
+    """Yield `number` cases: random bytes, and transactions of `good` with changed bytes, half of them re-signed."""
     for at in range(number):
         kind = at % 3
         base = bytearray(chance.choice(good))

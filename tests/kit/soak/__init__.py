@@ -1,1 +1,1 @@
-"""A day of schedules on the local stack within an hour: clock, traffic, probes, figures, verdicts, a page of them."""
+"""The soak: a day of schedules on the local stack within an hour, with traffic, probes, verdicts and a page."""

@@ -1,4 +1,4 @@
-"""Live through a day of schedules: each tick of the services is five minutes on the chain, with traffic meanwhile."""
+"""Run a day of schedules with traffic: for each tick of the services, the chain's clock advances by five minutes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from zmart.local.demo.traffic import light_traffic
 from zmart.settings import Settings
 
 TICK_CHAIN_S = 300
-"""What lies between two ticks of `*/5 * * * *`."""
-_CHANNEL = "activity"  # never conflated: a reader is sent all of it
+"""Seconds on the chain's clock between two ticks of `*/5 * * * *`."""
+_CHANNEL = "activity"  # never conflated: each client receives every message
 
 
 class DayPlan(msgspec.Struct, frozen=True):
-    """`ticks` of `tick_s` each, as the services' cron has them; a market's whole life before every `life_every`-th."""
+    """The plan of a day: `ticks` ticks of `tick_s` seconds, which must agree with the services' cron.
+
+    A market's life begins in the first tick and every `life_every` ticks after it; 0: never.
+    """
 
     ticks: int
     tick_s: float
@@ -32,8 +35,13 @@ class DayPlan(msgspec.Struct, frozen=True):
 
 
 class Day(msgspec.Struct, frozen=True):
-    """What happened: figures after each tick, all probes, the failed lives; the offsets that a listener of the feed
-    got, and those that a client gets which comes back after the whole day."""
+    """The results of a day.
+
+    `seconds` is its duration, `figures` the figures after each tick, `probes` all answers to probes, `uptime` the share
+    of good answers by service. `lives` counts the markets' lives, `failed_lives` describes those that went wrong.
+    `heard` are the feed's offsets that a listener received. `replayed` are those that a client receives which resumes
+    after the day from its beginning. `reconnects` counts the listener's reconnections.
+    """
 
     plan: DayPlan
     seconds: float
@@ -48,7 +56,7 @@ class Day(msgspec.Struct, frozen=True):
 
 
 async def live(settings: Settings, plan: DayPlan, on_tick: Callable[[int, Figures], None]) -> Day:
-    """Live through the day on a running stack whose schedules tick every `plan.tick_s`."""
+    """Run the day on a stack whose schedules tick every `plan.tick_s` seconds; call `on_tick` after each tick."""
     prober, lives = Prober(settings), Lives(settings)
     database = await asyncpg.connect(settings.require("database_url"))
     rpc = Rpc.from_settings(settings)
@@ -62,7 +70,7 @@ async def live(settings: Settings, plan: DayPlan, on_tick: Callable[[int, Figure
                 for number in range(1, plan.ticks + 1):
                     if plan.life_every and (number - 1) % plan.life_every == 0:
                         await lives.begin()
-                    if not lives.is_running:  # a life moves the clock by itself
+                    if not lives.is_running:  # a market's life advances the clock itself
                         await travel.advance(rpc, TICK_CHAIN_S)
                     await asyncio.sleep(max(0.0, began + number * plan.tick_s - time.monotonic()))
                     figures.append(await read(settings, database, time.monotonic() - began))
@@ -84,7 +92,7 @@ async def live(settings: Settings, plan: DayPlan, on_tick: Callable[[int, Figure
 
 
 class Lives:
-    """Plays one market's life after the other beside everything else; each checks its own books."""
+    """Plays markets' lives in the background, one after the other; each checks its own balances in the end."""
 
     def __init__(self, settings: Settings) -> None:
         self.done = 0
@@ -97,7 +105,7 @@ class Lives:
         return self._task is not None and not self._task.done()
 
     async def begin(self) -> None:
-        """Begin the next life; the last one ends first."""
+        """Wait until the current life has ended, then begin the next one."""
         await self.end()
         self._task = asyncio.create_task(self._play())
 

@@ -1,4 +1,4 @@
-"""What the stack holds at one moment: memory, handles and log bytes of each process, rows of each table."""
+"""Figures of the stack at one moment: memory and handles by process, bytes of all logs, rows by table, ticks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _TICKS = re.compile(
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """The figures at `at_s` of the soak's clock. Memory in MiB and handles by process, rows by table."""
+    """The figures at second `at_s` of the soak.
+
+    `memory_mib` and `handles` are by process, `log_bytes` is the size of all logs, `rows` is by table.
+    """
 
     at_s: float
     memory_mib: Mapping[str, float]
@@ -31,7 +34,7 @@ class Figures(msgspec.Struct, frozen=True):
     log_bytes: int
     rows: Mapping[str, int]
     ticks: Mapping[str, int]
-    """Ticks by "service result"."""
+    """Numbers of ticks by "service result", such as "monitor ok"."""
 
 
 async def read(settings: Settings, database: asyncpg.Connection, at_s: float) -> Figures:
@@ -47,9 +50,9 @@ async def read(settings: Settings, database: asyncpg.Connection, at_s: float) ->
 
 
 def _process(pid: int) -> tuple[float, int]:
-    """Memory in MiB and open handles of a process and all that it started."""
+    """Return the memory in MiB and the open handles of a process and all its descendants."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    memory = sum(member.memory_full_info().uss for member in family)  # shared buffers fill, and are bounded
+    memory = sum(member.memory_full_info().uss for member in family)  # without shared buffers: their size is fixed
     return round(memory / MIB, 1), sum(member.num_fds() for member in family)
 
 

@@ -1,7 +1,7 @@
 """Take one snapshot a day for a month, so that the retention of 30 days is reached.
 
-A day passes by moving all stored times of the pins back by one: for the statements that compare them with now() that is
-the same.
+To let a day pass, all stored times of the pins are moved back by a day, which is the same for statements that compare
+them with now().
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ FROM ipfs_anchors WHERE market_id = $1 AND kind = 'snapshot' AND snapshot_day >=
 
 
 class SnapshotDay(msgspec.Struct, frozen=True):
-    """The snapshots of one market on a day: how many, whether all were read back and are marked as unpinned, and
-    whether the provider holds a pin."""
+    """The snapshots of one market on a day.
+
+    `count` is their number. `verified`: all were read back. `unpinned`: all are marked as unpinned. `pinned_there`: the
+    provider still holds a pin of one.
+    """
 
     day: date
     count: int
@@ -40,7 +43,10 @@ class SnapshotDay(msgspec.Struct, frozen=True):
 
 
 async def live(settings: Settings, market_id: MarketId, days: int = DAYS) -> list[SnapshotDay]:
-    """Take a snapshot a day, twice each as after a restart; returns the days in their order."""
+    """Take a snapshot on each of `days` days; return the days in order.
+
+    Each snapshot is taken twice, as after a restart of the service; the second one must change nothing.
+    """
     pool = await Pool.open(settings.require("database_url"), size=4)
     database = await asyncpg.connect(settings.require("database_url"))
     first = today() + timedelta(days=1)

@@ -1,4 +1,4 @@
-"""The report of a soak as one HTML page: verdicts, and a plot of each figure. No script, no other file."""
+"""The report of a soak as one HTML page without scripts or other files: the verdicts, and a plot of each figure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 
 
 def render(title: str, day: Day, verdicts: Sequence[Verdict]) -> str:
-    """The whole page."""
+    """Return the whole page as HTML."""
     plots = {
         "Memory by process, MiB": _by_name(day, "memory_mib"),
         "Open handles by process": _by_name(day, "handles"),
@@ -77,7 +77,7 @@ def _rows(day: Day, tables: Sequence[str]) -> Series:
 
 
 def plot(series: Series) -> str:
-    """Lines over time, with the largest value and a legend."""
+    """Return a plot of the series over time as SVG, with the largest value, and a legend with the last values."""
     points = [point for line in series.values() for point in line]
     if not points:
         return "<p>No figures.</p>"

@@ -1,4 +1,4 @@
-"""Ask every service once a second whether it is alive and ready: its uptime as another system would measure it."""
+"""Ask every service once a second whether it is alive and ready, to measure its uptime from outside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WITHIN_S = 5.0
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True):
-    """What one probe got; `at_s` of the soak's clock. `why` is empty for a 200."""
+    """The answer to one probe at second `at_s` of the soak; `why` is the failure's reason, empty for a 200."""
 
     at_s: float
     service: str
@@ -26,7 +26,7 @@ class ProbeAnswer(msgspec.Struct, frozen=True):
 
 
 class Prober:
-    """Probes /health and /ready of the six services until cancelled."""
+    """Probes /health and /ready of the six services once a second until cancelled."""
 
     def __init__(self, settings: Settings) -> None:
         self.answers: list[ProbeAnswer] = []
@@ -54,7 +54,7 @@ class Prober:
             await asyncio.sleep(max(0.0, at_s + EVERY_S - (time.monotonic() - self._began)))
 
     def uptime(self) -> Mapping[str, float]:
-        """The share of the probes of each service that were answered with 200."""
+        """Return, by service, the share (0 to 1) of its probes that were answered with 200."""
         asked, failed = dict.fromkeys(SERVICES, 0), dict.fromkeys(SERVICES, 0)
         for answer in self.answers:
             asked[answer.service] += 1

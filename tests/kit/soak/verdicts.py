@@ -1,4 +1,4 @@
-"""Judge a day: what must be flat is flat, what must happen once happened once, and every probe was answered."""
+"""Judge a day: memory, handles and small tables are flat, each effect happened once, and the probes were answered."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from zmart.settings import Settings
 LEAST_UPTIME = 0.999
 MOST_GROWTH_MIB = 15.0
 MOST_CHAIN_KIB = 12
-"""For each transaction between the two quarters: Surfpool keeps them, and has no setting that bounds them."""
+"""KiB that the chain may grow by for each transaction: Surfpool keeps all transactions, and no setting bounds them."""
 MOST_MORE_HANDLES = 5
 MOST_MORE_LOG = 1.25
 KEPT_DAYS = 30
 LEAST_QUARTER_TICKS = 24
-"""In a shorter day caches still fill: what grows cannot be told from what does not."""
+"""Ticks in a quarter of a day that is judged for growth: in a shorter day, caches still fill."""
 BOUNDED_TABLES = {
     "inbox": 2_000,
     "service_status": 50,
@@ -29,11 +29,11 @@ BOUNDED_TABLES = {
     "unconfirmed_transactions": 500,
     "alerts": 200,
 }
-"""Tables that hold what is under way: their rows do not follow the history."""
+"""The largest numbers of rows of tables that hold work in progress and do not grow with the history."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """One promise, whether it held, and the figures."""
+    """A promise, whether it holds, and the figures by which it was judged."""
 
     promise: str
     holds: bool
@@ -41,7 +41,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 async def of(settings: Settings, day: Day, month: Sequence[SnapshotDay]) -> list[Verdict]:
-    """Judge everything that was seen; what happened twice is asked of the database."""
+    """Judge a day and a month of snapshots; effects that happened twice are read from the stack's database."""
     twice = await done_twice(settings.require("database_url"))
     return [
         _uptime(day), *_ticks(day), _lives(day), _feed(day),
@@ -58,7 +58,10 @@ def _uptime(day: Day) -> Verdict:
 
 
 def _ticks(day: Day) -> list[Verdict]:
-    """A tick each time that the schedule has one: no more with two ways to begin it, none left out, none failed."""
+    """Judge the ticks of aggregator and monitor: as many as the schedule has, and none failed.
+
+    Two ways to begin a tick must not make two ticks.
+    """
     first, last = day.figures[0], day.figures[-1]
     expected = (last.at_s - first.at_s) / day.plan.tick_s
     verdicts = []
@@ -86,8 +89,11 @@ def _feed(day: Day) -> Verdict:
 
 
 def flat(day: Day, chain_may_grow_mib: int) -> list[Verdict]:
-    """Compare the last quarter of the day with the second one: the first is the start. The local chain is judged as
-    every process, by its transactions, and by LOCAL_CHAIN_GROWTH_MIB: when it has grown by so much it restarts."""
+    """Compare the last quarter of the day with the second one; the first one, while caches fill, does not count.
+
+    The local chain is judged as every other process, also by its transactions, and by LOCAL_CHAIN_GROWTH_MIB
+    (`chain_may_grow_mib`), the growth at which it restarts. A day that is too short has no such verdicts.
+    """
     quarter = len(day.figures) // 4
     if quarter < LEAST_QUARTER_TICKS:
         return []
@@ -98,7 +104,7 @@ def flat(day: Day, chain_may_grow_mib: int) -> list[Verdict]:
     transactions = counts[1] - counts[0]
     chain_mib = [figures.memory_mib["chain"] for figures in day.figures if "chain" in figures.memory_mib]
     handles = _growth(early, late, lambda figures: figures.handles)
-    handles.pop("postgres", None)  # each session keeps files of tables open, up to max_files_per_process
+    handles.pop("postgres", None)  # each session keeps tables' files open, up to max_files_per_process
     logs = [_logged(part) for part in (early, late)]
     over = {
         table: most for table, bound in BOUNDED_TABLES.items()
@@ -144,7 +150,7 @@ def _listed(growth: dict[str, float], unit: str) -> str:
 
 
 def _retention(month: Sequence[SnapshotDay]) -> Verdict:
-    """One snapshot a day; after 30 days it is unpinned there and marked here, and no sooner."""
+    """Judge the snapshots: one a day, unpinned at the provider and in the database after 30 days, and no sooner."""
     wrong = []
     for age, day in enumerate(reversed(month)):
         kept = age < KEPT_DAYS
