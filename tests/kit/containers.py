@@ -17,7 +17,7 @@ PACKAGES = (
 )
 PROGRAMS = ("podman", "buildah", "runc", "iptables", "catatonit", "debootstrap")
 MISSING = f"Containers cannot run here: apt-get install --no-install-recommends {PACKAGES}"
-# crun refuses machines that mix versions 1 and 2 of control groups; podman's default limits may exceed the allowed ones.
+# crun refuses machines that mix versions 1 and 2 of control groups; podman's default limits may exceed those allowed.
 CONTAINERS_CONF = """
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=1000:1000"]

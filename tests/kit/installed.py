@@ -50,7 +50,7 @@ def python_packages(requirements: Path) -> Path:
 
 
 def program(name: str, package: str) -> str:
-    """Return the path of a program from Debian's `package`; if missing, the test fails on CI and is skipped elsewhere."""
+    """Return the path of a program of Debian's `package`; without it, the test fails on CI, else it is skipped."""
     if found := shutil.which(name):
         return found
     return missing(f"This test needs {name}: install it (Debian: apt install {package}).")

@@ -27,7 +27,7 @@ schemathesis.openapi.format("cursor", st.just(""))
 def filter_body(context: object, body: object) -> bool:
     """Return false for bodies with a text of only invisible characters, at least one of them beyond U+FFFF.
 
-    The published patterns cannot name those characters (market/text_input.py), so they allow texts that the API refuses.
+    The published patterns cannot name those characters (market/text_input.py), so they allow texts that are refused.
     """
     values = body.values() if isinstance(body, dict) else ()
     return not any(

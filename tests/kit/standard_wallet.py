@@ -23,8 +23,8 @@ Sender = Callable[[bytes], Awaitable[object]]
 class SendingWallet:
     """How a wallet that sends transactions itself sends them: by the function `send`.
 
-    The wallet answers with the signature, or fails with the exception of `send`. `asked` holds the chain of each request
-    and `signatures` the signature of each sent transaction, in order.
+    The wallet answers with the signature, or fails with the exception of `send`. `asked` holds the chain of each
+    request, `signatures` the signature of each sent transaction, in order.
     """
 
     send: Sender

@@ -52,7 +52,7 @@ async def read(settings: Settings, database: asyncpg.Connection, at_s: float) ->
 def _process(pid: int) -> tuple[float, int]:
     """Return the memory in MiB and the open handles of a process and all its descendants."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    memory = sum(member.memory_full_info().uss for member in family)  # without shared buffers: their size is fixed
+    memory = sum(member.memory_full_info().uss for member in family)  # no shared buffers: their size is fixed
     return round(memory / MIB, 1), sum(member.num_fds() for member in family)
 
 
