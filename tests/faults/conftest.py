@@ -1,4 +1,4 @@
-"""What the drills of docs/operations.md share: a running stack, an operator before it, and wallets."""
+"""Fixtures of the drills of docs/operations.md: a running stack, its operator, and wallets of the demo."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from zmart.settings import Settings
 
 @pytest.fixture(scope="module")
 def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills of a module."""
+    """Run one local stack for all drills of a module; return its settings."""
     with stack_in(tmp_path_factory.mktemp("drills")) as settings:
         yield settings
 
 
 @pytest.fixture
 async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    """An operator of that stack, once all of it is ready."""
+    """Return an operator of the module's stack, once all services are ready."""
     async with Operator.before(drilled) as operator:
         yield operator
 
 
 @pytest.fixture
 async def world(operator: Operator) -> AsyncIterator[DemoWorld]:
-    """Wallets with SOL and sessions before that stack."""
+    """Return the demo's wallets, with SOL and sessions on the module's stack."""
     async with world_of(operator) as world:
         yield world

@@ -1,4 +1,4 @@
-"""Markets live on a real stack while a seed draws what happens to its machines: nothing is lost or done twice."""
+"""Markets' lives on a real stack under faults drawn from a seed: nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ READY_WITHIN_S = 10.0
 
 @pytest.fixture(scope="module")
 def chaotic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack that may be broken."""
+    """Run a stack of its own for this module's faults; return its settings."""
     with stack_in(tmp_path_factory.mktemp("chaos")) as settings:
         yield settings
 
 
 async def live_under_faults(settings: Settings, faults: StackFaults, chance: Random) -> DemoReport:
-    """A market's whole life, with one fault after the other until it ends."""
+    """Play a market's whole life while one fault after the other is applied; return the life's report."""
     life = asyncio.create_task(play(settings))
     while not life.done():
         await asyncio.wait([life], timeout=chance.uniform(1, 6))
@@ -46,7 +46,7 @@ async def live_under_faults(settings: Settings, faults: StackFaults, chance: Ran
 
 
 async def ready_again_s(settings: Settings) -> float:
-    """How long it takes until every process runs and is ready."""
+    """Wait until every process runs and is ready; return the seconds that it took."""
     began = machine_time()
 
     async def unready() -> list[str]:
@@ -65,8 +65,11 @@ async def ready_again_s(settings: Settings) -> float:
 async def test_a_life_ends_as_it_must_whatever_happens_to_the_machines(
     chaotic: Settings, number: int
 ) -> None:
-    """C1-C10, C16-C22: kills of up to three at once, stops, a database that is read-only, locked, cut, a Redis that
-    refuses, sleeps and forgets. The books agree after each life, and all are ready within seconds."""
+    """C1-C10, C16-C22: after each life under faults, its balances agree and all processes are ready within seconds.
+
+    Up to three processes are killed at once, or stopped; the database is read-only or locked, or its sessions end;
+    Redis refuses writes, pauses or is emptied.
+    """
     chance = Random(f"{SEED} {number}")
     faults = StackFaults(chaotic, chance)
     report = await live_under_faults(chaotic, faults, chance)

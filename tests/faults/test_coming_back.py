@@ -1,5 +1,7 @@
-"""The six services as processes, behind proxies that refuse, cut and hang: none ends, and all are ready within
-seconds after the last fault."""
+"""The six services as processes behind proxies that refuse, cut and hang connections.
+
+No service ends, and all are ready within seconds after the last fault.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,14 @@ from zmart.local.processes import free_port
 from zmart.services.contract import SERVICES
 
 READY_WITHIN_S = 6.0
-"""Retries every second or two, three seconds for a connection that was begun in the fault, a busy machine."""
+"""Seconds to readiness after a fault: a retry every second or two, three more for a connection begun in the fault."""
 ANSWER_WITHIN_S = 2.5
 GIVEN_UP_AFTER_S = 60
 
 
 @dataclass
 class Backend:
-    """The six, and the proxies before what they need."""
+    """The six services, and the proxies before their database, Redis and RPC."""
 
     proxies: dict[str, TcpProxy]
     ports: dict[str, int]
@@ -38,7 +40,7 @@ class Backend:
     http: httpx.AsyncClient
 
     async def unready(self) -> dict[str, str]:
-        """The services that are not ready, each with its reason."""
+        """Return the reasons of the services that are not ready, by service."""
         reasons = await asyncio.gather(*(self._reason(name) for name in SERVICES))
         return {name: reason for name, reason in zip(SERVICES, reasons, strict=True) if reason}
 
@@ -52,15 +54,17 @@ class Backend:
         return "" if answer.status_code == 200 else str(answer.json()["reason"])
 
     async def slowest_answer_s(self) -> float:
-        """How long a read of the gateway takes; it is answered, or refused with 503."""
+        """Return the seconds that a read of the gateway takes; its status must be 200 or 503."""
         began = machine_time()
         answer = await self.http.get(f"http://127.0.0.1:{self.ports['gateway']}/api/markets")
         assert answer.status_code in (200, 503), answer.text
         return seconds_since(began)
 
     async def survive(self, server: str, how: str, seconds: float) -> tuple[float, str]:
-        """Apply a fault for so long; return how long the services took to be ready after it, and what they waited for
-        last."""
+        """Apply a fault for some seconds while the gateway must answer in time.
+
+        Return the seconds that the services took to be ready after the fault, and the last reasons why they were not.
+        """
         proxy = self.proxies[server]
         getattr(proxy, how)()
         over_at = time.monotonic() + seconds
@@ -112,7 +116,7 @@ async def backend(
 async def test_the_services_are_ready_within_seconds_after_each_fault_of_their_database(
     database_url: str, redis_url: str, local_chain: LocalChain, own_ports: dict[str, int]
 ) -> None:
-    """C5-C8, C17, C20: refused, a black hole, old connections that hang, connections that are cut."""
+    """C5-C8, C17, C20: connections are refused, hang, hang only if they are old, or are cut."""
     async with backend(database_url, redis_url, local_chain, own_ports) as here:
         took = {
             how: await here.survive("database", how, seconds)
@@ -127,7 +131,7 @@ async def test_the_services_are_ready_within_seconds_after_each_fault_of_their_d
 async def test_whatever_is_unavailable_and_for_how_long_the_services_come_back(
     database_url: str, redis_url: str, local_chain: LocalChain, own_ports: dict[str, int], seed: int
 ) -> None:
-    """C5-C11, C17-C20: faults that a seed draws, of up to 40 s."""
+    """C5-C11, C17-C20: faults of database, Redis and RPC of up to 40 s each, drawn from a seed."""
     chance = random.Random(seed)
     async with backend(database_url, redis_url, local_chain, own_ports) as here:
         took = {}

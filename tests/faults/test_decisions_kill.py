@@ -1,7 +1,7 @@
-"""Two replicas of a service, real processes, each killed -9 at every await of build, store, send, confirm: one effect.
+"""Two processes of a service, each killed by SIGKILL at every await of its work in turn: there is one effect on chain.
 
-The first decides at its next tick and dies at its Nth await. The stand-by has no tick at all: it takes over what the
-first left open, and dies at its own Nth await. Then the first is started again, as a supervisor does.
+The first process decides at its next tick and is killed at its Nth await. The stand-by has no ticks: it resumes the
+intent that the first left open, and is killed at its own Nth await. Then a supervisor would start the first again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from zmart.store.pool import Pool
 
 EACH_SECOND, NEVER = "* * * * * *", "0 0 1 1 *"
 MOST_AWAITS, FEWEST_AWAITS = 80, 15
-"""A finalization without a dispute has 15 to 17 awaits: confirming takes as many looks as the chain needs."""
+"""The awaits that are tried at most, and those that a decision must have: a finalization without a dispute has 15 to
+17, as the number of status requests depends on the chain."""
 END = {
     "aggregator": ["MarketCreated", "ProposalAggregated", "ProposalApproved"],
     "monitor": ["MarketFinalized"],
@@ -36,7 +37,7 @@ END = {
 
 @dataclass
 class Stage:
-    """A database of its own with one market that is due, and the processes that decide about it."""
+    """A database of its own with one market that is due for a decision, and the processes that decide."""
 
     scene: Scene
     pool: Pool
@@ -47,7 +48,7 @@ class Stage:
     @classmethod
     async def of(cls, scene: Scene, service: str, market: MarketId, database_url: str) -> Stage:
         pool = await Pool.open(database_url, size=2, wait_s=30)
-        await complete_index(pool, scene.chain.program.address)  # nobody indexes here
+        await complete_index(pool, scene.chain.program.address)  # no indexer runs here
         settings: dict[str, object] = {
             "zmart_env": "local",
             "solana_rpc_url": scene.chain.rpc_url,
@@ -59,7 +60,7 @@ class Stage:
         return cls(scene, pool, service, market, settings)
 
     async def index(self) -> None:
-        """What the indexer and the voters would have written, once processes run."""
+        """Write the rows of the market and its votes that an indexer and voters would have written."""
         account = await self.scene.account(self.market)
         address = self.scene.chain.program.addresses.market(self.market)
         await add_market(self.pool, self.market, address=address)
@@ -75,7 +76,7 @@ class Stage:
         return Replica(self.service, {**self.settings, **crons}, die_at=die_at, patience_s=patience_s)
 
     async def finished(self) -> bool:
-        """The chain shows the end, and no intent is open."""
+        """Return whether the market is APPROVED or FINALIZED on chain and no intent is open."""
         state = await self.scene.state(self.market)
         if state not in (MarketState.APPROVED, MarketState.FINALIZED):
             return False
@@ -91,7 +92,7 @@ class Stage:
         assert await self.pool.fetchval(failing) == 0
 
     async def run(self, die_at: int) -> int:
-        """One life of both; how many of them died."""
+        """Run both processes until the market is decided; return how many of them were killed at an await."""
         first, second = self.replica(EACH_SECOND, die_at), self.replica(NEVER, die_at)
         try:
             await self.index()
@@ -101,7 +102,7 @@ class Stage:
 
             await until(settled, within_s=30)
             assert first.is_alive or first.was_killed, first.process.exitcode
-            # What was not written down yet is nobody's to take over: the first comes again.
+            # An intent that was not stored yet cannot be resumed by the stand-by: the first process is started again.
             second_result = self.replica(EACH_SECOND)
             try:
                 await until(self.finished, within_s=30)
@@ -174,7 +175,7 @@ async def test_killed_at_every_await_there_is_one_effect(
     for start in range(1, MOST_AWAITS, lanes):
         await asyncio.gather(*(one(at) for at in range(start, start + lanes)))
         if not any(died[at] for at in range(start, start + lanes)):
-            break  # nobody lives long enough to die there
+            break  # no process has that many awaits
     else:
         raise AssertionError("there are more awaits than markets")
     points, deaths = sum(map(bool, died.values())), sum(died.values())
@@ -194,7 +195,7 @@ async def test_a_stand_by_takes_over_within_ten_seconds(
     new_database: Callable[[str], str],
     migrated_template: str,
 ) -> None:
-    """The first is killed while it sends, into a void, what it signed; the stand-by has no tick to wake it."""
+    """The first process is killed while it sends to an RPC that drops everything; the stand-by has no ticks."""
     (market,) = await make(scene, 1)
     stage = await Stage.of(scene, service, market, new_database(migrated_template))
     second = stage.replica(NEVER, 0, None)

@@ -1,4 +1,4 @@
-"""Thousands of markets due at once: all are finalized, one that is broken holds up none, the work grows linearly."""
+"""Thousands of markets are due at once: all are finalized, a broken one delays no other, the work grows linearly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY_S = 86_400
 
 
 async def settle(scene: Scene, **settings: object) -> float:
-    """One tick and all its work; how long it took."""
+    """Run one tick of the monitor with all its work; return the seconds that it took."""
     async with scene.context(**settings) as context:
         service, started = Monitor(scene.with_settings(**settings), context), time.monotonic()
         await service.finalize_due()
@@ -31,12 +31,12 @@ async def settle(scene: Scene, **settings: object) -> float:
 
 
 def waiting(market: MarketId, address: Address, since: int) -> MarketFold:
-    """A market that waits for its finalization."""
+    """Return a market in RESOLVING whose outcome was proposed at the chain time `since`."""
     return rows.market_fold(market, "RESOLVING", address=address, resolution_proposed_at=since)
 
 
 async def break_one(scene: Scene, since: int) -> MarketId:
-    """A market that the index knows and the chain does not; due before all others."""
+    """Write a market that exists in the database but not on chain, and is due before all others; return its id."""
     broken = MarketId("ff" * 32)
     address = scene.chain.program.addresses.market(broken)
     await rows.add_markets(scene.pool, [waiting(broken, address, since - DAY_S)])
@@ -72,7 +72,7 @@ async def test_two_hundred_at_once_on_the_real_chain(scene: Scene) -> None:
 
 
 class Played:
-    """Copies of one real market in RESOLVING, on a scripted chain."""
+    """Copies of one real market in RESOLVING, on a simulated RPC (kit/scripted_chain.py)."""
 
     def __init__(self, scene: Scene, accounts: dict[str, dict[str, Any]], model: bytes, since: int) -> None:
         self.scene, self.accounts, self.model, self.since = scene, accounts, model, since
@@ -99,7 +99,10 @@ class Played:
         return cls(scene, accounts, info.data, since)
 
     async def finalize(self, number: int, *, start: int) -> tuple[float, int]:
-        """So many markets in one tick; the seconds it took, and how many requests to the RPC it made."""
+        """Finalize `number` markets in one tick; return the seconds that it took and the number of requests to the RPC.
+
+        The markets' ids count up from `start`.
+        """
         ids = [MarketId(f"{start + n:064x}") for n in range(number)]
         addresses = [self.scene.chain.program.addresses.market(market) for market in ids]
         model = self.model
@@ -176,9 +179,9 @@ def _market(number: int) -> MarketFold:
 
 
 async def test_what_a_tick_asks_is_found_by_indexes(scene: Scene) -> None:
-    """40,000 markets of which 600 are open: no plan reads them all."""
+    """There are 40,000 markets, 600 of them open: no plan of a statement reads all markets."""
     async with scene.pool.transaction() as connection:
-        await connection.execute("SET LOCAL session_replication_role = replica")  # no messages about them
+        await connection.execute("SET LOCAL session_replication_role = replica")  # keeps the change feed empty
         await rows.add_markets(connection, [_market(n) for n in range(1, 40_001)])
         for sql in (_VOTES, _INTENTS):
             await connection.execute(sql)

@@ -1,4 +1,4 @@
-"""The services themselves behind an RPC that misbehaves: one effect, nothing stuck, and people are told."""
+"""Services with an RPC that misbehaves: each effect happens once, nothing is stuck, and alerts are raised."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_service_with_errors_on_half_of_its_calls_has_one_effect(
 async def test_a_finalization_that_the_rpc_denies_is_seen_on_the_account(
     scene: Scene, proxy: Proxy, lie: object
 ) -> None:
-    """The program would refuse the second one: yet it is no failure, since the account shows the first."""
+    """The program would refuse a second finalization: no failure is recorded, since the account shows the first one."""
     market = await scene.resolving()
     await scene.travel(3 * 86_400 + 60)
     async with scene.context(solana_rpc_url=proxy.url) as context:

@@ -1,4 +1,4 @@
-"""The whole stack: decisions while the indexer stands still, and many lives in a row (P1, P2, C1)."""
+"""The whole stack: decisions while the indexer is stopped, and many markets' lives in a row (P1, P2, C1)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 async def disputed(world: DemoWorld, market: MarketPlay) -> None:
-    """A market on the way to its dispute, as wallets bring it there."""
+    """Take a market through proposal, approval and resolution to its dispute, by the wallets of the demo."""
     users = world.users
     await early.fund(world)
     await early.sign_in(world)
@@ -49,7 +49,7 @@ async def disputed(world: DemoWorld, market: MarketPlay) -> None:
 
 
 async def vote_unheard(world: DemoWorld, market: MarketPlay, user: DemoUser, vote: bool) -> None:
-    """To the chain, past all services."""
+    """Vote on a dispute by a transaction to the chain, without any service."""
     from zmart.local.chain.genesis import send
     from zmart.market.types import Wallet
 
@@ -58,7 +58,7 @@ async def vote_unheard(world: DemoWorld, market: MarketPlay, user: DemoUser, vot
 
 
 async def test_a_dispute_is_not_decided_while_the_indexer_stands_still(stack: Settings) -> None:
-    """P1: 3 agree by statement; the indexer is stopped; 5 disagree on chain; 73 h pass."""
+    """P1: 3 wallets agree by statement; the indexer is stopped; 5 wallets disagree on chain; 73 h pass."""
     async with DemoWorld.open(stack) as world:
         market, users = world.overturned, world.users
         await disputed(world, market)
@@ -98,7 +98,7 @@ def _busy() -> None:
 
 @contextmanager
 def hog(processes: int) -> Iterator[None]:
-    """So many processes that do nothing but count."""
+    """Run that many processes within the block, each of which keeps one core busy."""
     context = multiprocessing.get_context("spawn")
     running = [context.Process(target=_busy, daemon=True) for _ in range(processes)]
     for process in running:
@@ -112,7 +112,7 @@ def hog(processes: int) -> Iterator[None]:
 
 
 def test_every_tally_of_many_lives_holds(stack: Settings) -> None:
-    """P2, C1: 20 demos in a row, three of them beside two busy processes; one number everywhere."""
+    """P2, C1: in 20 demos in a row, three of them beside two busy processes, all checks of votes and balances hold."""
     for number in range(20):
         with hog(2 if number in (5, 10, 15) else 0):
             report = asyncio.run(play(stack))

@@ -1,4 +1,4 @@
-"""Our judgement on both sides of a threshold is the program's own, asked on the real chain."""
+"""Tallies on both sides of a threshold: the services decide as the program does on the local chain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def settle(scene: Scene) -> None:
 
 
 async def program_approves(scene: Scene, tally: Tally) -> bool:
-    """What the program says to these counts, on a market of their own, whatever we think of them."""
+    """Return whether the program approves a new market with these counts; the services are not asked."""
     market, keys = await scene.market(), scene.chain.keys
     build, backend = scene.chain.program.instructions, address_of(keys.backend)
     record = build.aggregate_proposal_votes(backend, market, tally.votes_for, tally.votes_against)
@@ -91,7 +91,7 @@ DISPUTES = [
 
 
 async def test_a_dispute_turns_the_outcome_when_the_program_says_so(scene: Scene) -> None:
-    """YES was proposed: it stands below 60 %, and is turned from 60 % on."""
+    """YES was proposed: it stays below 60 % of agreement with the dispute, and is overturned from 60 % on."""
     markets = await scene.many_resolving(len(DISPUTES) + 1)
     await scene.dispute(markets)
     for market, (tally, _) in zip(markets, DISPUTES, strict=False):

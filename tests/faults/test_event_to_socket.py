@@ -1,4 +1,4 @@
-"""From the chain telling of a trade to a client of the socket having it, with webhook and log subscription both on."""
+"""The time from the chain's notice of a trade to its message on the socket, with webhook and log subscription."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRET = "a secret of the webhook, of 32 characters"
 
 @asynccontextmanager
 async def backend(local_chain, database_url, redis_url, **more):
-    """Indexer and socket server as they are by default; yields the ports of the webhook and of the socket."""
+    """Run indexer and socket server with default settings; yield the ports of the webhook and of the socket."""
     settings = load_settings(
         _env_file=None,
         zmart_env="local",
@@ -65,7 +65,10 @@ async def backend(local_chain, database_url, redis_url, **more):
 
 @asynccontextmanager
 async def helius(local_chain, rpc, port, told):
-    """Delivers each transaction of the program to the webhook; `told` gets the time at which the chain told of it."""
+    """Deliver each transaction of the program to the webhook within the block, as Helius does.
+
+    `told` gets, by signature, the monotonic time at which the chain's log subscription named the transaction.
+    """
     webhook = RegisteredWebhook(
         webhook_id="w",
         webhook_url=f"http://127.0.0.1:{port}{PATH}",
@@ -113,7 +116,7 @@ async def follow(port, seen, subscribed):
 async def test_no_trade_waits_for_somebody_to_look_by_himself(
     local_chain, database_url, redis_url, monkeypatch
 ):
-    """U5."""
+    """U5: the polls that find work without a notification run every 120 s only, and no trade waits for them."""
     for position in (
         "services.indexer.worker._SAFETY_S",
         "services.indexer.fetcher._SAFETY_S",
@@ -127,7 +130,7 @@ async def test_no_trade_waits_for_somebody_to_look_by_himself(
 
 @pytest.mark.slow
 async def test_of_500_trades_99_in_100_are_on_the_socket_within_250_ms(local_chain, database_url, redis_url):
-    """U5."""
+    """U5: the limit of 250 ms is judged only when the machine is idle at the start."""
     idle = os.getloadavg()[0] < (os.cpu_count() or 1) / 2
     waited = await measured(local_chain, database_url, redis_url, 500)
     assert waited[-1] < 2.5, "a service polled because no notification woke it"
@@ -142,7 +145,7 @@ def at(waited, share):
 
 
 async def measured(local_chain, database_url, redis_url, number, **more):
-    """Seconds from the chain's notice to the socket's message, sorted."""
+    """Make `number` trades; return the seconds from the chain's notice of each to the socket's message, sorted."""
     reported, seen, subscribed = {}, {}, asyncio.Event()
     async with (
         Rpc([local_chain.rpc_url]) as rpc,

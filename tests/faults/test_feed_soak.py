@@ -1,4 +1,4 @@
-"""The live feed over a long time: clients come and go, nobody misses a change, and the server's memory is flat."""
+"""The live feed over a long time: clients connect and disconnect, none misses a change, and memory is flat."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SLOPE_MB_PER_H = 1.0
 
 
 class Soak:
-    """What was seen: memory over time, and what the clients missed."""
+    """Results of a run: `samples` of (second, MB of the server's memory), and the number of connections."""
 
     def __init__(self) -> None:
         self.samples: list[tuple[float, float]] = []
         self.connects = 0
 
     def slope_mb_per_h(self, after_s: float) -> float:
-        """The slope of the line through all samples behind the warm-up, by least squares."""
+        """Return the slope of memory in MB per hour, by least squares over the samples from second `after_s` on."""
         points = [(at / 3600, mb) for at, mb in self.samples if at >= after_s]
         middle_h = sum(h for h, _ in points) / len(points)
         middle_mb = sum(mb for _, mb in points) / len(points)
@@ -39,7 +39,7 @@ class Soak:
 
 
 def connections_of(crowd: Crowd) -> int:
-    """How often all clients together have connected."""
+    """Return how often all clients together have connected."""
     return sum(client.attempts for client in crowd.clients)
 
 
@@ -53,8 +53,10 @@ async def soak(
     changes_per_s: int,
     connects: int = 0,
 ) -> Soak:
-    """Play it for so many seconds, and until there were so many connections; fails when a client missed
-    or repeated a change, was told of a gap, or lost its connection."""
+    """Run clients and changes for `seconds`, and until there were more than `connects` connections.
+
+    AssertionError when a client missed or repeated a change, received a gap, or lost its connection.
+    """
     port, result = free_port(), Soak()
     env = commands.environment(
         database_url=database_url, redis_url=redis_url, ws_port=port, ws_max_per_ip=clients + 10,
@@ -90,7 +92,7 @@ async def soak(
 
 
 async def test_clients_that_come_and_go_miss_no_change(database_url: str, redis_url: str) -> None:
-    """The long run below, for some seconds: 100 clients, each with several connections."""
+    """A short form of the long run below: 100 clients for some seconds, each with several connections."""
     result = await soak(
         database_url, redis_url, clients=100, stay_s=0.7, seconds=5, changes_per_s=40, connects=300
     )
@@ -103,7 +105,7 @@ async def test_clients_that_come_and_go_miss_no_change(database_url: str, redis_
 async def test_1000_clients_come_and_go_for_an_hour_and_memory_is_flat(
     database_url: str, redis_url: str
 ) -> None:
-    """SOAK_SECONDS says how long; the slope counts after the first ten minutes, of a shorter run after a third."""
+    """SOAK_SECONDS sets the duration; memory is judged after ten minutes, or after a third of a shorter run."""
     result = await soak(database_url, redis_url, clients=1_000, stay_s=20, seconds=SOAK_S, changes_per_s=20)
     slope = result.slope_mb_per_h(min(WARM_UP_S, SOAK_S / 3))
     curve = ", ".join(

@@ -1,4 +1,4 @@
-"""The disk under a whole stack is full while it works, and then freed: everything waits, says why, and goes on."""
+"""The disk of a whole stack becomes full while it works and is then freed: all parts wait, say why, and continue."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from zmart.settings import Settings
 pytestmark = pytest.mark.slow
 FULL_FOR_S = 60
 BACK_WITHIN_S = 10.0
-"""Five seconds, and as long again for a busy machine."""
+"""Seconds to readiness after the disk is freed: five, and as many again for a busy machine."""
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Room for a stack and little more."""
+    """Mount a file system of 700 MiB, which has room for a stack and little more; return its folder."""
     with mounted(tmp_path / "disk", "700m") as folder:
         yield folder
 
 
 @contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own; skips where this user may not mount one."""
+    """Mount a file system in memory within the block; skip the test where this user may not mount one."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -54,7 +54,7 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
 
 
 def fill(folder: Path, number: int) -> None:
-    """Take whatever room there is."""
+    """Fill the file system of `folder` with a file until it has no room."""
     with suppress(OSError), (folder / f"filler {number}").open("wb", buffering=0) as filler:
         while filler.write(bytes(1 << 16)):
             pass
@@ -73,14 +73,14 @@ async def headline(settings: Settings) -> str:
 
 
 def test_a_full_disk_is_waited_for_named_and_survived(small_disk: Path) -> None:
-    """C4, C12, C16: under a demo; nothing is restarted by hand, and the next demo's books hold."""
+    """C4, C12, C16: the disk fills during a demo; nothing is restarted by hand, and the next demo's checks hold."""
     home = small_disk / "home"
     home.mkdir()
     with stack_in(home) as stack:
         before = {row.name: row.pid for row in rows(home)}
         interrupted = asyncio.run(play(stack, on_start=lambda market, step: fill(small_disk, 0)))
         assert interrupted.failed_step
-        for number in range(1, FULL_FOR_S):  # whatever a server frees is taken again
+        for number in range(1, FULL_FOR_S):  # space that a server frees is filled again
             fill(small_disk, number)
             time.sleep(1)
         assert full_disk(home) == doctor._disk(home).sentence
@@ -96,7 +96,7 @@ def test_a_full_disk_is_waited_for_named_and_survived(small_disk: Path) -> None:
 
 
 async def ready_says_so(settings: Settings) -> None:
-    """As the runbook says it."""
+    """Check that /ready of the indexer names the disk, as the runbook says."""
     async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
         await Operator(settings, http).sees_unready("indexer", "The disk of")
 
@@ -109,7 +109,7 @@ def ready_again(home: Path) -> bool:
 
 @pytest.mark.parametrize("size", ["64k", "1m", "24m"])
 async def test_a_start_without_room_is_one_sentence_that_says_so(tmp_path: Path, size: str) -> None:
-    """C12, C16: wherever the room ends."""
+    """C12, C16: the room ends at different points of the start."""
     with mounted(tmp_path / "disk", size) as disk:
         home = disk / "home"
         home.mkdir()

@@ -1,4 +1,4 @@
-"""What the gateway holds does not grow with what it is asked."""
+"""The gateway's memory does not grow with the number of different addresses that clients request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAGES = 150
 
 
 async def ask(port: int, numbers: Iterator[int]) -> None:
-    """Every address twice: the first time the router answers, the second time the cache keeps the response."""
+    """Request every address twice: the router answers the first time; the second time, the cache keeps the response."""
 
     async def client_of() -> None:
         async with connected(port) as client:
@@ -38,7 +38,7 @@ async def _get(client: RawClient, number: int) -> None:
 
 
 async def grown_bytes(database_url: str, redis_url: str, addresses: int, **environment: str) -> int:
-    """How much more memory the process has after so many addresses than after a few."""
+    """Return by how many bytes a gateway grows with that many more addresses, after the first 200."""
     pool = await Pool.open(database_url, size=1)
     for number in range(_MARKETS):
         await add_market(pool, number)
@@ -59,14 +59,14 @@ def resident_bytes(url: str) -> int:
 
 
 async def test_the_cache_s_bytes_bound_what_many_addresses_take(database_url: str, redis_url: str) -> None:
-    """A7: what names an entry counts as the entry does."""
+    """A7: the keys of cached responses count towards the cache's limit in bytes, too."""
     grown = await grown_bytes(database_url, redis_url, 1_500, ANSWER_CACHE_BYTES=str(2 * MIB))
     assert grown < 24 * MIB  # 1,500 responses of this length are 45 MiB
 
 
 @pytest.mark.slow
 async def test_100_000_addresses_take_less_than_64_mib(database_url: str, redis_url: str) -> None:
-    """A7."""
+    """A7: 100,000 different addresses, with the cache's default limit."""
     grown = await grown_bytes(database_url, redis_url, 100_000)
     print(f"{grown / MIB:.1f} MiB")
     assert grown < 64 * MIB

@@ -1,4 +1,4 @@
-"""A thousand random trades: each quote is what the program charged."""
+"""A thousand random trades: the program charges exactly what each quote said."""
 
 from __future__ import annotations
 

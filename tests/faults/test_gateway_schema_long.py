@@ -1,4 +1,4 @@
-"""The published description against a running gateway, for minutes."""
+"""Compare a running gateway with its published description for minutes, by schemathesis."""
 
 from pathlib import Path
 

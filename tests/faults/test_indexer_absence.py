@@ -1,4 +1,5 @@
-"""What an RPC cannot answer now is requested again without limit; absence is proven before anything is dropped."""
+"""Transactions that the RPC cannot return are requested again without limit; none is dropped before its absence is
+proven."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from zmart.store import alerts, inbox, index_progress
 
 STORY = Story(23, markets=1, trades=4)
 SOME = 11
-"""More than the ten attempts after which an older version gave up."""
+"""Attempts in a test: more than the ten after which an earlier version gave up."""
 FIRST_SLOT = STORY.txs[0].slot
 CALLER = key(40)
 
@@ -57,7 +58,7 @@ UNREADABLE = {
 
 
 async def test_what_the_chain_lists_and_the_rpc_cannot_give_is_asked_for_again_for_ever(database_url):
-    """W1, W3, C13, C24, I1."""
+    """W1, W3, C13, C24, I1: every kind of answer without the transaction leaves it pending."""
     async with (
         serving(STORY) as node,
         Proxy.before(node.url) as proxy,
@@ -89,7 +90,7 @@ async def test_what_the_chain_lists_and_the_rpc_cannot_give_is_asked_for_again_f
 
 
 async def test_what_was_listed_and_left_the_chain_before_it_was_read_holds_nothing_up(database_url):
-    """C13, W3: a listing that goes past it without it, on two occasions, proves it; a node's "null" alone does not."""
+    """C13, W3: two lists that pass its slot without naming it prove its absence; a node's "null" alone does not."""
     gone = next(tx for tx in STORY.txs[2:] if tx.slot > STORY.txs[1].slot)
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         node.shown = [tx for tx in STORY.txs if tx.slot <= gone.slot]
@@ -112,7 +113,7 @@ async def test_what_was_listed_and_left_the_chain_before_it_was_read_holds_nothi
 
 @pytest.mark.parametrize("logs", ["kept", "not kept"])
 async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_url, logs):
-    """I5, W3: our program is called by another one, and the node has `innerInstructions: null`."""
+    """I5, W3: another program calls ours, and the node returns `innerInstructions: null`."""
     reported = msgspec.json.decode(STORY.txs[0].raw(with_index=False))
     message, meta = reported["transaction"]["message"], reported["meta"]
     message["accountKeys"].append(CALLER)
@@ -143,7 +144,7 @@ async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_u
 
 
 async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(database_url):
-    """P1, W3: many nodes behind one URL, and the one that lists has not seen what the others call final."""
+    """P1, W3: one URL stands for many nodes, and the node that lists has not reached the others' final slot."""
     behind = STORY.txs[-3].slot
 
     def balanced(call):
@@ -169,7 +170,7 @@ async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(data
 
 
 async def test_an_rpc_that_takes_the_least_slot_for_a_filter_is_not_trusted(database_url):
-    """W3: it would list nothing, and nothing would be missing."""
+    """W3: such an RPC would list nothing, and the index would look complete."""
 
     def filtering(call):
         if call.method != "getSignaturesForAddress":
@@ -213,7 +214,7 @@ INVENTED = {
 
 @pytest.mark.parametrize("claimed", INVENTED.values(), ids=INVENTED)
 async def test_a_signature_that_nobody_has_ages_out_quietly(database_url, claimed):
-    """W5b."""
+    """W5b: it is neither pending nor an alert, and becomes absent once the chain has passed its slot."""
     invented = key(41) + key(42)
     counted = REGISTRY.get_sample_value("zmart_indexer_absent_transactions_total")
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
@@ -288,7 +289,7 @@ async def test_what_was_given_up_comes_back_when_the_chain_lists_it(database_url
     ],
 )
 async def test_one_endpoint_alone_proves_no_absence(database_url, second):
-    """W5b."""
+    """W5b: a second endpoint that gives no proper answer leaves the hint pending."""
     invented = key(41) + key(42)
     async with (
         serving(STORY) as node,

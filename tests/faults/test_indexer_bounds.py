@@ -1,4 +1,4 @@
-"""What a node of our own may report that the chain cannot have reached, or that belongs to another chain."""
+"""Answers of our own RPC that are ahead of what the chain can have reached, or that belong to another chain."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLUSTER = {"genesis": DEVNET}
 
 
 def clock_of(slot=None, at=None):
-    """Edit the Clock sysvar; other accounts stay as they are."""
+    """Return a script that changes the slot or the time in the Clock sysvar."""
 
     def change(result):
         data = bytearray(base64.b64decode(result["value"]["data"][0]))
@@ -79,7 +79,7 @@ ABSURD = {
     "statuses as of slot 2^62": in_context("getSignatureStatuses", 2**62),
 }
 LOCALLY = ("slot 2^62", "slot of next month", "clock in the year 2200", "clock at slot 2^62 in the year 2200")
-"""A local chain may have been advanced by minutes; and only a cluster's time is ours."""
+"""The cases that are refused of a local chain, too: it may have been advanced by minutes, and its time is not ours."""
 ONE_OF_EACH = (*LOCALLY[:3], "a list with slot 2^62", "a transaction in slot 2^62")
 
 
@@ -97,7 +97,7 @@ async def progress_of(engine):
 
 
 async def work(engine):
-    """Everything that the service's loops do, whatever fails."""
+    """Do once what each of the indexer's loops does; a loop that raises ChainError does not stop the others."""
     for part in (engine.scanner.scan, lambda: again(engine), lambda: settle(engine)):
         try:
             await part()
@@ -118,12 +118,12 @@ async def assert_honest(engine, node):
 
 @pytest.mark.parametrize("name", ABSURD)
 async def test_what_the_chain_cannot_have_reached_is_never_stored(database_url, name):
-    """A2: it would count everything up to there as complete, permanently."""
+    """A2: once stored, such a slot would make the index count as complete up to there, permanently."""
     await assert_never_stored(database_url, name, is_cluster=True)
 
 
 async def test_what_a_local_chain_cannot_have_reached_is_never_stored(new_database, migrated_template):
-    """A2. All at once: with a local chain each such answer is asked for again for seconds."""
+    """A2. All cases run at the same time: with a local chain, each such answer is requested again for seconds."""
     urls = [new_database(migrated_template) for _ in LOCALLY]
     cases = zip(urls, LOCALLY, strict=True)
     await asyncio.gather(*(assert_never_stored(url, name, is_cluster=False) for url, name in cases))
@@ -175,7 +175,7 @@ async def test_another_endpoint_is_asked_instead_and_somebody_is_told(database_u
 
 
 async def test_a_local_chain_may_be_advanced_and_restarted_at_any_time(database_url):
-    """`zmart demo` travels by weeks; after a pause the clock of a restarted chain jumps and its slots do not."""
+    """`zmart demo` advances the chain by weeks; after a pause, a restarted chain's clock jumps and its slots do not."""
     async with (
         serving(STORY) as node,
         engine_asking(database_url, node.url) as engine,
@@ -195,7 +195,7 @@ async def test_a_local_chain_may_be_advanced_and_restarted_at_any_time(database_
 
 
 async def test_a_clock_that_is_being_advanced_raises_no_alert(database_url):
-    """Surfpool's Clock has the new time at once, and the number of its slot in the epoch until the next slot."""
+    """Surfpool's Clock has the new time at once, but until the next slot its slot is the index in the epoch."""
     async with (
         serving(STORY) as node,
         Proxy.before(node.url) as proxy,
@@ -229,7 +229,7 @@ async def test_a_node_that_lags_is_followed_by_one_at_the_tip(database_url):
 
 
 async def test_an_old_clock_judges_no_end_of_a_vote(database_url):
-    """The gateway's clock: votes would be accepted after their end while the indexer stands still."""
+    """The gateway reads this clock: with an old one it would accept votes after their end while no indexer runs."""
     async with (
         chain_of(is_cluster=True) as node,
         Proxy.before(node.url, clock_of(at=int(time.time()) - 3_600)) as proxy,
@@ -243,7 +243,7 @@ async def test_an_old_clock_judges_no_end_of_a_vote(database_url):
 
 
 async def test_where_list_and_node_disagree_about_a_slot_both_wait(database_url):
-    """The listed slot holds the gap-free slot, until the two agree."""
+    """The gap-free slot stays below the listed slot until list and node agree."""
     moved = STORY.txs[-1]
 
     def other(tx):
@@ -264,7 +264,7 @@ async def test_where_list_and_node_disagree_about_a_slot_both_wait(database_url)
 
 
 async def test_a_live_log_with_a_slot_beyond_a_column_ends_no_service(database_url):
-    """W5: what the socket names is stored as a hint, and a number that no column holds ended the indexer."""
+    """W5: slots from the log subscription are stored as hints; one that no column can hold used to end the indexer."""
     slots = iter([2**64, 7])
 
     async def node(socket):
@@ -307,7 +307,7 @@ async def opened(database_url, first, second):
 
 
 async def test_an_endpoint_of_another_chain_is_never_used_and_named(database_url):
-    """Devnet as the second URL would say of every transaction of mainnet that it does not exist."""
+    """With devnet as the second URL, every transaction of mainnet would count as absent."""
     async with serving(STORY) as node, Proxy.before(node.url, foreign) as proxy:
         settings = settings_of(database_url, proxy.url, helius_rpc_url=node.url, rpc_timeout_s=1.0)
         indexer = await Indexer.open(settings)
@@ -349,7 +349,7 @@ async def test_an_index_goes_on_with_the_endpoint_of_its_own_chain(database_url)
 
 
 async def test_an_endpoint_that_changes_its_chain_is_noticed_before_it_proves_anything(database_url):
-    """What is behind a load balancer may change."""
+    """The node behind a load balancer's URL may change."""
     invented = key(41) + key(42)
     async with (
         serving(STORY) as node,
@@ -392,7 +392,7 @@ async def test_an_endpoint_that_comes_back_as_another_chain_is_not_used(database
 
 
 def naming_only(tx):
-    """The transaction as it is where a condition did not lead it to call the program: it names it, nothing more."""
+    """Return the transaction as on a fork on which it names the program but does not call it."""
     told = msgspec.json.decode(tx.raw(with_index=False))
     message, caller = told["transaction"]["message"], key(40)
     message["accountKeys"].append(caller)
@@ -404,7 +404,7 @@ def naming_only(tx):
 
 
 def empty(tx):
-    """The same call without an effect that the program tells."""
+    """Return the transaction with the same call, but without the program's events."""
     told = msgspec.json.decode(tx.raw(with_index=False))
     told["meta"]["logMessages"] = [
         line for line in told["meta"]["logMessages"] if not line.startswith("Program data:")
@@ -471,8 +471,8 @@ async def test_what_only_names_the_program_holds_nothing_up(database_url):
 
 
 async def test_what_a_node_shows_of_a_fork_that_the_index_has_passed_waits_until_it_is_final(database_url):
-    """A2, INV-10: found by the simulator (seed 1020): a node that was behind showed a transaction that a fork had
-    taken back, in a slot through which the index was complete."""
+    """A2, INV-10, found by the simulator (seed 1020): a node that was behind returned a transaction of an abandoned
+    fork, in a slot through which the index was complete."""
     late = next(tx for tx in reversed(STORY.txs[:-1]) if tx.err is None and tx.events)
     count, state = (
         "SELECT count(*) FROM chain_events WHERE signature = $1",

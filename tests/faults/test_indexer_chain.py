@@ -1,4 +1,4 @@
-"""Real transactions of the real program, told badly: lost, repeated, in any order, with cut logs or none."""
+"""Real transactions of the program, delivered badly: lost, repeated, in any order, with truncated logs or none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def driver(local_chain):
 
 
 async def told(driver, program):
-    """Every transaction of the program as getTransaction tells it, in chain order."""
+    """Return every transaction of the program, as getTransaction returns it, in chain order."""
     listed, before = [], None
     while page := await driver.rpc.get_signatures_for_address(program.address, before=before):
         listed += page
@@ -139,7 +139,7 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
 async def test_a_node_that_keeps_no_logs_costs_nothing_but_reads_of_accounts(
     local_chain, database_url, new_database, migrated_template, driver, logs
 ):
-    """Case I5: whether it says so or tells an empty log."""
+    """Case I5: the node returns `logMessages: null`, or an empty list."""
     await driver.life()
     raws = await told(driver, local_chain.program)
     other = new_database(migrated_template)
@@ -158,7 +158,7 @@ async def test_a_node_that_keeps_no_logs_costs_nothing_but_reads_of_accounts(
 async def test_a_delivery_without_its_log_is_read_from_the_rpc(
     local_chain, database_url, new_database, migrated_template, driver
 ):
-    """Case I5: what our RPC knows is better than what accounts tell."""
+    """Case I5: the log from our RPC is preferred to the recovery of events from accounts."""
     await driver.life()
     raws = await told(driver, local_chain.program)
     other = new_database(migrated_template)

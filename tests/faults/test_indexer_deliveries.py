@@ -1,4 +1,4 @@
-"""A delivery is a hint, its content too: a sender who knows the webhook's secret decides nothing (cases A2, I5)."""
+"""A delivery and its content are only hints: a sender who knows the webhook's secret decides nothing (cases A2, I5)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def truth_once():
 
 @pytest.fixture
 async def truth(truth_once, new_database, migrated_template):
-    """The tables when nothing but the RPC was heard."""
+    """Return the tables of an index that was built from the RPC alone."""
     if not truth_once:
         other = new_database(migrated_template)
         async with serving(STORY) as node, engine_on(other, node.url) as engine:
@@ -50,7 +50,7 @@ async def truth(truth_once, new_database, migrated_template):
 
 
 async def deliver_values(engine, values):
-    """Deliveries with these elements, folded by the worker alone."""
+    """Store these elements as deliveries of a webhook and run the worker, but no other part of the indexer."""
     raws = [msgspec.json.encode(value) for value in values]
     hints = [
         inbox.Hint(value["transaction"]["signatures"][0], min(value["slot"], 2**63 - 1), raw)
@@ -62,7 +62,7 @@ async def deliver_values(engine, values):
 
 
 async def come_true(engine, node):
-    """Whatever is due later is due now, until nothing waits."""
+    """Make all waiting work due and do it, until the index is complete; AssertionError after 40 rounds."""
     open_rows = f"""SELECT (SELECT count(*) FROM inbox WHERE {inbox.IS_REAL} OR state = 'dead')
         + (SELECT count(*) FROM unconfirmed_transactions)"""
     for _ in range(CALLS_IN_A_LOOP):
@@ -100,13 +100,13 @@ def victim(chance):
 
 
 QUIET = {"dropped_logs", "cut_log", "unfoldable", "garbage", "other_version"}
-"""These name a transaction and show nothing that could be folded; other versions may be unreadable, too."""
+"""Forgeries that may leave nothing to fold, so that none is counted as a false delivery."""
 EACH = [pytest.param((forge,), id=forge.__name__, marks=pytest.mark.slow) for forge in FORGERIES]
 
 
 @pytest.mark.parametrize("forgeries", [pytest.param(FORGERIES, id="together"), *EACH])
 async def test_a_forged_delivery_that_comes_first_never_becomes_final(database_url, truth, forgeries):
-    """Case A2: the delivery comes first, our own RPC cannot say yet, then it says the truth."""
+    """Case A2: the delivery comes first; our own RPC does not know the transaction yet, then returns the true one."""
     chance = random.Random(len(forgeries))
     victims = chance.sample([tx for tx in STORY.txs if tx.events], len(forgeries))
     forged = {tx.signature: forge for tx, forge in zip(victims, forgeries, strict=True)}
@@ -133,7 +133,7 @@ async def test_a_forged_delivery_that_comes_first_never_becomes_final(database_u
 
 @pytest.mark.parametrize("forgeries", [pytest.param(FORGERIES, id="together"), *EACH])
 async def test_a_forged_delivery_that_comes_later_changes_nothing(database_url, truth, forgeries):
-    """Case A2: the RPC was heard first."""
+    """Case A2: the RPC has returned the transactions before the delivery comes."""
     chance = random.Random(len(forgeries))
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         await engine.scanner.scan()
@@ -147,7 +147,7 @@ async def test_a_forged_delivery_that_comes_later_changes_nothing(database_url, 
 
 
 async def test_the_alert_names_the_delivery_and_what_differed_and_the_feed_tells_the_correction(database_url):
-    """Case A2: one vote made forty."""
+    """Case A2: a delivery turns one vote into forty."""
     chance = random.Random(1)
     tx = next(
         tx for tx in STORY.txs if any(isinstance(event, e.ProposalVoteSubmitted) for event in tx.events)
@@ -185,7 +185,7 @@ async def test_a_foreign_transaction_made_to_look_like_ours_is_taken_back(databa
 
 
 async def test_an_invented_transaction_vanishes_and_holds_nothing_up_for_long(database_url, truth):
-    """Case A2: no node knows it; with events of ours, as a failed one and as a foreign one."""
+    """Case A2: no node knows the transaction; it has events of the program, or failed, or does not name the program."""
     chance = random.Random(5)
     known = invented(STORY.txs, chance)
     failed_one = invented(STORY.txs, chance)
@@ -202,7 +202,7 @@ async def test_an_invented_transaction_vanishes_and_holds_nothing_up_for_long(da
 
 
 async def test_another_place_in_the_block_is_put_right(database_url, truth):
-    """Case A2: the content is true, but the order in which it took effect is not."""
+    """Case A2: the content of the deliveries is true, but the index within the block is not."""
     slots = {}
     for tx in STORY.txs:
         if tx.events:
@@ -226,7 +226,7 @@ async def test_what_two_honest_sources_tell_differently_is_no_difference(databas
     own["blockTime"] = None
     own["meta"]["innerInstructions"] = None
     message = own["transaction"]["message"]
-    # Keys in another order, half of them loaded by a table; no stack heights.
+    # Account keys in another order, most of them loaded from a lookup table; no stack heights.
     keys = message["accountKeys"]
     order = [0, *reversed(range(1, len(keys)))]
     static, loaded = order[:2], order[2:]
@@ -265,7 +265,7 @@ async def test_who_trusts_webhooks_saves_the_calls(database_url):
 
 
 async def test_a_slot_that_a_webhook_made_up_lets_nothing_slip_through(database_url, truth):
-    """Case A2: named far ahead of the chain and made to look foreign; the listing knows where it is."""
+    """Case A2: a delivery names a slot far ahead and another program; the RPC's list has the true slot."""
     tx = victim(random.Random(8))
     value = not_ours = msgspec.json.decode(tx.raw().replace(tx.program.encode(), EVIL.encode()))
     value["slot"] = tx.slot + 10**6
@@ -282,7 +282,7 @@ async def test_a_slot_that_a_webhook_made_up_lets_nothing_slip_through(database_
 
 
 async def test_what_is_told_of_a_completed_slot_is_not_even_shown(database_url, truth):
-    """Case A2: no row that is not final stands at or below the gap-free slot."""
+    """Case A2: at or below the gap-free slot there is no row that is not final."""
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         await engine.scanner.scan()
         await settle(engine)
@@ -293,7 +293,7 @@ async def test_what_is_told_of_a_completed_slot_is_not_even_shown(database_url, 
 
 
 async def test_no_count_sees_what_a_webhook_alone_told(database_url):
-    """Case A2: the wallets' true votes turned around, and a vote of another one."""
+    """Case A2: a delivery has the opposite of the wallets' true votes, and a vote of another wallet."""
     votes = [
         (tx, event) for tx in STORY.txs for event in tx.events if isinstance(event, e.ProposalVoteSubmitted)
     ]
@@ -315,7 +315,7 @@ async def test_no_count_sees_what_a_webhook_alone_told(database_url):
 
 
 async def test_a_vote_that_a_webhook_alone_told_keeps_nobody_from_voting(database_url):
-    """Case A2: whose vote is forged could not vote until the RPC was asked."""
+    """Case A2: otherwise a wallet whose vote was forged could not vote until the delivery was compared with the RPC."""
     cast = next(x for tx in STORY.txs for x in tx.events if isinstance(x, e.ProposalVoteSubmitted))
     begun = STORY.txs[: 1 + next(n for n, tx in enumerate(STORY.txs) if cast in tx.events)]
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
@@ -329,7 +329,7 @@ async def test_a_vote_that_a_webhook_alone_told_keeps_nobody_from_voting(databas
 
 
 async def test_a_trade_that_a_webhook_alone_told_makes_nobody_eligible(database_url):
-    """Case A2: it is stamped with a time before the vote opened."""
+    """Case A2: the false trade has a time before the vote opened."""
     last = next(tx for tx in reversed(STORY.txs) if any(isinstance(x, e.SharesBought) for x in tx.events))
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         node.shown = STORY.txs[: STORY.txs.index(last)]
@@ -387,7 +387,7 @@ async def test_what_is_to_be_confirmed_survives_a_restart(database_url, truth):
 async def test_webhooks_that_lie_leave_the_tables_of_the_truth(
     database_url, new_database, migrated_template, seed
 ):
-    """2,000 transactions in the long run, a tenth of the deliveries false, each in a way of its own."""
+    """A tenth of the deliveries are false, each forged at random; the long runs have some 2,000 transactions."""
     chance = random.Random(seed)
     story = Story(100 + seed, markets=3 if seed == 0 else 40, trades=20 if seed == 0 else 35)
     other = new_database(migrated_template)
@@ -421,7 +421,7 @@ async def test_webhooks_that_lie_leave_the_tables_of_the_truth(
 
 
 async def holds(engine, node, truth):
-    """Through the gap-free slot everything is there, and every final event is one of the truth."""
+    """Check that the index has every transaction through the gap-free slot, and that every final event is true."""
     slot = await through(engine)
     listed = {tx.signature for tx in node.shown if tx.slot <= slot}
     rows = await engine.pool.fetch(
@@ -438,7 +438,10 @@ async def holds(engine, node, truth):
 
 
 def unreliable(chance, share):
-    """No proper answer to that share of the calls (cases W1, W4): quota, errors, pages, other ids, no result."""
+    """Return a function that gives no proper answer to that share of the calls (cases W1, W4).
+
+    The answers are refusals for a quota, errors, HTML pages, other ids, and answers without a result.
+    """
     answers = (
         lambda number: (402, b"payment required"),
         lambda number: (429, b"{}"),
@@ -458,7 +461,7 @@ def unreliable(chance, share):
 async def test_lying_webhooks_and_an_unreliable_rpc_together_end_in_the_truth(
     database_url, new_database, migrated_template, share, markets, trades
 ):
-    """Case A2: the running service, a tenth of the deliveries false, nothing but failures for a share of the calls."""
+    """Case A2: a running indexer; a tenth of the deliveries are false, and a share of the RPC's calls fails."""
     chance = random.Random(markets)
     story = Story(200 + markets, markets=markets, trades=trades)
     other = new_database(migrated_template)

@@ -1,4 +1,4 @@
-"""Whatever bytes a delivery carries: the worker goes on, and the index holds what the program emitted."""
+"""Deliveries with any bytes: the worker goes on, and the index holds what the program emitted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ODD = [
 
 
 def mangled(raw, chance):
-    """One value of a transaction replaced, or its bytes cut or flipped."""
+    """Return a transaction with one JSON value replaced, with one byte replaced, or cut off."""
     if chance.random() < 0.2:
         position = chance.randrange(len(raw))
         return (
@@ -68,7 +68,7 @@ async def test_no_payload_stops_the_worker_or_puts_in_what_the_chain_does_not_ha
         await deliver(engine, STORY.txs)
     chance = random.Random(seed)
     async with serving(STORY) as node, engine_on(database_url, node.url, indexer_batch_size=16) as engine:
-        # Strangers' names, our transactions: only what parses as itself may be believed, and these do not.
+        # Invented signatures with true transactions: a payload must contain the signature that it is stored under.
         strangers = [
             Hint(key(9_000 + n) + key(n + 1), 1_000 + n, mangled(chance.choice(STORY.txs).raw(), chance))
             for n in range(40)
@@ -94,7 +94,7 @@ async def test_no_payload_stops_the_worker_or_puts_in_what_the_chain_does_not_ha
 
 @pytest.mark.parametrize("filler", [b"\0", b"\xff", b"\xc3\x28", b'"', b"\\", b"{", b"\x7f\x00"])
 async def test_any_46_bytes_that_a_caller_gives_as_hash_are_indexed(database_url, filler):
-    """resolve_market and create_market take any bytes: nobody may stop his market's index with them."""
+    """resolve_market and create_market accept any bytes as a hash: they must not stop a market's projection."""
     resolved = next(tx for tx in STORY.txs if any(isinstance(x, e.MarketResolved) for x in tx.events))
     [event] = resolved.events
     payload = bytearray(PROGRAM.events.encode(event))

@@ -1,5 +1,7 @@
-"""kill -9 of the indexer, of PostgreSQL and of Redis under load, at any moment: the tables that are there
-afterwards are those of a run without it, and nobody had to do anything."""
+"""The indexer, PostgreSQL and Redis are killed by SIGKILL under load, at any moment.
+
+Afterwards the tables are those of a run without kills, without any action by an operator.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,7 @@ STARTS_IN_S = 30
 
 
 class Machine:
-    """A PostgreSQL, a Redis and the hosted indexer, each of which can be killed and comes back by itself, as
-    under a supervisor."""
+    """PostgreSQL, Redis and the indexer as processes; each can be killed and is then started again."""
 
     def __init__(self, folder, node_url):
         self.postgres = Postgres(folder / "postgres", free_port(), durable=False)
@@ -91,7 +92,7 @@ class Machine:
         server = getattr(self, victim)
         await asyncio.to_thread(_kill_all, server._process)
         await asyncio.to_thread(server.start)
-        # Who had just begun may end with one sentence: a supervisor starts it again. Who runs goes on.
+        # An indexer that is just starting may end with a message, and is started again. A running one must not end.
         if self.indexer.returncode is not None:
             said = self.said()
             assert "service started" not in said, f"the indexer ended when {victim} was killed:\n{said}"
@@ -102,7 +103,7 @@ class Machine:
         return Path(self.log.name).stat().st_size
 
     def said(self):
-        """What the indexer that was started last has written."""
+        """Return the log of the indexer process that was started last."""
         return Path(self.log.name).read_bytes()[self.said_before :].decode()
 
 
@@ -116,7 +117,7 @@ def _kill_all(process):
 
 
 async def helius(machine, node, chance):
-    """Deliveries without end, in any order and again and again; what is not accepted is forgotten."""
+    """Deliver random samples of transactions until cancelled, in any order and repeatedly, without retries."""
     untold = {tx.signature for tx in STORY.txs if chance.random() < NEVER_DELIVERED}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{machine.port}", timeout=2) as client:
         while True:
@@ -129,7 +130,7 @@ async def helius(machine, node, chance):
 
 
 def told_badly(tx, chance):
-    """A tenth of the deliveries are false (case A2), some twice over and beside the true one."""
+    """Return an element of a delivery; a tenth of them are false (case A2)."""
     if chance.random() < LYING:
         return msgspec.json.encode(chance.choice(FORGERIES)(tx, STORY.txs, chance))
     return tx.raw(with_index=chance.random() < 0.5)
@@ -166,7 +167,7 @@ async def test_killed_again_and_again_it_ends_with_the_same_tables(tmp_path, per
                     return await _indexed(pool) >= goal
 
                 await until(reached, within_s=STARTS_IN_S)
-                await asyncio.sleep(chance.random() * 0.05)  # somewhere in the middle of what it does
+                await asyncio.sleep(chance.random() * 0.05)  # at any point of its work
                 await machine.kill(victim)
 
             async def complete():
@@ -190,7 +191,7 @@ async def test_killed_again_and_again_it_ends_with_the_same_tables(tmp_path, per
 
 
 async def _indexed(pool):
-    """-1 while nobody can say."""
+    """Return the number of indexed transactions; -1 while PostgreSQL is unavailable."""
     try:
         return await pool.fetchval("SELECT count(*) FROM chain_transactions")
     except StoreError:

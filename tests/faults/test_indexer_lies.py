@@ -1,4 +1,4 @@
-"""What a chain, a node or a stranger may say that is not so, or not for long."""
+"""False or temporary statements of a chain, a node or an unknown sender, which the index must not keep."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ async def test_a_delivery_that_names_a_slot_which_does_not_come_is_taken_back(da
 
 
 async def test_a_node_that_fell_far_behind_takes_nothing_back(database_url):
-    """W3: its transactions were listed and are not final yet; a node behind them proves nothing."""
+    """W3: listed transactions that are not final yet stay; a node that is behind their slots proves nothing."""
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         await engine.scanner.scan()
         while await engine.fetcher.turn() or await engine.worker.turn() is BatchOutcome.WORKED:
@@ -257,7 +257,7 @@ async def test_an_unknown_event_is_kept_counted_and_alerted_and_read_again(datab
         [alert] = await alerts.open_alerts(engine.pool)
         assert (alert.key, tx.signature in alert.message) == ("index-unknown-events", True)
         node.raws.clear()
-        assert await reread(engine) == 1  # now the node, like a version that knows the event, tells it well
+        assert await reread(engine) == 1  # now the node returns it as a version that knows the event reads it
         await settle(engine)
         await maintenance.run_once()
         assert await alerts.open_alerts(engine.pool) == []

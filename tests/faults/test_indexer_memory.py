@@ -1,4 +1,4 @@
-"""The memory of the hosted indexer does not depend on how much waits."""
+"""The memory of an indexer process does not depend on the number of rows that wait in the inbox."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_any_backlog_fits_into_200_mb(database_url, rows):
     async with pool.acquire() as connection:
         await connection.execute(_COPIES, failed, "$", rows, slot, timeout=600)
     async with serving(STORY) as node:
-        node.final_slot = 0  # and the copies lie so far ahead that nobody misses them there yet
+        node.final_slot = 0  # the copies are far ahead of it: the node need not know them yet
         env = commands.environment(
             database_url=database_url,
             solana_rpc_url=node.url,

@@ -1,5 +1,7 @@
-"""An RPC that says nothing half of the time, in every way that RPCs do: the tables end as the chain is, no hole is
-passed on the way, and nobody has to do anything."""
+"""An RPC gives no answer to half of the calls, in every way that RPCs do.
+
+The tables end equal to the chain, the gap-free slot never passes a hole, and no operator has to act.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ async def truth(story, database_url):
 
 
 class Watch:
-    """Looks again and again at what the index says of itself, and compares it with the chain."""
+    """Compares, until cancelled, what the index reports of itself with the chain.
+
+    `holes` are slots of missing transactions at or below the gap-free slot, `lies` are wrong answers of readiness.
+    """
 
     def __init__(self, indexer, node):
         self.indexer, self.node = indexer, node
@@ -74,7 +79,7 @@ class Watch:
 async def test_while_half_of_the_answers_say_nothing_no_hole_is_passed(
     database_url, new_database, migrated_template, monkeypatch, number
 ):
-    """W3, C13, C24."""
+    """W3, C13, C24: the gap-free slot passes no hole, and readiness is not reported while listed rows wait."""
     monkeypatch.setattr(service_module, "MAX_LAG_S", _MAX_LAG_S)
     story, chance = story_of(number), random.Random(number)
     expected = await truth(story, new_database(migrated_template))

@@ -1,4 +1,4 @@
-"""Transactions of version 1 that no webhook carries, on the real chain, and one that is newer than every part here."""
+"""Transactions of version 1 on the local chain without a webhook, and a delivery of a version that is unknown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def driver(local_chain):
 
 
 def strict(call: Call) -> Fault | None:
-    """A node whose every transaction has version 1."""
+    """Behave as a node on which every transaction has version 1: refuse calls that do not support it."""
     if call.method not in ("getTransaction", "getBlock"):
         return None
     requested = call.params[1].get("maxSupportedTransactionVersion")
@@ -44,7 +44,7 @@ def strict(call: Call) -> Fault | None:
 
 
 async def create(driver, *, notes=()):
-    """A market by a transaction of version 1; its id."""
+    """Create a market by a transaction of version 1; return its id. `notes` are more instructions."""
     creator, market_id = await driver.wallet(), secrets.token_hex(32)
     call = driver.build.create_market(
         name(creator),
@@ -59,7 +59,7 @@ async def create(driver, *, notes=()):
 
 
 async def test_version_1_among_the_rest_is_indexed_without_a_webhook(local_chain, database_url, driver):
-    """I1, I2, W1: within the scan's interval, also above 1,232 bytes, and nothing is left waiting."""
+    """I1, I2, W1: transactions of version 1 are indexed, also above 1,232 bytes, and none is left waiting."""
     async with Proxy.before(local_chain.rpc_url, strict) as proxy:
         indexer = await Indexer.open(settings_of(database_url, proxy.url))
         async with running_service(indexer):
@@ -80,7 +80,7 @@ async def test_version_1_among_the_rest_is_indexed_without_a_webhook(local_chain
 
 
 async def test_a_delivery_of_a_version_to_come_is_kept_until_somebody_can_read_it(database_url):
-    """I1: delivered again and again, and nothing of it is believed, given up or folded by another version's rules."""
+    """I1: it is delivered repeatedly, and is neither folded by another version's rules nor given up."""
     story = Story(5, markets=1, trades=3)
     new = story.txs[2]
     payload = msgspec.json.encode({**msgspec.json.decode(new.raw()), "version": 2})
@@ -103,7 +103,7 @@ async def test_a_delivery_of_a_version_to_come_is_kept_until_somebody_can_read_i
         assert (row["signature"], row["state"]) == (new.signature, "pending")
         assert "version (2)" in row["last_error"] or "version 2" in row["last_error"]
         assert (await index_progress.read(engine.pool)).gap_free_through_slot < new.slot
-        proxy.script = honest  # as a release that reads it would be answered
+        proxy.script = honest  # now the node answers as it would to a release that knows the version
         await again(engine)
         await settle(engine)
         assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0

@@ -1,4 +1,4 @@
-"""The local chain's start after a long life: seconds, and memory that does not follow what is remembered."""
+"""The local chain after a long life: it starts in seconds, and its memory is bounded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zmart.market.types import Wallet
 pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
 MOST_PROCESSOR_S = 8.0
-"""Of two threads that work at the same time: on two cores that do nothing else a start takes little more than half."""
+"""Seconds of processor time of a start, by two threads at once: on two idle cores it lasts little more than half."""
 MOST_MEMORY_MIB = 350
 
 
@@ -36,7 +36,7 @@ def processor_s(chain: ChainServer) -> float:
 
 
 def test_10_000_accounts_and_100_000_transactions_are_restored_in_seconds(chain: ChainServer) -> None:
-    """C3. The accounts have one owner, which costs Surfpool the most. Processor time counts: others add none."""
+    """C3. All accounts have one owner, which costs Surfpool most. Processor time is judged: other load adds none."""
     chain.stop()
     fill_journal(chain.folder, accounts=10_000, transactions=100_000)
     durations, processor, memory = [], [], []
@@ -54,7 +54,7 @@ def test_10_000_accounts_and_100_000_transactions_are_restored_in_seconds(chain:
 
 
 async def grown_mib(chain: LocalChain, work: Callable[[LocalChain], Awaitable[None]]) -> float:
-    """By how much the chain grows when work is done that was done before."""
+    """Do some work twice; return by how many MiB the chain's memory grows the second time."""
     await work(chain)
     before = memory_mib(chain.server)
     await work(chain)
@@ -64,14 +64,14 @@ async def grown_mib(chain: LocalChain, work: Callable[[LocalChain], Awaitable[No
 
 
 async def test_600_transactions_of_the_program_leave_little_in_memory(local_chain: LocalChain) -> None:
-    """P21: copies of the program that Surfpool drops go back to the kernel. They left 65 MiB, now some 20. What the
-    first transactions leave is the interpreter's: they come before."""
+    """P21: memory of copies of the program that Surfpool drops returns to the kernel. 65 MiB used to remain, now some
+    20. The first 600 transactions are not measured: they load the interpreter."""
     assert await grown_mib(local_chain, _pause_600_times) < 30
 
 
 async def test_20_000_calls_leave_nothing_in_memory(local_chain: LocalChain) -> None:
-    """P21: a chain that is only asked does not grow. Memory that one thread takes and another drops was kept by the
-    latter, for good: 20,000 calls left 10 MiB. The first calls start Surfpool's threads: they come before."""
+    """P21: calls that only read leave no memory. Memory that one thread allocates and another frees used to stay with
+    the latter: 20,000 calls left 10 MiB. The first calls are not measured: they start Surfpool's threads."""
     assert await grown_mib(local_chain, _ask_20_000_times) < 4
 
 
@@ -93,7 +93,7 @@ async def _pause_600_times(chain: LocalChain) -> None:
 
 
 async def _pause(chain: LocalChain, rpc: Rpc, blockhash: str) -> None:
-    """As a client sends a transaction: simulated first."""
+    """Simulate and send an emergency_pause, as a client sends a transaction."""
     admin = chain.keys.admin
     instructions = [
         chain.program.instructions.emergency_pause(Wallet(str(admin.pubkey()))),

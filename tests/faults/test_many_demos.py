@@ -1,4 +1,4 @@
-"""A stack that has played many demos is as it was, and comes back as fast."""
+"""A stack that has played many demos still starts within seconds and is healthy."""
 
 from __future__ import annotations
 

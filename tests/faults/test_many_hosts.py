@@ -1,7 +1,7 @@
-"""Three hosts, each with two of every service; markets live while one host after the other is cut off, paused, killed.
+"""Markets' lives on three hosts while one host after the other is cut off, paused and killed.
 
-The hosts are network namespaces. PostgreSQL is on all three: where the primary's host is lost, the test promotes a
-stand-by, as docs/operations.md tells the operator to do.
+Each host runs two processes of every service and a PostgreSQL; the hosts are network namespaces. When the primary's
+host is lost, the test promotes a stand-by, as docs/operations.md tells the operator to do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 TAKEN_OVER_WITHIN_S = 10.0
 DECISION = "a decision shown by all"
 DECIDED_WITHIN_S = 20.0
-"""It begins when the others have taken over: the index must be complete and final, then come two transactions."""
+"""Seconds to a decision: after the take-over, the index must be complete and final, and two transactions must land."""
 BACK_WITHIN_S = 60.0
 CLIENTS = 12
 FAULTS = os.environ.get("HOST_FAULTS", "cut off,pause,kill").split(",")
@@ -47,7 +47,11 @@ _STATE = "SELECT state FROM markets WHERE id = $1"
 
 @dataclass(frozen=True)
 class Life:
-    """A market's life. With a fail-over in it, its user writes a comment again if the answer to the first was lost."""
+    """A market's life and its report.
+
+    In a life with a fail-over, more comments than expected are no failure: a user repeats a comment whose answer was
+    lost.
+    """
 
     report: DemoReport
     fail_over: bool
@@ -60,7 +64,7 @@ class Life:
 
 @dataclass
 class Figures:
-    """What a fault cost, in seconds since it began."""
+    """The seconds that a fault cost: until each part was taken over, and from the host's return until all was ready."""
 
     fault: str
     taken_over: dict[str, float] = field(default_factory=dict)
@@ -83,7 +87,7 @@ def reason() -> str:
 
 @asynccontextmanager
 async def clients(there: ManyHosts) -> AsyncIterator[list[RoamingClient]]:
-    """Clients of the live feed, spread over all socket servers."""
+    """Run clients of the live feed within the block, spread over all socket servers; yield them when all have begun."""
     urls = [f"ws://{each.at}" for each in there.of("websocket")]
     crowd = [
         RoamingClient(urls[number % len(urls) :] + urls[: number % len(urls)]) for number in range(CLIENTS)
@@ -101,7 +105,10 @@ async def clients(there: ManyHosts) -> AsyncIterator[list[RoamingClient]]:
 
 @asynccontextmanager
 async def lives(there: ManyHosts) -> AsyncIterator[list[Life]]:
-    """Markets' lives, one after the other, through load balancers, until the block ends; then one more."""
+    """Play markets' lives through load balancers, one after the other, while the block runs, and one more after it.
+
+    Yield the list of the lives, to which each is added when it ends.
+    """
     lived: list[Life] = []
     done = asyncio.Event()
     async with (
@@ -124,7 +131,7 @@ async def lives(there: ManyHosts) -> AsyncIterator[list[Life]]:
                     flush=True,
                 )
                 lived.append(Life(report, fail_over=there.fail_overs > before))
-            lived.append(Life(await play(there.settings, where), fail_over=False))  # when all is over
+            lived.append(Life(await play(there.settings, where), fail_over=False))  # after the last fault
 
         living = asyncio.create_task(live())
         try:
@@ -137,7 +144,7 @@ async def lives(there: ManyHosts) -> AsyncIterator[list[Life]]:
 
 
 async def break_host(there: ManyHosts, name: str, fault: str) -> None:
-    """Do it to the host; where it has the primary, the operator promotes a stand-by at once."""
+    """Apply a fault to a host; if the host has the primary, promote a stand-by at once."""
     host = there.hosts[name]
     {"cut off": host.cut_off, "pause": host.pause, "kill": host.kill}[fault]()
     if name == there.primary:
@@ -159,7 +166,7 @@ async def seconds_until(began: float, look: Callable[[], Awaitable[object]]) -> 
 
 
 async def ticks_of(there: ManyHosts, service: str, lost: str) -> float:
-    """How many ticks of this service succeeded on the hosts that are left."""
+    """Return how many ticks of a service have succeeded on all hosts but the lost one."""
     name = f"zmart_{service}_ticks_total"
     processes = there.of(service, but=lost)
     return sum(
@@ -168,7 +175,10 @@ async def ticks_of(there: ManyHosts, service: str, lost: str) -> float:
 
 
 async def taken_over(there: ManyHosts, lost: str, driver: Driver, began: float) -> dict[str, float]:
-    """How long it takes the others until they answer, lead, decide, and all of them show it."""
+    """Return, by name, the seconds from `began` until the other hosts do each part of the work.
+
+    The parts are a new transaction in all answers, one relay, ticks, readiness, and a decision in all answers.
+    """
     gateways = there.of("gateway", but=lost)
     ticks = {service: await ticks_of(there, service, lost) for service in ("aggregator", "monitor")}
     creator, voter = await driver.wallet(), await driver.wallet()
@@ -216,7 +226,7 @@ async def taken_over(there: ManyHosts, lost: str, driver: Driver, began: float) 
 
 
 async def told_truly(there: ManyHosts, lost: str) -> None:
-    """What an operator sees on the hosts that are left: they are ready, the lost one is silent, and nothing else is.
+    """Check that /api/status shows the lost host's processes as silent, and those of the other hosts as reporting.
 
     Processes that were killed earlier are still listed for a minute, with the age of their last report.
     """
@@ -239,7 +249,7 @@ async def told_truly(there: ManyHosts, lost: str) -> None:
 
 
 async def expected_offsets(database_url: str) -> list[int]:
-    """Every change that the channel `trades` carries, from the feed itself."""
+    """Return the offsets of all changes that the channel `trades` carries, from the feed in the database."""
     pool = await Pool.open(database_url, size=1)
     try:
         head = await change_feed.head(pool)
@@ -253,7 +263,7 @@ async def expected_offsets(database_url: str) -> list[int]:
 async def test_markets_live_on_while_host_after_host_is_lost(
     reason: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Effects once, no hole for any client, taken over within ten seconds, and what the operator sees is true."""
+    """Each effect happens once, no client misses a change, work is taken over within ten seconds, status is true."""
     if reason:
         pytest.skip(reason)
     addon = pytestconfig.rootpath / ".zmart" / "node"

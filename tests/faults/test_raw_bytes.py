@@ -1,4 +1,4 @@
-"""A5, A16, W12: whatever bytes arrive at a port, no service fails, closes with 1011, logs a traceback or grows."""
+"""A5, A16, W12: for any bytes at any port, no service answers 500, closes with 1011, logs a traceback or grows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _delivery(draw: Random) -> bytes:
 
 
 def _inputs(ports: dict[str, ServicePort], rpc_port: int, count: int) -> Iterator[tuple[Port, str, Draw]]:
-    """Port, what kind of bytes, and how to draw them."""
+    """Yield `count` times a port with its name, the kind of bytes to send there, and the function that draws them."""
     places: list[tuple[Port, str, Draw]] = [
         ((each.name, each.port), "http", raw_bytes.http_request) for each in ports.values()
     ]
@@ -51,7 +51,7 @@ def _inputs(ports: dict[str, ServicePort], rpc_port: int, count: int) -> Iterato
 
 
 async def _send(port: int, sent: bytes) -> bytes:
-    """All that is answered within a moment."""
+    """Send bytes on a new connection; return what is answered within 0.15 s."""
     received = b""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -66,7 +66,7 @@ async def _send(port: int, sent: bytes) -> bytes:
 
 
 def _judge(kind: str, received: bytes) -> str:
-    """What is wrong with an answer; nothing if it is empty."""
+    """Return what is wrong with an answer: status 500, or a close frame with code 1011; "" when nothing is."""
     if kind == "http":
         statuses = {int(status) for status in _STATUS.findall(received)}
         return f"status {statuses}" if 500 in statuses else ""
@@ -80,7 +80,7 @@ def _judge(kind: str, received: bytes) -> str:
 
 
 async def _throw(ports: dict[str, ServicePort], rpc_port: int, first: int, count: int) -> list[str]:
-    """Send so many inputs, each drawn by its own number; what was wrong."""
+    """Send `count` inputs, each drawn with its number (counted from `first`) as seed; return what was wrong."""
     numbered = enumerate(_inputs(ports, rpc_port, count), first)
     wrong: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What the relay says of a transaction that has not landed: "expired" only of bytes that never can."""
+"""The gateway's relay calls a transaction "expired" only when it can never land."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AGAIN_S = 0.05
 
 
 class World:
-    """A chain behind a node that misbehaves by script, and a relay that asks that node."""
+    """A local chain, a proxy before it that misbehaves by script, and a relay that uses the proxy."""
 
     def __init__(self, local_chain, rpc, proxied, proxy, redis):
         self.program, self.rpc, self.proxied, self.proxy, self.redis = (
@@ -32,7 +32,7 @@ class World:
         self.relay = self.another()
 
     def another(self):
-        """A gateway that has just started."""
+        """Return a new relay, as in a gateway that has just started."""
         return Relay(self.program, self.proxied, self.redis, AGAIN_S)
 
     def call(self, owner):
@@ -70,7 +70,7 @@ async def world(local_chain, redis_url):
 
 @pytest.mark.parametrize("blocks", [1, pytest.param(160, marks=pytest.mark.slow)])
 async def test_a_transaction_with_a_standing_nonce_is_live_and_sent_again_until_it_lands(world, blocks):
-    """I4: a node drops it, for longer than any blockhash lives; another gateway takes it up from Redis."""
+    """I4: a node drops it for longer than any blockhash is valid; another gateway resumes it from Redis."""
     nonce = await Nonce(world.rpc).create()
     world.proxy.script = drops
     signature = await world.send(await nonce.signed(world.call(nonce.owner)))
@@ -97,7 +97,7 @@ async def blocks_later(rpc, blocks):
 
 @pytest.mark.parametrize("how", ["advance", "close"])
 async def test_a_nonce_that_moved_on_without_it_makes_it_expired(world, how):
-    """I4"""
+    """I4: the nonce is advanced, or its account closed, before the transaction lands."""
     nonce = await Nonce(world.rpc).create()
     world.proxy.script = drops
     transaction = await nonce.signed(world.call(nonce.owner))
@@ -110,7 +110,7 @@ async def test_a_nonce_that_moved_on_without_it_makes_it_expired(world, how):
 
 
 def behind(account, old, slot):
-    """A node of the cluster that still is where the account held `old`."""
+    """Return the script of a node that is behind, at `slot`, where the account held `old`."""
 
     def script(call: Call) -> Fault | None:
         if call.method != "getAccountInfo" or call.params[0] != account:
@@ -121,12 +121,12 @@ def behind(account, old, slot):
 
 
 async def test_a_node_that_is_behind_buries_no_nonce(world):
-    """I4: an older value in the account, told by a node that has not reached the one that was seen."""
+    """I4: a node that is behind returns an older value of the nonce account, or no account."""
     nonce = await Nonce(world.rpc).create()
     account = str(nonce.account.pubkey())
     old = await world.rpc.call("getAccountInfo", [account, {"encoding": "base64"}])
     slot = old["context"]["slot"]
-    await until(world.rpc.get_slot, lambda now: now > slot)  # else both are of one slot
+    await until(world.rpc.get_slot, lambda now: now > slot)  # otherwise both values would have the same slot
     await nonce.advance()
     world.proxy.script = drops
     signature = await world.send(await nonce.signed(world.call(nonce.owner)))
@@ -138,7 +138,7 @@ async def test_a_node_that_is_behind_buries_no_nonce(world):
 
 @pytest.mark.parametrize("waits", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["now", "later"])
 async def test_a_blockhash_that_a_node_does_not_know_yet_is_not_over(world, waits):
-    """I4, the same for all others: it is over by height, not by one node's word."""
+    """I4, for transactions without a nonce: they expire by the block height, not by the answer of one node."""
     payer = (await Nonce(world.rpc).create()).owner
     latest = await world.rpc.get_latest_blockhash()
     message = compose.compile(payer.pubkey(), [world.call(payer)], latest.blockhash)
@@ -157,7 +157,7 @@ async def test_a_blockhash_that_a_node_does_not_know_yet_is_not_over(world, wait
 
 @pytest.mark.parametrize("seed", [1, 2, *[pytest.param(n, marks=pytest.mark.slow) for n in range(3, 40)]])
 async def test_expired_is_only_said_of_bytes_that_never_land(world, seed):
-    """I4: nonces used, used up by others, closed; a node that drops, is behind or forgets; gateways that restart."""
+    """I4: nonces are used or advanced; the node drops transactions, is behind or forgets; gateways restart."""
     chance = random.Random(seed)
     nonce = await Nonce(world.rpc).create()
     account, sent = str(nonce.account.pubkey()), {}
@@ -193,7 +193,7 @@ async def known(rpc, signature):
 
 
 async def refused(rpc, raw):
-    """Whether the chain itself does not take them now; what it takes, it would execute."""
+    """Return whether the chain refuses the transaction now; one that it accepts, it would execute."""
     try:
         await rpc.send_raw_transaction(raw)
     except ChainError:

@@ -1,4 +1,4 @@
-"""Drills of docs/operations.md about what the index holds: it differs from the chain, or events cannot be folded."""
+"""Drills of docs/operations.md about the index's data: it differs from the chain, or events cannot be folded."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_an_index_that_differs_from_the_chain_is_named_and_made_right_by_a
 async def test_a_chain_whose_slots_went_back_is_told_until_the_indexer_lists_another(
     operator: Operator, world: DemoWorld
 ) -> None:
-    """As a local chain of an earlier release did whose clock was moved. No market is stuck by it."""
+    """A local chain of an earlier release did so when its clock was advanced. No market is stuck by it."""
     async with (
         Proxy.before(operator.settings.solana_rpc_url, _the_newest_is_lower) as rpc,
         with_settings(operator, "indexer", solana_rpc_url=rpc.url),
@@ -73,7 +73,7 @@ def _the_newest_is_lower(call: Call) -> Fault | None:
 async def test_an_event_of_a_slot_that_the_chain_does_not_come_near_is_told_until_it_is_removed(
     operator: Operator, world: DemoWorld
 ) -> None:
-    """By a sender who knows the webhook's secret."""
+    """The event is delivered by a sender who knows the webhook's secret."""
     far = await delivery_of(world, await voted(world, await proposed(world), world.users[1]))
     far["slot"] += _FAR_SLOTS
     far["transaction"]["signatures"][0] = "5" * 87
@@ -91,6 +91,6 @@ async def _active(world: DemoWorld) -> MarketPlay:
 
 
 async def _bought(world: DemoWorld, market: MarketPlay) -> None:
-    """A trade on chain, whether or not the index has it."""
+    """Buy YES on chain, without waiting for the index."""
     body = {"market_id": market.id, "outcome": True, "max_cost": 900_000_000}
     await world.users[1].transact("/api/trades/buy", body)

@@ -1,4 +1,4 @@
-"""Drills of docs/operations.md about decisions: markets that cannot be decided, wait for a person or for the index."""
+"""Drills of docs/operations.md about decisions that fail, or that wait for a person or for the index."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_decisions_wait_for_an_indexer_that_is_stopped_and_go_on_by_themse
 
 
 async def _the_decisions_have_waited(operator: Operator, number: int) -> None:
-    """Wait until so many decisions wait, and let them have waited for longer than ten minutes already."""
+    """Wait until `number` decisions wait for the index, then change their rows to have waited for eleven minutes."""
     database = await asyncpg.connect(operator.settings.require("database_url"))
     try:
         await until(lambda: database.fetchval(_WAITING_JOBS), lambda waiting: waiting == number)
@@ -100,7 +100,7 @@ async def test_a_proposal_waits_for_the_admin_until_the_operator_signs_its_appro
 
 
 def _admin(operator: Operator, world: DemoWorld) -> DemoUser:
-    """The admin, who signs with a key that the services lack."""
+    """Return the admin as a user, who signs with a key that the services do not have."""
     return DemoUser("the admin", world.api, load_keys(operator.settings.zmart_home / "keys").admin)
 
 

@@ -1,4 +1,4 @@
-"""Drills of docs/operations.md on a running stack: cause a state, see what the page says one sees, do what it says."""
+"""Drills of docs/operations.md on a running stack: cause a state, check its described signs, take the given steps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_service_that_hangs_is_told_as_silent_until_it_runs(operator: Op
 
 @contextmanager
 def _hanging(settings: Settings, process: str) -> Iterator[None]:
-    """The process hangs within the block; then it is killed, and its supervisor starts it again."""
+    """Stop a process by SIGSTOP within the block, then kill it; its supervisor starts it again."""
     pid = next(info.pid for info in supervisor_of(settings.zmart_home).processes() if info.name == process)
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""Drills of docs/operations.md about effects on chain: nobody can tell whether they happened, or the key is wrong."""
+"""Drills of docs/operations.md about effects on chain whose outcome cannot be told, and about a wrong backend key."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 async def test_effects_that_cannot_be_judged_are_resolved_by_what_an_explorer_shows(
     operator: Operator, world: DemoWorld
 ) -> None:
-    """One landed, one was caused by another process, two are nowhere: of these an RPC without history dropped one."""
+    """Of four effects one landed, another process caused one, and two never reached the chain.
+
+    An RPC without history dropped one of the latter two.
+    """
     finalized, proposal = await resolving(world, 3), await proposed(world)
     rpc, url = GoesDownAfterSending(len(finalized)), operator.settings.solana_rpc_url
     async with (
@@ -79,7 +82,10 @@ async def _another_finalizes_one_that_was_not_sent(operator: Operator, world: De
 
 
 async def _resolve_by_what_is_seen(operator: Operator, world: DemoWorld, intent: dict[str, str]) -> str:
-    """Look for the signature and at the account, and record the outcome that the runbook's table gives."""
+    """Look for the intent's signature and at the market's account; record the outcome that the runbook's table gives.
+
+    Return the recorded outcome.
+    """
     found, reason = await _seen(world, intent, await zmart(operator, "intents", "show", intent["id"]))
     await zmart(operator, "intents", "resolve", intent["id"], "--as", found, "--reason", reason, "--yes")
     return found
@@ -124,7 +130,7 @@ async def test_a_service_whose_key_globalconfig_does_not_name_runs_with_the_key_
 
 @asynccontextmanager
 async def _globalconfig_names(world: DemoWorld, backend: Keypair) -> AsyncIterator[None]:
-    """Within the block the program has another backend authority, as after a new deployment."""
+    """Replace the backend authority in GlobalConfig within the block, as a new deployment would."""
     address = world.program.addresses.global_config()
     info = await world.rpc.get_account(address)
     assert info is not None

@@ -1,5 +1,7 @@
-"""Drills of docs/operations.md about the index: an RPC that refuses, withholds or is of another chain, and a version
-that does not know what the program does."""
+"""Drills of docs/operations.md about the index.
+
+The RPC refuses, withholds transactions or belongs to another chain; or the indexer does not know the program's version.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from zmart.local.demo.world import DemoWorld
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _OTHER_GENESIS = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"
 _SLOW_S = 3.0
-# As if three minutes had passed: the alerts come after one and two.
+# As if three minutes had passed: the alerts are raised after one and two minutes.
 _AGE_WAITING = "UPDATE inbox SET received_at = received_at - interval '3 min' WHERE state = 'pending'"
 _AGE_UNCONFIRMED = "UPDATE unconfirmed_transactions SET received_at = received_at - interval '3 min'"
 _LISTED = "SELECT count(*) FROM unconfirmed_transactions WHERE listed"

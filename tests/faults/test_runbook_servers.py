@@ -1,4 +1,4 @@
-"""Drills of docs/operations.md about servers that are slow, busy or full: what /ready says, and what ends it."""
+"""Drills of docs/operations.md about servers that are slow or busy: the reason of /ready, and what ends the state."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_service_whose_database_hangs_does_not_say_whether_it_is_ready(
 async def test_a_session_that_holds_a_lock_is_found_and_ended(
     operator: Operator, conditions: DatabaseConditions
 ) -> None:
-    """Where the role has a lock_timeout, as hosts set it."""
+    """The database has a lock_timeout, as managed hosts set it."""
     await conditions.set("lock_timeout", "1s")
     url = operator.settings.require("database_url")
     database, holder = await asyncpg.connect(url), await asyncpg.connect(url)
@@ -56,7 +56,7 @@ async def test_a_session_that_holds_a_lock_is_found_and_ended(
 async def test_a_job_beside_a_service_that_fails_is_told_and_begun_again_by_itself(
     operator: Operator, conditions: DatabaseConditions
 ) -> None:
-    """A row that its table refuses: no outage. The log has the traceback."""
+    """The job's row violates a constraint, which is not an outage. The log has the traceback."""
     await conditions.execute(_NO_SILENCE)
     try:
         with paused(operator.settings, "snapshots"):
@@ -71,7 +71,7 @@ async def test_a_job_beside_a_service_that_fails_is_told_and_begun_again_by_itse
 async def test_a_socket_server_that_stood_still_says_for_how_long_it_has_not_read_the_feed(
     operator: Operator, conditions: DatabaseConditions
 ) -> None:
-    """As a virtual machine that was paused, while PostgreSQL is slow."""
+    """The server's process is stopped, as in a paused virtual machine, and then PostgreSQL is slow."""
     async with AsyncExitStack() as held:
         with paused(operator.settings, "websocket"):
             await operator.sees_alert("silent:")

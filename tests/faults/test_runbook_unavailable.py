@@ -1,4 +1,5 @@
-"""Drills of docs/operations.md about unavailable servers: who sees what, how soon, and when all is ready again."""
+"""Drills of docs/operations.md about unavailable servers: what still works, how soon the rest is refused, and how soon
+all services are ready again."""
 
 from __future__ import annotations
 
@@ -249,12 +250,12 @@ async def test_while_postgresql_takes_no_writes_reads_and_sockets_go_on(
 
 
 def _all(reasons: dict[str, str], services: set[str], words: str) -> bool:
-    """Whether these services alone are not ready, each for a reason with these words."""
+    """Return whether exactly these services are not ready, each for a reason that contains `words`."""
     return set(reasons) == services and all(words in reason for reason in reasons.values())
 
 
 async def _statuses(operator: Operator) -> set[str]:
-    """What /api/status says of the services."""
+    """Return the set of the services' statuses in /api/status."""
     answer = await operator.http.get(f"http://127.0.0.1:{operator.settings.api_port}/api/status")
     return set(answer.json()["service_status"].values())
 
@@ -262,7 +263,7 @@ async def _statuses(operator: Operator) -> set[str]:
 async def test_while_statements_are_refused_everything_else_goes_on(
     operator: Operator, world: DemoWorld
 ) -> None:
-    """A lock where the role has a lock_timeout: of a table that clients use, and of one that the indexer writes."""
+    """With a lock_timeout, a table that clients use is locked, then one that the indexer writes."""
     operator.reads_row(
         "PostgreSQL for some statements",
         "everything else",
@@ -304,7 +305,7 @@ async def test_while_statements_are_refused_everything_else_goes_on(
 
 
 def _batches(operator: Operator) -> list[int]:
-    """How many rows each batch of the indexer had, by its log."""
+    """Return the number of rows of each batch of the indexer, from its log."""
     log: Path = operator.settings.zmart_home / "logs" / "indexer.log"
     lines = [line for line in log.read_text().splitlines() if "batch indexed" in line]
     return [int(json.loads(line)["rows"]) for line in lines]
@@ -357,7 +358,7 @@ async def test_while_redis_is_stopped_reads_sessions_and_messages_go_on(
 
 
 async def _nobody_signs_in_or_out(client: ImpatientClient, market: MarketPlay) -> None:
-    """Nor is a signed request of an older client accepted."""
+    """Check that signing in, signing out and a signed request of an older client are refused with 503."""
     signed = legacy_body(client.user.key, market_id=market.id, content="signed")
     refused = [
         await client.nonce(),
@@ -431,7 +432,7 @@ async def test_while_redis_takes_no_writes_messages_are_a_quarter_of_a_second_la
 
 
 async def _delay_s(world: DemoWorld, client: ImpatientClient, market: MarketPlay, label: str) -> float:
-    """How long after its request the message of a comment comes, of some the soonest."""
+    """Write five comments; return the shortest time in seconds from a request to its message on the socket."""
     delays = []
     for number in range(5):
         began, content = machine_time(), f"comment {label} {number}."
@@ -566,13 +567,13 @@ async def test_without_pinata_everything_goes_on_and_is_pinned_later(
 
 
 async def _snapshot(operator: Operator, market: MarketPlay) -> int:
-    """The status of a run of the market's snapshot that an operator asks for."""
+    """Request a snapshot of the market as an operator; return the HTTP status."""
     headers = {"authorization": f"Bearer {operator.settings.require('operator_token')}"}
     url = f"http://127.0.0.1:{operator.settings.snapshots_port}/api/snapshots/run"
     return (await operator.http.post(url, json={"market_id": market.id}, headers=headers)).status_code
 
 
 async def _text(client: ImpatientClient, market_id: str) -> tuple[str, str]:
-    """The question of a market, and whether its text is there."""
+    """Return the question of a market and its `text_status` from the API."""
     row = json.loads((await client.get(f"/api/markets/{market_id}")).text)
     return row["question"], row["text_status"]

@@ -1,4 +1,4 @@
-"""Drills of docs/operations.md about webhooks: one that Helius switched off, a sender who knows the secret and lies."""
+"""Drills of docs/operations.md about webhooks: one that Helius switched off, and false deliveries with the secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zmart.local.demo.world import DemoWorld
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _OTHER_SECRET = "a-secret-that-no-other-sender-knows"
 _MARK = "Program data: "
-# As if an hour had passed since the last of them: so long the alert stays open.
+# As if an hour had passed since the last false delivery: for that long the alert stays open.
 _AGE_FALSE = "UPDATE false_deliveries SET detected_at = detected_at - interval '1 hour'"
 
 
@@ -46,7 +46,7 @@ async def test_a_webhook_whose_deliveries_were_refused_is_switched_on_by_registe
 
 @asynccontextmanager
 async def _transactions(world: DemoWorld) -> AsyncIterator[None]:
-    """Within the block transactions land that name the program and change nothing: each is delivered."""
+    """Send transactions within the block that name the program but do not call it; each of them is delivered."""
     key = world.users[0].key
     named = AccountMeta(world.program.id, is_signer=False, is_writable=False)
 
@@ -88,7 +88,7 @@ async def test_a_sender_who_lies_is_kept_out_by_another_secret(operator: Operato
 
 
 async def _with_the_opposite_vote(world: DemoWorld, signature: str) -> Delivery:
-    """The transaction as the chain has it, but for the vote in its log."""
+    """Return a delivery of the transaction with the opposite vote in its log."""
     delivery = await delivery_of(world, signature)
     lines = delivery["meta"]["logMessages"]
     delivery["meta"]["logMessages"] = [_opposite(world, line) for line in lines]
@@ -105,7 +105,7 @@ def _opposite(world: DemoWorld, line: str) -> str:
 
 @asynccontextmanager
 async def _another_secret(operator: Operator) -> AsyncIterator[None]:
-    """Gateway and indexer run with another secret within the block, and the webhook is registered with it."""
+    """Run gateway and indexer with another secret within the block, and register the webhook with that secret."""
     async with (
         with_settings(operator, "gateway", helius_webhook_secret=_OTHER_SECRET),
         with_settings(operator, "indexer", helius_webhook_secret=_OTHER_SECRET),

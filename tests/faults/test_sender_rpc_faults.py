@@ -1,7 +1,7 @@
-"""An effect happens once, whatever the RPC does: drops, delays, lies, forgets, breaks.
+"""An effect happens once even if the RPC drops, delays, lies, forgets or breaks.
 
-The effect is a transfer to a fresh account, which the program would do again if it was asked again: the account's
-balance tells how often it happened. The proxy is a real HTTP server in front of the real chain.
+The effect is a transfer to a new account, which would happen again with each new transaction: the account's balance
+tells how often it happened. The proxy is an HTTP server before the local chain.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ BRIEF = SendPolicy(rebroadcast_s=0.1, poll_s=0.02, uncertain_after_s=0.5)
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """Stands for the sender's process being killed."""
 
 
 class Journal:
-    """What a database would keep; with `chance`, the process is killed around its writes."""
+    """Stores attempts as the database does, in memory; with `chance`, one in five writes raises Killed instead."""
 
     def __init__(self):
         self.names, self.stored, self.chance = [], None, None
@@ -82,7 +82,7 @@ class Journal:
 
 
 class World:
-    """One chain, a direct way to it, a proxy before it, one effect."""
+    """A local chain, a direct client of it, a proxy before it, and one effect: a transfer to `target`."""
 
     def __init__(self, program, payer, direct, proxy):
         self.program, self.payer, self.direct, self.proxy = program, payer, direct, proxy
@@ -106,7 +106,10 @@ class World:
         return await (rpc or self.direct).get_balance(Wallet(str(self.target)))
 
     async def execute(self, *, policy=QUICK, second=None, look=True, attempts=5, timeout_s=2.0):
-        """As a process does: with what is stored, through the proxy; `look`: it can see the account."""
+        """Execute the effect through the proxy, from the stored attempt on, as a process of a service does.
+
+        `look`: the check whether the effect has already happened can see the account's balance.
+        """
         async with Rpc([self.proxy.url], timeout_s, attempts) as rpc:
 
             async def instructions():
@@ -120,7 +123,7 @@ class World:
             return await sender.execute(Intent("one", instructions, [], already_done, self.journal.stored))
 
     async def advance(self, blocks):
-        """Blocks by other people's transactions, where only transactions make blocks."""
+        """Send `blocks` transactions of another wallet; on the chain of `transaction_url`, each makes a block."""
         other = Keypair()
         await fund(self.direct, Wallet(str(other.pubkey())), 10**12)
         for number in range(blocks):
@@ -132,7 +135,7 @@ class World:
             await self.direct.send_raw_transaction(bytes(tx), skip_preflight=True)
 
     async def hash_expired(self, attempt):
-        """Until nobody takes the transaction any more, whether it landed or not."""
+        """Wait until the attempt's blockhash is invalid and the finalized height has passed its last valid one."""
         blockhash = str(attempt.transaction.message.recent_blockhash)
 
         async def over():
@@ -145,7 +148,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def fast_url(tmp_path_factory, request):
-    """A chain of 5 ms slots, on which a blockhash dies within a second or two."""
+    """Run a chain with slots of 5 ms, on which a blockhash expires within a second or two; return its URL."""
     folder, addon = tmp_path_factory.mktemp("fast"), request.config.rootpath / ".zmart/node"
     server = ChainServer(folder, free_port(), free_port(), addon, slot_ms=5)
     try:
@@ -163,7 +166,7 @@ async def world(local_chain, fast_url):
 
 @pytest.fixture(scope="module")
 def transaction_url(request):
-    """A chain that makes a block for each transaction, as Surfpool does by itself."""
+    """Run a chain that makes a block for each transaction, as Surfpool does by default; return its URL."""
     script, addon = request.path.with_name("transaction_chain.js"), request.config.rootpath / ".zmart/node"
     with subprocess.Popen(
         [node.find_node(), script, addon], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -206,7 +209,7 @@ async def test_an_answer_that_is_late_or_lost_decides_nothing(world):
 
 @pytest.mark.parametrize("lie", [not_found, loses_history], ids=["not found", "no history"])
 async def test_a_lie_about_the_signature_does_not_stand_against_the_account(world, lie):
-    """It landed while its process was dead, and nobody wants to know of it."""
+    """It landed while its process was dead, and the RPC does not know its signature."""
     world.proxy.script = not_found
     assert isinstance(await world.execute(policy=BRIEF, look=False), Uncertain)
     pending = world.journal.stored
@@ -271,14 +274,14 @@ async def test_bytes_that_come_to_the_chain_after_their_time_do_nothing(world):
     world.proxy.script = lambda call: drops(call) if "dead" not in world.journal.names else None
     assert isinstance(await world.execute(), Landed)
     for late in dict.fromkeys(world.proxy.sent):
-        with suppress(ChainError):  # whatever the RPC says of it
+        with suppress(ChainError):  # the RPC may refuse it
             await world.direct.send_raw_transaction(late, skip_preflight=True)
     await world.hash_expired(world.journal.stored)
     assert await world.balance() == AMOUNT
 
 
 async def test_a_blockhash_expires_by_other_peoples_transactions(transaction_url, local_chain):
-    """No clock: a block for each transaction. Alive for 150 blocks; dead when the finalized height has passed."""
+    """Each transaction makes a block. An attempt is live for 150 blocks, and dead once these are finalized."""
     async with World.on(transaction_url, local_chain.program) as world:
         world.proxy.script = drops
         carrying = asyncio.create_task(world.execute())
@@ -316,7 +319,7 @@ async def test_the_priority_fee_follows_recent_ones_up_to_its_cap(world, fees, e
 
 
 async def wild(world, seed):
-    """Faults of all kinds in turn and a process that is killed at its writes, until it is done."""
+    """Execute the effect repeatedly under changing faults and kills until it is done; check that it happened once."""
     options = [honest, drops, not_found, loses_history, half(seed), first_of(not_found, half(seed + 1, 0.3))]
     world.proxy.script = chosen(seed, options, 12)
     world.journal.chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""A5-A8, A14, A15: all attacks by size at once leave a gateway and an indexer small and quick."""
+"""A5-A8, A14, A15: under all attacks by size at once, a gateway and an indexer stay small and quick."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES = ("gateway", "indexer")
 
 
 async def probe(service: ServicePort, until: asyncio.Event, seconds: list[float], peak: list[int]) -> None:
-    """Ask for /health again and again; how long it took, and how large the process became."""
+    """Request /health until the event is set; append the seconds of each answer and the process's bytes of memory."""
     while not until.is_set():
         began = time.monotonic()
         async with connected(service.port) as client:
@@ -37,7 +37,10 @@ async def probe(service: ServicePort, until: asyncio.Event, seconds: list[float]
 async def under_attack(
     chain: LocalChain, database_url: str, redis_url: str, folder: Path, attack_s: float
 ) -> dict[str, tuple[list[float], int]]:
-    """For each service the seconds that /health took, and by how many bytes it grew at most."""
+    """Attack a gateway and an indexer for `attack_s` seconds.
+
+    Return, by service, the seconds that each request of /health took, and by how many bytes its memory grew at most.
+    """
     pool = await Pool.open(database_url, size=1)
     for number in range(_MARKETS):
         await add_market(pool, number)
@@ -78,7 +81,7 @@ async def test_all_size_attacks_at_once_leave_a_gateway_and_an_indexer_small(
     ).items():
         print(f"{name}: {grown / MIB:.1f} MiB, p99 {p99_ms(seconds):.1f} ms of {len(seconds)}")
         assert grown < _MOST_GROWN
-        assert seconds  # each was answered within ten seconds, else the client gives up
+        assert seconds  # each was answered within ten seconds: the client gives up after that
 
 
 @pytest.mark.slow

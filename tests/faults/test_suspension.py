@@ -1,4 +1,4 @@
-"""C9: a process that was stopped looks at once for what it missed."""
+"""C9: a process that was stopped by SIGSTOP looks for missed work as soon as it continues."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCANNED = "SELECT scanned_at FROM index_progress WHERE scanned_at IS NOT NULL"
 async def test_what_was_missed_while_the_process_was_stopped_is_indexed_in_seconds(
     database_url: str, pool: Pool, stopped_s: float, rpc_timeout_s: float, scan_s: float, delay_s: float
 ) -> None:
-    """However long its pause may be, and with calls under way that have timed out meanwhile."""
+    """The process is stopped between two scans, or during calls, which have then timed out."""
     async with serving(STORY) as node, TcpProxy.before(node.url) as rpc:
         later, node.shown[:] = node.shown[-4:], node.shown[:-4]
         rpc.delay_s = delay_s
@@ -50,7 +50,7 @@ async def test_what_was_missed_while_the_process_was_stopped_is_indexed_in_secon
             await until(lambda: pool.fetchval(_SCANNED))
             process.send_signal(signal.SIGSTOP)
             node.shown.extend(later)
-            await asyncio.sleep(stopped_s)  # the fault itself: there is nothing to wait for
+            await asyncio.sleep(stopped_s)  # the fault itself: no condition to wait for
             process.send_signal(signal.SIGCONT)
             began = machine_time()
             await until(lambda: pool.fetchval(_INDEXED), lambda number: number == before + len(later))

@@ -1,4 +1,4 @@
-"""Many voters are judged and counted at once, by indexes, and nobody is asked twice (A1)."""
+"""Many voters are judged and counted at once, by indexes, and no wallet's balance is requested twice (A1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zmart.votes.tallying import count_log
 
 MARKET, KIND = market_id(1), VoteKind.DISPUTE
 OPENED_AT = ChainTime(int(NOW.timestamp()))
-# Names as long as addresses are.
+# Invented wallets, as long as addresses.
 _WALLETS = "SELECT n, lpad(n::text, 44, 'A') AS wallet FROM generate_series(1, $1::integer) AS n"
 _LOG = f"""
 INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, choice, channel, entry, leaf_hash)
@@ -51,7 +51,7 @@ async def pool(pool: Pool) -> Pool:
 
 
 def trades_of(voter: int) -> list[FoldedTrade]:
-    """Two trades of a voter: of three voters one had traded enough in time, one too little, one too late."""
+    """Return two trades of a voter; of each three voters one traded enough in time, one too little, one too late."""
     lamports = 1 if voter % 3 == 1 else 25_000_000
     at = OPENED_AT - 100 + (86_400 if voter % 3 == 2 else 0)
     wallet = f"{voter:A>44}"
@@ -114,7 +114,7 @@ async def test_a_hundred_thousand_voters_are_judged_and_counted_at_once(pool: Po
 
 
 async def test_voters_are_judged_by_indexes(pool: Pool) -> None:
-    """The sum of a voter's trades is one range of the index, however many trades others made."""
+    """The sum of a voter's trades reads one range of an index, for any number of other trades."""
     await fill(pool, 3_000)
     for sql, values in (
         (vote_judgements.TRADED, ("A" * 43 + "7", OPENED_AT)),
@@ -125,7 +125,7 @@ async def test_voters_are_judged_by_indexes(pool: Pool) -> None:
 
 
 async def test_what_was_held_is_not_asked_again(pool: Pool) -> None:
-    """`funded`: with every voter judged, a count needs no RPC (there is none here, and it would raise)."""
+    """Under the rule `funded`, a count of voters who are all judged needs no RPC; this test has none."""
     settings = Settings(_env_file=None, vote_rule_disputes="funded:5")
     voters = Voters(pool, Program.from_settings(settings), None, settings)
     await vote_rules.fix(pool, MARKET, KIND, terms_of(settings, KIND))

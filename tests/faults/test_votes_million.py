@@ -1,4 +1,4 @@
-"""A million votes on one market: an append, a proof and a tally stay quick, and the aggregator small."""
+"""A million votes on one market: an append, a proof and a tally stay quick, and the aggregator's memory small."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def address(number: int) -> Wallet:
 
 
 async def fill(scene: Scene, market: MarketId, number: int) -> None:
-    """As if so many wallets had voted, 8 of 10 for it. Their signatures are of the right length only."""
+    """Write the votes of `number` wallets, 8 of 10 in favour; their signatures are invalid, but of the right length."""
     program, now_ms = scene.chain.program.address, int(datetime.now(UTC).timestamp() * 1000)
 
     def entry(n: int) -> LogEntry:
@@ -82,7 +82,7 @@ async def fill(scene: Scene, market: MarketId, number: int) -> None:
 
 
 async def timed(runs: int, work: Callable[[int], Awaitable[object]]) -> list[float]:
-    """Milliseconds of each run, sorted."""
+    """Run `work` that many times; return the milliseconds of each run, sorted."""
     took = []
     for number in range(runs):
         started = time.perf_counter()
@@ -100,7 +100,7 @@ def told(what: str, took: list[float]) -> str:
 
 
 async def measure(scene: Scene, market: MarketId, number: int) -> None:
-    """Appends, votes, proofs and a tally at that size; prints the figures and holds them to the promise."""
+    """Measure appends, votes, proofs and tallies on a log of that size; print the figures, and judge a million's."""
     chance, program, authority = random.Random(7), scene.chain.program.address, scene.chain.keys.backend
     await scene.pool.execute(_BARE_TABLE)
 
@@ -142,13 +142,13 @@ async def measure(scene: Scene, market: MarketId, number: int) -> None:
     print("\n".join(told(what, took) for what, took in figures.items()))
     print(f"  tally: {min(tallies):.0f} to {max(tallies):.0f} ms")
     assert counted.tally == Tally(number * 8 // 10 + 300, number * 2 // 10)
-    if number < 1_000_000:  # speed is promised for a million, where it counts, and not beside other tests
+    if number < 1_000_000:  # speed is judged in the run with a million votes only
         return
-    crowded = max(1.0, statistics.median(bares) / 0.15)  # how much slower this machine is than a free one
+    crowded = max(1.0, statistics.median(bares) / 0.15)  # how much slower this machine is than an idle one
     assert statistics.median(appends) < 2 * crowded
     assert statistics.median(proofs) < 5 * crowded
     assert min(tallies) < 1_000 * crowded
-    if os.getloadavg()[0] < (os.cpu_count() or 1):  # the slowest of a hundred means nothing when others work
+    if os.getloadavg()[0] < (os.cpu_count() or 1):  # the slowest of a hundred is not judged under other load
         assert p99(appends) < 2 * crowded
         assert p99(proofs) < 5 * crowded
 
@@ -158,7 +158,7 @@ def most_memory_kib(pid: int) -> int:
 
 
 async def aggregate_in_a_process(scene: Scene, market: MarketId) -> None:
-    """The real service counts and approves; its memory at the most, and an orderly end."""
+    """Have an aggregator process count and approve the market; check its peak memory and its orderly end."""
     env = commands.environment(
         database_url=scene.settings.require("database_url"),
         solana_rpc_url=scene.chain.rpc_url,

@@ -1,4 +1,4 @@
-"""Votes that arrive while a tally is taken are in this round or in the next: never lost, never twice."""
+"""Votes that arrive while a tally is taken count in its round or in the next: none is lost, none counts twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WALLETS = 60
 
 
 class Crowd:
-    """Wallets that vote at random: signed, on chain, or both; some twice."""
+    """Wallets that vote at random: by signed statement, on chain, or both; some twice."""
 
     def __init__(self, scene: Scene, market: MarketId, seed: int) -> None:
         self.scene, self.market, self.chance = scene, market, random.Random(seed)
@@ -101,7 +101,7 @@ async def check(scene: Scene, crowd: Crowd) -> None:
 
 
 async def race(scene: Scene, seed: int) -> int:
-    """Votes and tallies at the same time; how many rounds were taken meanwhile."""
+    """Have wallets vote while tallies are taken; return how many tallies were taken during the votes."""
     market = await scene.market()
     crowd = Crowd(scene, market, seed)
     voters = await Pool.open(scene.settings.require("database_url"), size=6, wait_s=30)
@@ -135,7 +135,7 @@ async def test_votes_and_tallies_at_once_agree_in_long_runs(scene: Scene, seed: 
 
 
 async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(scene: Scene) -> None:
-    """Two aggregators decide again and again while votes come and turn the verdict; no admin ends it."""
+    """Two aggregators decide repeatedly while votes change the result; without an admin, no approval ends it."""
     market = await scene.market()
     crowd = Crowd(scene, market, 5)
     voters = await Pool.open(scene.settings.require("database_url"), size=6, wait_s=30)

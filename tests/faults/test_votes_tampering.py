@@ -1,6 +1,6 @@
-"""A dishonest operator rewrites the log, before or after the count: `zmart verify tally` names what was done.
+"""A dishonest operator rewrites the vote log, before or after the count: `zmart verify tally` names what was changed.
 
-The rewritten log is a perfect one, with its own tree; a voter with a receipt detects it all the same.
+The rewritten log is consistent, with a tree of its own; a voter with a receipt detects the change nevertheless.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def log_of(scene: Scene, market: MarketId) -> list[bytes]:
 
 
 async def rewrite(scene: Scene, market: MarketId, entries: list[bytes]) -> None:
-    """Another log in its place, whole and consistent."""
+    """Replace the market's log by a consistent log of these entries."""
     async with scene.pool.transaction() as connection:
         for table in ("vote_log_entries", "vote_log_nodes", "vote_logs"):
             await connection.execute(f"DELETE FROM {table} WHERE market_id = $1", market)
@@ -172,7 +172,7 @@ async def test_a_receipt_that_the_authority_did_not_sign_proves_nothing(
 
 
 async def test_a_vote_from_outside_the_voting_time_is_named(scene: Scene, market: MarketId) -> None:
-    """The backend lets in a vote that was signed before the market was there."""
+    """The backend accepts a vote that was signed before the market was created."""
     account = await scene.account(market)
     early = datetime.fromtimestamp(account.created_at, UTC) - timedelta(hours=1)
     program, authority = scene.chain.program.address, scene.chain.keys.backend
@@ -198,7 +198,7 @@ async def zmart(scene: Scene, *arguments: str, **more: str) -> tuple[int, str]:
 
 @asynccontextmanager
 async def running(scene: Scene, *command: str, url: str, **more: str) -> AsyncIterator[None]:
-    """A process that serves `url`."""
+    """Run a command within the block; the block begins when it answers `url`."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env=commands.environment(solana_rpc_url=scene.settings.solana_rpc_url, **more),
@@ -225,7 +225,7 @@ async def running(scene: Scene, *command: str, url: str, **more: str) -> AsyncIt
 async def test_a_voter_checks_everything_with_an_rpc_and_the_api(
     scene: Scene, market: MarketId, redis_url: str, tmp_path: Path
 ) -> None:
-    """A vote by HTTP, its receipt kept; the count by a process; then only the API, a file, and IPFS are asked."""
+    """A vote is cast by HTTP and its receipt stored; a process counts; the voter checks by the API, a file and IPFS."""
     database, port, ipfs_port = scene.settings.require("database_url"), free_port(), free_port()
     api, ipfs = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ipfs_port}"
     own = {
