@@ -1,13 +1,14 @@
-"""What must hold at every moment, and what must hold when the faults are over. A checker reads; it never repairs.
+"""Checkers of the invariants that hold at every moment of a run. A checker reads; it never repairs.
 
 | checker | promise |
 |---|---|
-| DecisionChecker | counts that went on chain = VoteRecords up to the named closing + the log (P1, P2, C1, C2, A2) |
+| DecisionChecker | counts that went on chain = votes on chain up to the named closing + the log (P1, P2, C1, C2, A2) |
 | IndexChecker | the gap-free slot is final and passes no hole and nothing forged (INV-10, A2, W3, C13) |
 | FeedChecker | offsets are dense, no commit without its rows |
-| MoneyChecker | no lamport appears or vanishes; a market's account holds what its books say |
-| EffectChecker | of all signings of an intent at most one took effect |
-| EndChecker | with the faults off everything gets done; rows = fold, index = accounts, `verify tally` holds |
+| MoneyChecker | no lamport appears or vanishes; a market's account holds its liquidity, its fees and its rent |
+| EffectChecker | of all signings of an intent at most one took effect; checked at the end of a run |
+
+The module `ends` checks what must hold when the faults are over.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _LOG = "SELECT entry FROM vote_log_entries WHERE market_id = $1 AND log_index < 
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """`kind` names the promise; `early` if a decision went on chain ahead of the index."""
+    """A broken promise: its `kind`, a `text` with the details, and when it was found, in virtual seconds."""
 
     kind: str
     text: str
@@ -61,7 +62,7 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class DecisionChecker:
-    """Every count that lands is computed again from the chain and the log."""
+    """Computes every count that lands on chain again, from the chain's votes and the log."""
 
     def __init__(self, world: Simulation) -> None:
         self._world = world
@@ -109,7 +110,7 @@ class DecisionChecker:
 
 
 class IndexChecker:
-    """Whatever the gap-free slot has passed is there, is what the chain has, and is final."""
+    """Checks that all transactions up to the gap-free slot are indexed, equal to the chain's, and final."""
 
     def __init__(self, world: Simulation) -> None:
         self._world = world
@@ -169,7 +170,7 @@ class IndexChecker:
 
 
 class FeedChecker:
-    """Checks rarely, all of it: a hole stays."""
+    """Checks the whole feed at every eighth look, which is enough since a hole never closes."""
 
     def __init__(self, world: Simulation) -> None:
         self._world = world
@@ -188,7 +189,7 @@ class FeedChecker:
 
 
 class MoneyChecker:
-    """Looks at each transaction when it lands."""
+    """Checks the lamports of the accounts of each transaction when it lands."""
 
     def __init__(self, world: Simulation) -> None:
         self._world = world

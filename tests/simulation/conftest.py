@@ -1,4 +1,4 @@
-"""The simulation's stage on the PostgreSQL of the tests."""
+"""A fixture that prepares the simulation on the PostgreSQL of the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmart.local.postgres import Postgres
 def stage(
     postgres: Postgres, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:
-    """A database template with virtual time, and the backend's keys."""
+    """Make a template database with virtual time, and the keys of backend and admin; drop the template at the end."""
     made = Stage(postgres, tmp_path_factory.mktemp("simulation"))
     made.write_keys()
     made.prepare(migrated_template)

@@ -1,4 +1,4 @@
-"""The webhook's sender: what landed is delivered late, twice, in another order, not at all, or as a lie."""
+"""The webhook's sender: transactions are delivered late, twice, in another order, not at all, or falsified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _PLACE = "indexWithinBlock"
 
 
 class Deliveries:
-    """`landed(tx)` for each that concerns the program; `deliver(body)` posts to the webhook."""
+    """Delivers landed transactions of the program as the options say; `landed(tx)` is called for each transaction.
+
+    The function `deliver` posts a body to the webhook, `note` adds a line to the trace. Once `honest` is true, each
+    transaction is delivered once and truly.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class Deliveries:
         await self._deliver(body)
 
     def _lie(self, tx: LandedTransaction, kind: str) -> list:
-        """A delivery with the secret whose content is made up."""
+        """Return the elements of a false delivery of the transaction, of this kind (one of LIES)."""
         element = copy.deepcopy(told(tx))
         element[_PLACE] = tx.index
         match kind:
@@ -84,7 +88,7 @@ class Deliveries:
         return [element]
 
     def _forged(self, lines: list[str]) -> list[str]:
-        """Every event once more for many wallets, or with the other choice."""
+        """Replace each vote in the log by votes of 1 to 20 invented wallets and the opposite of its own."""
         forged: list[str] = []
         for line in lines:
             event = self._event(line)

@@ -1,4 +1,4 @@
-"""What must hold when the faults are over and every process had time: everything gets done, and everything agrees."""
+"""Checks of what must hold when the faults are over and every process has had time: all is done, and all agrees."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def _check_life(world: Simulation, rpc: Rpc, life: MarketLife) -> None:
         world.note(f"life {life.number} is not over: {account.state.name}")
     if account.state is MarketState.PROPOSED:
         await _check_rejected(world, life)
-    elif account.state in (MarketState.RESOLVING, MarketState.DISPUTED):  # the others wait for people
+    elif account.state in (MarketState.RESOLVING, MarketState.DISPUTED):  # all other states wait for users
         await _check_waiting(world, life, account.state)
     if not await world.observer.fetchval("SELECT 1 FROM tallies WHERE market_id = $1 LIMIT 1", life.id):
         return
@@ -70,7 +70,7 @@ async def _check_life(world: Simulation, rpc: Rpc, life: MarketLife) -> None:
 
 
 async def _check_rejected(world: Simulation, life: MarketLife) -> None:
-    """A proposal stays one only when its votes do not carry it."""
+    """Report a market that stays PROPOSED although its votes approve it and it was not rejected."""
     votes = chain_votes(world.chain, world.program, life.id, VoteKind.PROPOSAL)
     log = [row[0] for row in await world.observer.fetch(_LOG, life.id)]
     counts = count(votes, log, VoteKind.PROPOSAL, float("inf"))
@@ -81,7 +81,7 @@ async def _check_rejected(world: Simulation, life: MarketLife) -> None:
 
 
 async def _check_waiting(world: Simulation, life: MarketLife, state: MarketState) -> None:
-    """A dispute without enough votes waits for one; nothing else does."""
+    """Report a market that stays RESOLVING or DISPUTED, except a dispute with too few votes."""
     votes = chain_votes(world.chain, world.program, life.id, VoteKind.DISPUTE)
     log = [row[0] for row in await world.observer.fetch(_LOG, life.id)]
     counts = count(votes, log, VoteKind.DISPUTE, float("inf"))

@@ -1,4 +1,4 @@
-"""Who fails when: the options turned into what befalls processes, nodes and the chain while a run goes on."""
+"""Apply the faults of the options to processes, nodes and the chain during a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNRULY = ("one", "two")
 
 
 class Faults:
-    """`run()` until the faults are over; `heal()` ends them all."""
+    """Applies faults: `run()` goes on until the faults are over, `heal()` ends those of all processes and nodes."""
 
     def __init__(self, world: Simulation) -> None:
         self._world = world
@@ -47,7 +47,7 @@ class Faults:
         self._world.clock.host_ahead_s = 0.0
 
     def new_process(self, name: str) -> SimulatedProcess:
-        """Its death, if it is to die, is drawn when it is born."""
+        """Return a new process with this name; whether and when it is killed or stalled is drawn here."""
         options, chance = self._options, self._kills
         process = SimulatedProcess(name)
         if self._world.faults_over:
@@ -63,7 +63,7 @@ class Faults:
         return process
 
     def _answer(self, process: str, node: str, method: str) -> str | None:
-        """What a node says instead of an answer."""
+        """Return the fault with which a node answers a request, a key of ANSWERS, CUT or LATE; None: no fault."""
         world, chance = self._world, self._nodes
         if world.faults_over or node not in _UNRULY or chance.random() >= self._options.node_faults:
             return None
@@ -72,7 +72,7 @@ class Faults:
         return result
 
     async def _lags(self) -> None:
-        """The nodes of each URL are behind the cluster by at most another distance every hour."""
+        """Draw about every hour by how many slots the nodes of each URL may be behind the cluster."""
         while not self._world.faults_over:
             for name in _UNRULY:
                 self._world.nodes[name].lag_slots = self._nodes.randint(0, self._options.node_lag_slots)
@@ -87,7 +87,7 @@ class Faults:
             self._world.chain.fork(self._forks.randint(1, 4), lambda tx: self._keeps(tx))
 
     async def _after_a_landing(self) -> None:
-        """A fork of an idle chain would take nothing back."""
+        """Wait for the next landing, since a fork of an idle chain would take nothing back."""
         before = self._world.report.transactions
         while self._world.report.transactions == before and not self._world.faults_over:
             await self._world.next_ring()

@@ -1,4 +1,4 @@
-"""One market from its proposal to its last claim: the people, and when they do what, drawn from the seed."""
+"""The life of one market, from its proposal to the last claim: users' actions and their times, drawn from the seed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def name(wallet: Keypair) -> Wallet:
 
 
 class MarketLife:
-    """`await run()` to its end: settled, rejected, or as far as the backend let it come."""
+    """One market's life; `run()` ends when the market is settled or rejected, or waits in vain for the backend."""
 
     def __init__(self, world: Simulation, number: int, chance: random.Random) -> None:
         self.world, self.chance, self.number = world, chance, number
@@ -58,7 +58,7 @@ class MarketLife:
         await asyncio.gather(*self.votes)
         self.done = True
 
-    # --- the market's account, as it is
+    # --- the market's account
 
     def account(self) -> MarketAccount | None:
         self.world.chain.catch_up()
@@ -71,7 +71,10 @@ class MarketLife:
         return self.world.program.accounts.market(info)
 
     async def _until(self, *states: MarketState, until_rejected: bool = False) -> bool:
-        """Whether the market came to the first of these states."""
+        """Wait for one of the states; return whether it is the first one.
+
+        False also when the market is rejected (with `until_rejected`), or waits in vain after the faults.
+        """
         while True:
             account = self.account()
             if account is not None and account.state in states:
@@ -83,10 +86,10 @@ class MarketLife:
             await asyncio.sleep(self.chance.uniform(0.5, 1.0) * _LOOK_S)
 
     def _waits_in_vain(self, account: MarketAccount | None) -> bool:
-        """Whether its time is long over; what should have come of it, the checkers say."""
+        """Return whether the state's deadline passed more than twelve hours ago; the checkers judge what is missing."""
         options = self.world.options
         if account is None:
-            return True  # its creation was lost in a fork, and nobody proposes it again
+            return True  # a fork took the proposal back, and no user proposes it again
         ends_at = {
             MarketState.PROPOSED: account.created_at + options.ttl_days * 24 * HOUR,
             MarketState.RESOLVING: account.resolution_proposed_at + 72 * HOUR,
@@ -94,7 +97,7 @@ class MarketLife:
         }
         return self.world.clock.chain_time > ends_at.get(account.state, 0) + _IN_VAIN_S
 
-    # --- what people do
+    # --- actions of users
 
     async def _create(self) -> bool:
         make = self.build.create_market(
@@ -107,11 +110,14 @@ class MarketLife:
         return await self._send(self.creator, make)
 
     async def _vote(self, kind: VoteKind, open_s: float) -> None:
-        """A vote of some wallets, each by its own way and at its own time; those who are late come near the end."""
+        """Let some wallets vote at random times, by statement, on chain, or both; late ones vote near the end.
+
+        `open_s` is how many seconds the vote is open.
+        """
         options, chance = self.world.options, self.chance
         self.world.ring_in(open_s + 61)
         voters = chance.sample(self.world.users, chance.randint(1, len(self.world.users)))
-        leanings = chance.choices([0.1, 0.5, 0.7, 0.8, 1.0], k=2)  # who votes on chain may think otherwise
+        leanings = chance.choices([0.1, 0.5, 0.7, 0.8, 1.0], k=2)  # votes on chain may lean another way
         for voter in voters:
             late = chance.random() < options.late_share
             at = open_s + chance.uniform(-600, 90) if late else chance.uniform(1, open_s * chance.random())
@@ -132,7 +138,7 @@ class MarketLife:
             make = self.build.submit_proposal_vote if proposal else self.build.submit_dispute_vote
             await self._send(voter, make(name(voter), self.id, vote))
             return
-        for _ in range(3):  # a signed statement may be sent again when the gateway did not answer
+        for _ in range(3):  # a statement is sent again while the gateway does not answer
             refused = await self.world.vote_by_statement(self.id, kind, vote, voter)
             if refused is not None:
                 self.world.note(f"statement {kind.value} {self.number} {vote} {refused[:60] or 'accepted'}")
@@ -185,11 +191,11 @@ class MarketLife:
         await self._send(self.creator, self.build.withdraw_liquidity(name(self.creator), self.id))
 
     async def _send(self, signer: Keypair, *instructions: Instruction) -> bool:
-        """Send until it landed, some times; whether it did so without an error."""
+        """Sign and send up to four times until a transaction lands; return whether it landed without an error."""
         world = self.world
         for _ in range(4):
             blockhash = world.chain.blockhash(world.chain.slot)
-            units = 400_000 + next(world.numbers)  # two people's same wish is not one transaction
+            units = 400_000 + next(world.numbers)  # makes equal instructions different transactions
             message = compose.compile(
                 signer.pubkey(), list(instructions), blockhash, compute_unit_limit=units
             )

@@ -1,7 +1,8 @@
-"""What a seed means: every choice that a run depends on, expanded once and printed, so that a failure can be read.
+"""The options of a run: all choices that a seed determines, drawn once and printed with a failure.
 
-Each authority draws from a generator of its own (`rng("nodes")`), so that a change in one does not shift the others.
-About half of the kinds of fault are switched off in any run: faults hide each other when all come at once.
+Each part of the simulation draws from a generator of its own (`rng(seed, "nodes")`), so that a change in one part does
+not shift the others. Most kinds of fault are off in about half of the runs: faults hide each other when all come at
+once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WINDOWS = (
 
 
 class Window(msgspec.Struct, frozen=True):
-    """Something that lasts, in hours since the beginning."""
+    """A fault of WINDOWS that lasts for some hours; its start is in hours since the beginning of the run."""
 
     what: str
     start_h: float
@@ -35,7 +36,12 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Rates are probabilities for each event; `kill_ops` is the mean number of operations between two kills."""
+    """The options of a run; `Options.of(seed)` draws them.
+
+    Shares and rates are probabilities for each event. `kill_ops` is the mean number of operations before a process is
+    killed, 0: never. `stall_s` is the mean duration of a stop. `answers` and `lies` name the faults of nodes and
+    deliveries that may occur.
+    """
 
     seed: int
     markets: int
@@ -121,7 +127,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rng(seed: int, name: str) -> random.Random:
-    """The generator of one authority."""
+    """Return the random generator of one part of the simulation."""
     return random.Random(f"{seed}:{name}")
 
 

@@ -1,5 +1,7 @@
-"""What the count of a market's votes must be: computed from the chain's own transactions and the log, by a few lines
-that share nothing with the code under test but the codecs."""
+"""The count that a market's votes must have, computed from the chain's own transactions and the log.
+
+It shares nothing with the code under test but the codecs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from zmart.market.types import VoteKind
 
 @dataclass(frozen=True)
 class Memo:
-    """The memo of a tally, of either version; `closed_at` only since version 2."""
+    """The memo of a tally; `closed_at` (chain time) and `closed_slot` are None in version 1."""
 
     kind: VoteKind
     log_size: int
@@ -27,7 +29,7 @@ class Memo:
 
 @dataclass(frozen=True)
 class Decision:
-    """Counts that a transaction of the backend brought to the chain."""
+    """Counts of votes that a transaction wrote on chain, and the transaction's memo, None without one."""
 
     market_id: str
     kind: VoteKind
@@ -75,7 +77,7 @@ def memo_of(tx: LandedTransaction) -> Memo | None:
 
 
 def chain_votes(chain: SimulatedChain, program: Program, market_id: str, kind: VoteKind) -> list[ChainVote]:
-    """In chain order."""
+    """Return the votes of this kind that were cast on chain on the market, in chain order."""
     expected = e.ProposalVoteSubmitted if kind is VoteKind.PROPOSAL else e.DisputeVoteSubmitted
     return [
         ChainVote(event.user, event.vote, event.timestamp, tx.slot)
@@ -88,7 +90,10 @@ def chain_votes(chain: SimulatedChain, program: Program, market_id: str, kind: V
 def count(
     on_chain: list[ChainVote], entries: list[bytes], kind: VoteKind, closed_at: float
 ) -> tuple[int, int]:
-    """One vote for each wallet: that on chain up to the closing, else its signed one among the log's entries."""
+    """Return (votes for, votes against), with one vote of each wallet.
+
+    It is the wallet's vote on chain up to the closing, or else its signed vote in the log's entries.
+    """
     chosen: dict[str, bool] = {}
     for raw in entries:
         wallet, vote = _signed(raw, kind)

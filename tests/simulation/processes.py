@@ -1,7 +1,7 @@
-"""Processes of the simulation: whose code is running, and what may befall it at each await.
+"""Processes of the simulation: which process the running code belongs to, and its kills and stops.
 
-A kill takes effect at an operation on the database or the RPC, before it or after it took effect; from then on
-nothing of that process reaches the outside, not even its `finally` blocks, and the server ends its sessions.
+A kill happens at an operation on the database or the RPC, before or after the operation takes effect. From then on
+nothing of that process reaches the outside, not even from its `finally` blocks, and the server ends its sessions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ current_process: ContextVar[SimulatedProcess | None] = ContextVar("current_proce
 
 
 class ProcessKilled(asyncio.CancelledError):
-    """What the code of a killed process sees at its next await."""
+    """Raised in the code of a killed process at its next operation."""
 
 
 class SimulatedProcess:
-    """One life of one process. `kill_in`: operations until it is killed (None: never); `stall_in` and `stall_s`:
-    when it is stopped, and for how long."""
+    """A process from its start to its end.
+
+    `kill_in`: operations until it is killed (None: never), after the operation's effect with `kill_after`. `stall_in`:
+    operations until it is stopped for `stall_s` seconds (None: never). The times `..._until` are virtual seconds up to
+    which it is stopped, is cut off from RPC or database, or reaches only nodes that lag by `rpc_lag_slots`.
+    """
 
     def __init__(self, name: str, *, kill_in: int | None = None, kill_after: bool = False) -> None:
         self.name = name
@@ -43,7 +47,10 @@ class SimulatedProcess:
         self.connections: list[GatedConnection] = []
 
     async def before(self, _what: str) -> None:
-        """Called before each operation: it may be this one's last, or have to wait."""
+        """Count an operation before it begins: kill the process, or wait while it is stopped.
+
+        Raises ProcessKilled when the process is dead.
+        """
         self.check()
         self.operations += 1
         if self.kill_in is not None:
@@ -56,17 +63,20 @@ class SimulatedProcess:
             if self.stall_in <= 0:
                 self.stall_in = None
                 self.stopped_until = asyncio.get_running_loop().time() + self.stall_s
-        if self._in_transaction():  # it has the database for itself: nobody could go on
+        if self._in_transaction():  # it holds the database: all others would wait for it
             return
         while (wait_s := self.stopped_until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(min(wait_s, _LOOK_S))  # it may be let go on earlier
+            await asyncio.sleep(min(wait_s, _LOOK_S))  # `stopped_until` may be moved forward
             self.check()
 
     def _in_transaction(self) -> bool:
         return any(c.is_in_transaction() for c in self.connections if not c.is_closed())
 
     def after(self) -> None:
-        """Called when an operation took effect, before its caller learns of it."""
+        """Kill the process if it is to die after this operation, whose caller then never sees the result.
+
+        Raises ProcessKilled when the process is dead.
+        """
         if self.kill_in is not None and self.kill_in <= 0 and self.kill_after:
             self.kill()
         self.check()
@@ -80,7 +90,7 @@ class SimulatedProcess:
             raise ProcessKilled(f"{self.name} was killed")
 
     def bury(self) -> list[int]:
-        """End its sessions and tasks; the pids of the server's backends that must vanish."""
+        """End the process's sessions and tasks; return the pids of the PostgreSQL backends that must end with them."""
         self.dead.set()
         pids = [c.pid for c in self.connections if not c.is_closed()]
         for connection in self.connections:
@@ -92,7 +102,7 @@ class SimulatedProcess:
 
 
 def within(process: SimulatedProcess, work: Coroutine) -> asyncio.Task:
-    """A task of that process."""
+    """Start a task that belongs to the process."""
     token = current_process.set(process)
     try:
         return asyncio.create_task(work)
@@ -101,7 +111,7 @@ def within(process: SimulatedProcess, work: Coroutine) -> asyncio.Task:
 
 
 def track_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Every task belongs to the process whose code began it."""
+    """Have the loop assign every task to the process whose code started it."""
 
     def factory(loop_: asyncio.AbstractEventLoop, coro, **more) -> asyncio.Task:
         task = asyncio.Task(coro, loop=loop_, **more)

@@ -1,7 +1,7 @@
-"""The authority of the network: every JSON-RPC request of every process passes here, below httpx.
+"""The simulation's network: every JSON-RPC request of every process is answered here, below httpx.
 
-Hosts that end in `.node` are simulated nodes. What happens to a request is drawn from the fault plan: nothing, a
-dead connection, a status, a body that is no answer, an answer that says nothing, or one that came late.
+Hosts that end in `.node` are simulated nodes. A request is answered truly, or gets the fault that the run's options
+draw: a cut connection, an HTTP status, a body that is no answer, or a late answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANSWERS = {
     "internal error": (200, b'{"jsonrpc":"2.0","id":%d,"error":{"code":-32603,"message":"Internal error"}}'),
     "null": (200, b'{"jsonrpc":"2.0","id":%d,"result":null}'),
 }
-"""Bodies that are no answer, by the name that the fault plan prints."""
+"""Statuses and bodies that are no answer, by the names that the options use; %d is the request's id."""
 CUT = "connection cut"
 LATE = "late"
 
@@ -41,12 +41,15 @@ class _Request(msgspec.Struct):
 
 _request = msgspec.json.Decoder(_Request)
 Fault = Callable[[str, str, str], str | None]
-"""(process, node, method) -> what happens instead of an answer."""
+"""A function of (process, node, method) that returns a key of ANSWERS, CUT or LATE, or None for a true answer."""
 
 
 class RpcGate:
-    """`fault`, `latency_s` and `spread_slots` are drawn for each request: behind one URL there are many nodes, and each
-    is as far behind the cluster as it likes, up to the lag of its URL."""
+    """Answers requests from the simulated nodes.
+
+    `fault`, `latency_s` and `spread_slots` are called for each request. A URL stands for many nodes: `spread_slots`
+    says by how many slots the answering one is ahead of the slowest.
+    """
 
     def __init__(self, clock: VirtualClock, nodes: dict[str, SimulatedNode]) -> None:
         self.clock = clock
@@ -99,7 +102,7 @@ class RpcGate:
         return httpx.Response(200, content=body, headers=headers, request=request)
 
     def _lag_of(self, process: SimulatedProcess | None) -> int:
-        """How much further behind the nodes are that this process reaches."""
+        """Return by how many more slots the nodes lag that this process reaches."""
         if process is None or process.rpc_lags_until <= self.clock.seconds:
             return 0
         return process.rpc_lag_slots
@@ -107,7 +110,7 @@ class RpcGate:
 
 @contextmanager
 def gated_rpc(gate: RpcGate) -> Iterator[None]:
-    """Within the block httpx has no other network than the simulated nodes."""
+    """Have httpx send all requests to the gate within the block, instead of the network."""
     kind = httpx.AsyncHTTPTransport
     names = ("__init__", "handle_async_request", "aclose", "__aenter__", "__aexit__")
     real = {name: getattr(kind, name) for name in names}

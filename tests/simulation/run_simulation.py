@@ -29,7 +29,7 @@ _TEMPLATE = "virtual"
 
 
 class Stage:
-    """A PostgreSQL server with the virtual template; each seed plays in a database of its own."""
+    """A PostgreSQL server with a template database of virtual time; each seed plays in a database of its own."""
 
     def __init__(self, postgres: Postgres, folder: Path, name: str = "") -> None:
         self._postgres = postgres
@@ -38,8 +38,8 @@ class Stage:
         self._numbers = itertools.count(1)
 
     def prepare(self, migrated: str | None = None) -> None:
-        """Make the template, from a migrated database if there is one."""
-        with ThreadPoolExecutor(1) as thread:  # these bring an event loop of their own
+        """Make the template, from the database `migrated` or by running all migrations."""
+        with ThreadPoolExecutor(1) as thread:  # both calls run an event loop of their own
             if migrated is None:
                 url = self._postgres.create_database(_TEMPLATE)
                 thread.submit(migrate.upgrade, url).result()

@@ -1,7 +1,7 @@
-"""The real services as processes of the simulation. All that depends on how services are called stands in this module.
+"""The real services as processes of the simulation; only this module depends on how services are called.
 
-Their endless loops are not run (they would look at an idle chain every two seconds for weeks): each turn of them is,
-at once when something happened, at a pace otherwise, and each to its end or to the death of the process.
+The services' endless loops are not run, since they would ask an idle chain every two seconds for weeks. Instead, each
+turn of a loop runs soon after an event, or else at a slow pace, to its end or until the process is killed.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from zmart.votes.command import AcceptancePolicy, CastVote
 
 try:
     from zmart.decisions import waiting
-except ImportError:  # a commit at which nothing waits for the index
+except ImportError:  # earlier commits have no decisions that wait for the index
     waiting = None
 
 Pace = Callable[[str], Awaitable[None]]
-"""`await pace(name)` until this part of the process should take its next turn."""
+"""An async function that returns when the named part of a process should take its next turn."""
 
 
 def settings_of(database_url: str, keys: Path, nodes: list[str], **more: object) -> Settings:
-    """`nodes` by name: the first is asked first, the second is the second opinion."""
+    """Return the settings of a service; `nodes` are names of nodes: the preferred one, then the second endpoint."""
     first, *others = nodes
     values: dict[str, object] = {
         "zmart_env": "local",
@@ -70,7 +70,7 @@ def settings_of(database_url: str, keys: Path, nodes: list[str], **more: object)
 
 
 async def indexer(settings: Settings, pace: Pace) -> None:
-    """The indexer's loops."""
+    """Run the indexer's loops until cancelled."""
     engine = await Engine.open(settings)
     maintenance = Maintenance(engine, 0)
 
@@ -81,7 +81,7 @@ async def indexer(settings: Settings, pace: Pace) -> None:
             if not fetched and not worked:
                 return
 
-    confirmer = getattr(engine, "confirmer", None)  # a commit at which deliveries are not confirmed has none
+    confirmer = getattr(engine, "confirmer", None)  # earlier commits have none
     confirming = [_turns("confirm", confirmer.turn, pace)] if confirmer else []
     await _together(
         *confirming,
@@ -139,7 +139,7 @@ def _waiting(
     decide: Callable[[Sequence[MarketId]], Awaitable[None]],
     finish: Callable[[], Awaitable[None]],
 ) -> Callable[[], Awaitable[None]]:
-    """What waits for the index goes on as soon as it is there."""
+    """Return a turn that resumes decisions whose index has become complete."""
 
     async def look() -> None:
         if waiting is not None:
@@ -150,7 +150,7 @@ def _waiting(
 
 
 class Gateway:
-    """What the gateway does for votes and deliveries."""
+    """The parts of the gateway that accept votes and webhook deliveries."""
 
     def __init__(self, settings: Settings, pool: Pool, program: Program, backend: Keypair) -> None:
         self.pool = pool
@@ -167,7 +167,10 @@ class Gateway:
         return cls(settings, await Pool.open(settings.require("database_url"), 2), program, backend)
 
     async def vote(self, market_id: str, kind: VoteKind, vote: bool, voter: Keypair) -> str | None:
-        """A signed statement; "" when it was accepted, else why not; None while the database is unavailable."""
+        """Cast a vote by a signed statement; return "" when it was accepted, else why not.
+
+        None while the database is unavailable.
+        """
         now = datetime.fromtimestamp(time.time(), UTC)
         unsigned = CastVote(
             program=self._program.address,
@@ -189,7 +192,7 @@ class Gateway:
         return ""
 
     async def deliver(self, body: bytes) -> int:
-        """A webhook's request; the status of the answer."""
+        """Give a body to the webhook's receiver; return the HTTP status of the answer."""
 
         async def receive() -> Scope:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -199,14 +202,14 @@ class Gateway:
 
 
 async def audited(pool: Pool, rpc: Rpc, program: Program) -> AuditReport:
-    """The index compared with the accounts."""
+    """Compare the index with the accounts on chain, by the pricing model "reference" where `audit` takes one."""
     rules = {"pricing": "reference"}
     more = {name: rules[name] for name in rules.keys() & signature_of(audit).parameters.keys()}
     return await audit(pool, rpc, program, **more)
 
 
 def is_expected(problem: BaseException) -> bool:
-    """Whether a service may end with it at its start: the supervisor starts it again."""
+    """Return whether a service may end with this exception at its start, after which a supervisor restarts it."""
     if isinstance(problem, BaseExceptionGroup):
         return all(map(is_expected, problem.exceptions))
     known = (ZmartError, OSError, TimeoutError, asyncio.CancelledError)
@@ -214,7 +217,7 @@ def is_expected(problem: BaseException) -> bool:
 
 
 async def _turns(name: str, turn: Callable[[], Awaitable[object]], pace: Pace) -> None:
-    """As the services' own loops: what the RPC or the database could not do is tried again at the next turn."""
+    """Take a turn at each pace, as the services' loops do; a turn that RPC or database failed is repeated later."""
     while True:
         await pace(name)
         try:

@@ -1,8 +1,8 @@
-"""The chain: the real program in LiteSVM, with slots, blocks, history, a mempool and forks around it.
+"""A simulated chain: the real program in LiteSVM, with slots, blocks, history, waiting transactions and forks.
 
-Slots follow virtual time. What landed is kept with every account that it wrote, so that a node can answer as of
-any slot, and a fork can take the newest transactions back. There is one bank: a transaction is executed when its
-slot has come; nodes that lag see older versions of the accounts.
+Slots follow virtual time. Each landed transaction is kept with every account that it wrote, so that a node can answer
+as of any slot, and a fork can take the newest transactions back. There is one bank: a transaction is executed when its
+slot is reached; nodes that lag see older versions of the accounts.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
 SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
 SYSTEM = Pubkey.default()
 MOVED = 6
-"""Slots that a fork moves what it keeps."""
+"""Slots after which a transaction lands again that a fork took back and keeps."""
 
 
 @dataclass(frozen=True, eq=False)
 class LandedTransaction:
-    """`before` and `after` are the writable accounts around it."""
+    """A landed transaction; `before` and `after` are its writable accounts before and after its execution."""
 
     signature: str
     slot: int
@@ -65,7 +65,7 @@ class LandedTransaction:
 
     @cached_property
     def raw(self) -> bytes:
-        """As getTransaction tells it."""
+        """The JSON of the transaction as getTransaction returns it."""
         return raw_of(self)
 
 
@@ -77,12 +77,16 @@ class _Waiting:
 
 
 def time_of(slot: int) -> int:
-    """The Clock that programs see in this slot."""
+    """Return the Unix time of the Clock that programs see in this slot."""
     return START + int((slot - FIRST_SLOT) * SLOT_S)
 
 
 class SimulatedChain:
-    """`landed` is the chain as it is now, in its order. `on_landing` is told of each, `on_fork` of each taken back."""
+    """The chain; `landed` holds its transactions in chain order, without those that a fork took back.
+
+    The functions in `on_landing` are called with each transaction that lands, those in `on_fork` with each that a fork
+    takes back.
+    """
 
     def __init__(self, clock: VirtualClock, program: Program) -> None:
         self.clock = clock
@@ -103,7 +107,7 @@ class SimulatedChain:
 
     @property
     def slot(self) -> int:
-        """The newest slot; confirmed, as a node that does not lag sees it."""
+        """The newest slot, which a node without a lag reports as confirmed."""
         return FIRST_SLOT + int(self.clock.seconds / SLOT_S)
 
     def blockhash(self, slot: int) -> str:
@@ -118,13 +122,16 @@ class SimulatedChain:
     # --- transactions
 
     def submit(self, tx: VersionedTransaction, after_slots: int = 1) -> str:
-        """Hand it to the leader; it lands when its slot has come, unless it is there already or its hash is old."""
+        """Let a transaction land after some slots and return its signature.
+
+        It does not land if it has landed before, or if its blockhash is too old by then.
+        """
         self._numbers += 1
         self._waiting.append(_Waiting(self.slot + after_slots, self._numbers, tx))
         return str(tx.signatures[0])
 
     def catch_up(self) -> None:
-        """Execute what is due."""
+        """Execute the waiting transactions whose slot has been reached."""
         due = sorted(w for w in self._waiting if w.slot <= self.slot)
         if not due:
             return
@@ -145,7 +152,7 @@ class SimulatedChain:
         err = msgspec.json.decode(result.to_json())["err"] if failed else None
         after = {key: self.svm.get_account(key) for key in before}
         if failed and err in ("AccountNotFound", "InsufficientFundsForFee", "SignatureFailure"):
-            return  # no leader takes it into a block
+            return  # no leader includes it in a block
         rows = LandedTransaction(signature, slot, index, tx, meta, err, before, after)
         self._add(rows)
 
@@ -160,8 +167,10 @@ class SimulatedChain:
             reported(found)
 
     def fork(self, depth: int, keep: Callable[[LandedTransaction], bool]) -> list[LandedTransaction]:
-        """Take the last `depth` transactions back, none that is final; those that `keep` says land once more, some
-        slots later. Returns what was taken back."""
+        """Take the newest `depth` transactions back, but none that is final or nearly so; return them.
+
+        Those for which `keep` is true land again, MOVED slots later.
+        """
         gone: list[LandedTransaction] = []
         while self.landed and len(gone) < depth and self.landed[-1].slot > self.slot - FINAL_AFTER_SLOTS + 8:
             gone.append(self._take_back())
@@ -195,13 +204,13 @@ class SimulatedChain:
     # --- accounts
 
     def fund(self, wallet: Keypair, lamports: int) -> None:
-        """Before the beginning: as if it had always been there."""
+        """Give a wallet lamports before the run begins; its account exists from slot 0 on."""
         account = Account(lamports, b"", SYSTEM)
         self.svm.set_account(wallet.pubkey(), account)
         self._versions[wallet.pubkey()].append((0, account))
 
     def account(self, address: str, slot: int | None = None) -> Account | None:
-        """As of a slot; the program itself, which never changes, and the Clock as any."""
+        """Return an account as of a slot (by default the newest), also the program's or the Clock; None without one."""
         slot = self.slot if slot is None else slot
         key = Pubkey.from_string(address)
         if key == CLOCK:

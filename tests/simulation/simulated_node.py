@@ -1,4 +1,4 @@
-"""A node of the cluster: the JSON-RPC methods that services use, answered as of the slot that the node has reached."""
+"""A simulated RPC node: the JSON-RPC methods that services use, answered as of the slot that the node has reached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 
 
 class NodeError(Exception):
-    """An error that JSON-RPC has a code for."""
+    """A JSON-RPC error with its code."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -29,22 +29,24 @@ class NodeError(Exception):
 
 
 class SimulatedNode:
-    """The nodes behind one URL. `lag_slots`: how far the slowest is behind the cluster. `answer` gives the JSON of
-    `result`, or raises NodeError."""
+    """The nodes behind one URL; `lag_slots` is how far the slowest of them is behind the cluster."""
 
     def __init__(self, chain: SimulatedChain, name: str) -> None:
         self.chain = chain
         self.name = name
         self.lag_slots = 0
-        self.behind_slots = 0  # for the request that is answered now
-        self.fate = lambda: 1  # slots until what it was sent lands; None: it never does
+        self.behind_slots = 0  # for the current request
+        self.fate = lambda: 1  # slots until a sent transaction lands; None: it never does
 
     @property
     def slot(self) -> int:
         return max(FIRST_SLOT, self.chain.slot - self.lag_slots - self.behind_slots)
 
     def answer(self, method: str, params: Sequence, behind_slots: int = 0) -> bytes:
-        """`behind_slots`: as a node answers so much further behind than the slowest, or (negative) ahead."""
+        """Return the JSON of `result`; raises NodeError.
+
+        `behind_slots`: answer as a node that is that many slots behind the slowest, or ahead of it if negative.
+        """
         self.chain.catch_up()
         self.behind_slots = behind_slots
         handler = getattr(self, f"_{method}", None)

@@ -1,7 +1,7 @@
-"""One run: a chain, two nodes, a database, the services as processes, people, faults, and checkers.
+"""One run of the simulation: a chain, nodes, a database, the services as processes, users, faults and checkers.
 
-First the safety phase: faults come as the options say, and after every step the invariants must hold. Then the
-liveness phase: no new faults, every process is alive and reachable, and everything that was begun must come to its end.
+In the safety phase, faults happen as the options say, and the invariants must hold at every look. In the liveness phase
+there are no new faults, every process is alive and reachable, and everything that was begun must be completed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _REJECTED = "SELECT market_id FROM market_work WHERE job = 'proposal' AND status
 
 @dataclass(frozen=True)
 class _Wakes:
-    """Set once; `woken()` sets it and returns the next one."""
+    """A wake signal that is set once; `woken()` sets it and returns the next signal."""
 
     number: int = 0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,7 +86,10 @@ class _Wakes:
 
 @dataclass
 class Report:
-    """What came of a run; `digest` is equal for two runs of one seed at one commit."""
+    """The result of a run; `digest`, of the whole trace, is equal for two runs of one seed at one commit.
+
+    `lives` counts the markets' lives that ended, `tail` holds the last lines of the trace.
+    """
 
     options: Options
     violations: list[Violation] = field(default_factory=list)
@@ -104,7 +107,7 @@ class Report:
 
 
 class Simulation:
-    """`run()` under a VirtualLoop with the gates in place; `simulate(options, url)` sets all that up."""
+    """The world of a run; `run()` needs a VirtualLoop, virtual time and the gates, which `simulate()` sets up."""
 
     def __init__(
         self, options: Options, database_url: str, keys: Path, clock: VirtualClock, gate: Gate
@@ -139,10 +142,10 @@ class Simulation:
         self.observer: Pool
         self.faults = Faults(self)
 
-    # --- what happened
+    # --- the trace and the violations
 
     def note(self, text: str) -> None:
-        """One line of the trace."""
+        """Add a line to the trace and to its digest."""
         line = f"{self.clock.seconds:.3f} {text}"
         self._digest.update(line.encode())
         self._lines.append(line)
@@ -154,7 +157,7 @@ class Simulation:
 
     @property
     def is_lost(self) -> bool:
-        """Whether to stop: one violation is enough, if it is of the kind that is looked for."""
+        """Whether the run stops: there is a violation whose kind begins with `only`."""
         return any(v.kind.startswith(self.only) for v in self.report.violations)
 
     def number_of(self, market_id: str) -> int:
@@ -194,7 +197,7 @@ class Simulation:
                 process.bury()
             await self.observer.close()
             await admin.close()
-            for _ in range(10):  # sockets are closed in the turns of the loop that follow
+            for _ in range(10):  # sockets are closed in the following turns of the loop
                 await asyncio.sleep(0)
         return self._reported()
 
@@ -212,7 +215,7 @@ class Simulation:
             await EffectChecker().look(self)
 
     async def _settle(self, lives: list[asyncio.Task]) -> None:
-        """The liveness phase: until every life is over and the services have nothing left to do."""
+        """Run the liveness phase until every life is over and the services have had time to finish."""
         until = self.clock.seconds + _PATIENCE_H * HOUR
         while self.clock.seconds < until and not self.is_lost:
             self.wake()
@@ -223,12 +226,12 @@ class Simulation:
                     raise task.exception()
             if all(task.done() for task in lives):
                 break
-        for wait_h in (0.2, 0.2, 1.1, 1.1):  # a paused decision looks again after an hour at most
+        for wait_h in (0.2, 0.2, 1.1, 1.1):  # a paused decision is tried again after an hour at most
             self.wake()
             await asyncio.sleep(wait_h * HOUR)
 
     async def look(self) -> None:
-        """Every invariant that can be read in the middle of a run."""
+        """Check every invariant that must hold in the middle of a run."""
         self.chain.catch_up()
         for checker in self._checkers:
             await checker.look()
@@ -273,20 +276,20 @@ class Simulation:
         self._wake_for_a_landing()
 
     def _fate(self) -> int | None:
-        """Slots until a transaction lands; None: it never does."""
+        """Draw after how many slots a transaction lands; None: it never does."""
         chance = self._chance["landing"]
         if not self.faults_over and chance.random() < self.options.lost_transactions:
             return None
         return chance.randint(1, 1 if self.faults_over else self.options.landing_slots)
 
     def submit(self, tx: VersionedTransaction) -> str:
-        """A user's wallet sends."""
+        """Send a transaction as a user's wallet does, which may be lost; return its signature."""
         if (fate := self._fate()) is not None:
             self.chain.submit(tx, fate)
         return str(tx.signatures[0])
 
     async def vote_by_statement(self, market_id, kind, vote, voter) -> str | None:
-        """None when the gateway did not answer."""
+        """Send a signed vote to the gateway; return "" when accepted, else why not, None when there was no answer."""
         return await self._asked(lambda gateway: gateway.vote(market_id, kind, vote, voter))
 
     async def _deliver(self, body: bytes) -> None:
@@ -294,7 +297,7 @@ class Simulation:
             self.wake()
 
     async def _asked(self, request):
-        """Run a request inside the gateway's process; None if that is down or dies of it."""
+        """Run a request in the gateway's process; return its result, None if the process is down or killed."""
         process, gateway = self.processes.get("gateway"), self._gateway
         if process is None or gateway is None or process.dead.is_set():
             return None
@@ -305,18 +308,21 @@ class Simulation:
     # --- processes
 
     def wake(self) -> None:
-        """Something happened: the services look."""
+        """Wake all parts of all services."""
         self._wakes = {name: signal.woken() for name, signal in self._wakes.items()}
 
     def _wake_for_a_landing(self) -> None:
-        """Those parts that list and fold look at once; who needs it final is called some seconds later."""
+        """Wake the parts that list, fold and confirm now, and all others in 20 s, when the transaction is final."""
         self._wakes["landing"] = self._wakes["landing"].woken()
         if self.clock.seconds >= self._look_again_at:
             self._look_again_at = self.clock.seconds + _FINAL_S
             asyncio.get_running_loop().call_later(_FINAL_S, self.wake)
 
     async def _list_for_what_waits(self) -> None:
-        """The indexer's own loop lists an idle chain too: what waits for the index waits for no landing."""
+        """Wake the indexer every few minutes while a decision waits for the index.
+
+        A real indexer lists an idle chain, too, so decisions do not depend on the next landing.
+        """
         while True:
             await asyncio.sleep(_LIST_S)
             if self._decided and await self.observer.fetchval(_WAITS):
@@ -327,7 +333,7 @@ class Simulation:
         await self._wakes["landing"].heard.wait()
 
     def ring_in(self, seconds: float) -> None:
-        """Something will be due by then."""
+        """Wake all services after `seconds`, and once more up to ten minutes later: something is due then."""
         for chance in (0, self._chance["pace"].uniform(0, 600)):
             asyncio.get_running_loop().call_later(seconds + chance, self.wake)
 
@@ -430,7 +436,7 @@ def _text(problem: BaseException | None) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing is logged, and what draws without a seed draws from one."""
+    """Log nothing within the block, and restore the state of the global random generator after it."""
     state, config = random.getstate(), structlog.get_config()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
@@ -443,7 +449,10 @@ def _quiet() -> Iterator[None]:
 
 
 def simulate(options: Options, database_url: str, keys: Path, *, only: str = "") -> Report:
-    """Play one seed in a fresh database made from the virtual template. `only`: stop at such kinds of violation."""
+    """Play one run in a fresh database made from the template with virtual time, and return its report.
+
+    `only`: stop only at a violation whose kind begins with this text.
+    """
     clock = VirtualClock()
     clock.host_ahead_s = options.host_ahead_s
     gate = Gate(clock)

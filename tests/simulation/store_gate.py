@@ -1,9 +1,9 @@
-"""The authority of the database: every statement of every process passes here, one transaction at a time.
+"""The gate before the database: every statement of every process passes here, one transaction at a time.
 
-One after the other, so that the same seed gives the same order; and here processes are killed, stopped or cut
-off from the database. PostgreSQL's now() and gen_random_uuid() are virtual, too: those of the schema `public` come
-before pg_catalog's in the search path, and this now() is a setting that follows the virtual clock. What stays real:
-clock_timestamp() (feed_commits.committed_at), transaction ids, and the planner.
+The order is the same for the same seed. Here processes are killed, stopped or cut off from the database. PostgreSQL's
+now() and gen_random_uuid() are virtual: those of the schema `public` come before pg_catalog's in the search path, and
+this now() is a setting that follows the virtual clock. Real are clock_timestamp() (feed_commits.committed_at),
+transaction ids and the planner.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ BEGIN
 END $body$;
 UPDATE public.feed_head SET epoch = public.gen_random_uuid();
 """
-"""Makes the time and uuids of the migrated template virtual; no statistics, gathered at a real moment, change a plan
-and with it the order of rows."""
+"""SQL that makes time and uuids of a migrated database virtual. It also switches autovacuum off: statistics that are
+gathered at some real moment could change a plan, and with it the order of rows."""
 _ASYNC = ("prepare", "bind_execute", "bind_execute_many", "query", "close_statement", "close")
 _GONE = """
 SELECT count(*) FROM (SELECT pg_sleep(0.001)) s, pg_stat_activity WHERE pid = ANY($1::int[])
@@ -50,7 +50,7 @@ SELECT count(*) FROM (SELECT pg_sleep(0.001)) s, pg_stat_activity WHERE pid = AN
 
 
 class Gate:
-    """Who may talk to the database now: a connection holds it for a statement, or until its transaction ends."""
+    """A lock on the database: a connection holds it for one statement, or until its transaction ends."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
@@ -85,7 +85,7 @@ class Gate:
                 return
 
     async def answered(self, sent):
-        """Await what only the server can answer; meanwhile time stands still."""
+        """Await an answer of PostgreSQL; virtual time stands still until it comes."""
         self.clock.answers += 1
         try:
             return await sent
@@ -94,7 +94,7 @@ class Gate:
 
 
 class _GatedProtocol:
-    """asyncpg's protocol with the gate before everything that is sent."""
+    """asyncpg's protocol, which passes the gate before it sends anything."""
 
     def __init__(self, protocol, gate: Gate, process: SimulatedProcess | None) -> None:
         self._real = protocol
@@ -145,7 +145,7 @@ class _GatedProtocol:
 
 
 class GatedConnection:
-    """Mixed into the class of connections that the caller asks for."""
+    """A mixin for the requested class of connections, whose protocol passes the gate."""
 
     gate: Gate
 
@@ -159,7 +159,7 @@ class GatedConnection:
 
 @contextmanager
 def gated_store(gate: Gate) -> Iterator[None]:
-    """Within the block every asyncpg.connect gives a connection that passes the gate."""
+    """Have asyncpg.connect return connections that pass the gate, within the block."""
     connect = asyncpg.connect
 
     async def gated(dsn: str, **more) -> asyncpg.Connection:
@@ -186,7 +186,7 @@ def gated_store(gate: Gate) -> Iterator[None]:
 
 
 async def backends_gone(admin: asyncpg.Connection, pids: list[int]) -> None:
-    """Until the server has ended these sessions, and with them their locks."""
+    """Wait until PostgreSQL has ended these sessions, and with them their locks; AssertionError after some seconds."""
     for _ in range(5_000):
         if not pids or not await admin.fetchval(_GONE, pids):
             return

@@ -1,4 +1,4 @@
-"""Markets live in the simulation under faults drawn from seeds; see README.md beside this."""
+"""Markets' lives in the simulation under faults drawn from seeds; README.md in this folder describes it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from run_simulation import Stage
 LIVES = 30
 FIRST_SEED = 1
 SEED_OF_A_BLIND_INDEX = 7
-"""With it the index falls behind while votes land on chain."""
+"""A seed with which the index falls behind while votes land on chain."""
 
 
 def test_thirty_market_lives_under_seeded_faults_keep_every_invariant(stage: Stage) -> None:
-    """P1, P2, C1, C2, A2, C13, W3: nothing is decided ahead of the index, and in the end everything is done."""
+    """P1, P2, C1, C2, A2, C13, W3: no decision is made ahead of the index, and in the end everything is done."""
     lives, seed = 0, FIRST_SEED
     while lives < LIVES:
         report = stage.play(Options.of(seed))
@@ -31,7 +31,7 @@ def test_a_seed_replays_to_the_same_trace(stage: Stage) -> None:
 def test_a_seed_finds_what_is_decided_ahead_of_the_index(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P1, P2: the checkers see it when the gate before decisions is taken away."""
+    """P1, P2: without the requirement of a complete index, the checkers find a decision ahead of the index."""
 
     async def open_gate(*_: object) -> None:
         pass

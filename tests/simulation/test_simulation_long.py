@@ -1,4 +1,4 @@
-"""A thousand market lives under faults, on two processors."""
+"""A thousand markets' lives under faults, in two processes at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A landed transaction as a node tells it: getTransaction with encoding json."""
+"""A landed transaction as a node returns it: getTransaction with the encoding "json"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def told(tx: LandedTransaction) -> dict:
-    """The result's JSON."""
+    """Return the `result` of getTransaction as JSON values."""
     message, meta = tx.tx.message, tx.meta
     header = message.header
     return {

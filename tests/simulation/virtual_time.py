@@ -1,7 +1,7 @@
-"""The authority of time: an event loop whose clock moves only when nobody has anything left to do.
+"""Virtual time: an event loop whose clock moves only when no task can go on.
 
-A second of waiting costs nothing; the answers of PostgreSQL, the only real thing outside of this process, are
-taken only when no callback is ready, so the order of everything follows from the program and the seed.
+Waiting costs no real time. Answers of PostgreSQL, the only real server, are read only when no callback is ready, so
+the order of all steps follows from the program and the seed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 
 START = 1_762_772_000
-"""Virtual time begins here, in Unix seconds."""
+"""The Unix time in seconds at which virtual time begins."""
 _LONGEST_ANSWER_S = 60.0
 
 
 class Stuck(AssertionError):
-    """Every task waits for another one: no timer, no answer under way."""
+    """Every task waits for another one, without a timer or an expected answer; or PostgreSQL does not answer."""
 
 
 class VirtualClock:
-    """Seconds since START. `answers` counts what was sent to PostgreSQL and is not answered: time stands still."""
+    """The virtual clock: `seconds` since START.
+
+    `answers` counts requests to PostgreSQL that are not answered yet; while there are any, time stands still.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -33,12 +36,12 @@ class VirtualClock:
 
     @property
     def chain_time(self) -> int:
-        """What the cluster's clock says."""
+        """The cluster's clock, in Unix seconds."""
         return START + int(self.seconds)
 
     @property
     def host_time(self) -> float:
-        """What this machine's clock says; it need not agree with the cluster."""
+        """The clock of the services' machine, in Unix seconds: `host_ahead_s` ahead of the cluster's."""
         return START + self.seconds + self.host_ahead_s
 
 
@@ -86,7 +89,7 @@ def _datetime_of(clock: VirtualClock) -> type[datetime]:
 
 @contextmanager
 def virtual_time(clock: VirtualClock) -> Iterator[None]:
-    """`time.monotonic`, `time.time` and the `datetime.now` of zmart's modules follow the clock in the block."""
+    """Have `time.monotonic`, `time.time` and `datetime.now` of zmart's modules follow the clock within the block."""
     monotonic, wall, virtual = time.monotonic, time.time, _datetime_of(clock)
     patched = [
         module
