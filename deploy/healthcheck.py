@@ -1,7 +1,7 @@
 """Ask the service of this container for /health. Exit status 0: it answers, or the container serves no port.
 
-The service is the one that process 1 runs (`zmart run SERVICE`), or the argument. Without packages: it runs every few
-seconds in every container.
+The service is the one that process 1 runs (`zmart run SERVICE`), or the argument. The script imports no packages, since
+it runs every few seconds in every container.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WITHIN_S = 4
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status for the service that is named, or that runs."""
+    """Return the exit status of the check of the named service, or of the one that process 1 runs."""
     service = arguments[0] if arguments else running_service(Path("/proc/1/cmdline").read_bytes())
     if service not in PORTS:
         return 0
@@ -37,14 +37,17 @@ def running_service(command_line: bytes) -> str:
 
 
 def port_of(service: str) -> int:
-    """Return the port by setting, or by default where the setting is no number (Kubernetes sets NAME_PORT=tcp://...)."""
+    """Return the service's port: its setting, or the default where that is no number.
+
+    Kubernetes may set the variable to an address, NAME_PORT=tcp://...
+    """
     setting, default = PORTS[service]
     value = os.environ.get(setting, "").strip()
     return int(value) if value.isdecimal() else default
 
 
 def answers(port: int) -> bool:
-    """Return whether /health answers 200."""
+    """Return whether /health on the port answers 200, and print the status or the error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)
     try:
         connection.request("GET", "/health")

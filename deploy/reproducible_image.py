@@ -1,7 +1,7 @@
-"""Take out of an image what podman draws at random for each build: `python3 deploy/reproducible_image.py NAME`.
+"""Remove the random names that podman writes into an image: `python3 deploy/reproducible_image.py NAME`.
 
-The configuration of an image in Docker's format, which a health check needs, names the containers that built it, and
-its history the images between. Without them two builds of the same files are the same image, with one digest.
+The configuration of an image in Docker's format, which a health check needs, names the containers that built the image,
+and its history names the intermediate images. Without these names, two builds of the same files have the same digest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RANDOM = ("container", "container_config", "parent")
 
 
 def without_random_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an image's configuration without the names of what built it."""
+    """Return an image's configuration without the names of its build's containers and intermediate images."""
     kept = {name: value for name, value in config.items() if name not in _RANDOM}
     kept["config"] = {**config["config"], "Hostname": ""}
     kept["history"] = [
@@ -31,7 +31,10 @@ def without_random_names(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def rewrite(archive: Path, target: Path) -> None:
-    """Copy the archive of one image with such a configuration. Raises KeyError for an archive of another kind."""
+    """Copy the archive of one image, with a configuration without random names.
+
+    Raises KeyError if the archive is not one of podman's format `docker-archive`.
+    """
     with tarfile.open(archive) as source, tarfile.open(target, "w") as result:
         [image] = json.loads(_content(source, _MANIFEST))
         config = json.dumps(
@@ -59,7 +62,7 @@ def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
 
 
 def main(name: str) -> None:
-    """Replace the image of this name in podman's storage."""
+    """Replace the image of this name in podman's storage by its copy without random names."""
     with tempfile.TemporaryDirectory() as folder:
         archive, target = Path(folder) / "image.tar", Path(folder) / "reproducible.tar"
         _podman("save", "--format", "docker-archive", "-o", archive, name)

@@ -1,4 +1,4 @@
-"""One stack for all tests of a module."""
+"""A fixture that runs one local stack for all tests of a module."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from zmart.settings import Settings
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The whole stack, running."""
+    """Run the whole local stack; return its settings."""
     with stack_in(tmp_path_factory.mktemp("home")) as settings:
         yield settings

@@ -1,4 +1,4 @@
-"""The explorer in a real browser, on the whole stack: read, live, and used by hand."""
+"""The explorer in a real browser, on the whole stack: pages that are read, live updates, and actions of users."""
 
 import asyncio
 import gzip
@@ -30,8 +30,8 @@ PART = "[data-part]"
 
 @pytest.fixture(scope="module")
 def market(request: pytest.FixtureRequest) -> str:
-    """The id of a market that is open and was traded and talked about."""
-    find_chromium()  # before minutes are spent on a stack that nobody can look at
+    """Return the id of an ACTIVE market with trades and a comment."""
+    find_chromium()  # fails or skips before minutes are spent on a stack
     return asyncio.run(_opened(request.getfixturevalue("stack")))
 
 
@@ -53,7 +53,7 @@ async def _opened(stack: Settings) -> str:
 
 
 async def _bought(stack: Settings, market: str, outcome: bool) -> LandedTransaction:
-    """Another user trades, elsewhere."""
+    """Buy as another user, through the API; return the landed transaction."""
     async with DemoWorld.open(stack) as world:
         user = world.users[5]
         await world.rpc.request_airdrop(user.wallet, 10**10)
@@ -65,7 +65,7 @@ async def _bought(stack: Settings, market: str, outcome: bool) -> LandedTransact
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """One for all tests; each reader has a profile of their own."""
+    """Start one browser for all tests; each reader has a browser context of its own."""
     async with chromium() as opened:
         yield opened
 
@@ -195,7 +195,7 @@ async def test_a_trade_beyond_the_wallet_is_refused_before_it_is_tried(
         await page.get_by_role("button", name="+1 SOL").click()
         await expect(page.get_by_label("SOL to spend")).to_have_value("2")
         await expect(send).to_be_enabled()
-        await send.click()  # which makes the wallet
+        await send.click()  # which creates the wallet
         await expect(status).to_contain_text("Bought")
         link = str(await page.locator("[data-wallet-link]").get_attribute("href"))
         of_wallet = f"**/api/users/{link.removeprefix('/wallets/')}/balance"
@@ -221,7 +221,7 @@ async def test_a_trade_beyond_the_wallet_is_refused_before_it_is_tried(
 
         await page.route(
             "**/api/users/*/positions*", once_typed
-        )  # what is suggested comes later than what is typed
+        )  # the suggested amount arrives after the typed one
         await page.locator("[data-trade] label.no").click()
         await page.get_by_label("NO shares to sell").fill("1")
         typed.set()
@@ -231,7 +231,7 @@ async def test_a_trade_beyond_the_wallet_is_refused_before_it_is_tried(
 
 
 async def _cannot(page: Page, button: str, label: str, amount: str, reason: str) -> None:
-    """The button is disabled for this amount, and the page says why."""
+    """Check that the button is disabled for this amount, and that the page shows the reason (a pattern)."""
     await page.get_by_label(label).fill(amount)
     await expect(page.locator("[data-quote]")).to_contain_text(re.compile(reason))
     await expect(page.get_by_role("button", name=button)).to_be_disabled()
@@ -329,7 +329,7 @@ async def test_what_the_user_does_in_the_wallet_is_followed_and_wallets_that_do_
         await expect(link).to_contain_text(other[:4])
         await _hold(ada.page, "Many", [ada.address])
         await expect(link).to_have_attribute("href", f"/wallets/{ada.address}")
-        await ada.page.reload()  # the wallet of before is connected again, silently
+        await ada.page.reload()  # the former wallet is connected again without a dialog
         await expect(link).to_have_attribute("href", f"/wallets/{other}")
         await _hold(ada.page, "Many", [])
         await expect(ada.button("Connect wallet")).to_be_visible()
@@ -338,14 +338,14 @@ async def test_what_the_user_does_in_the_wallet_is_followed_and_wallets_that_do_
 
 
 async def _hold(page: Page, wallet: str, accounts: list[str]) -> None:
-    """Choose accounts in the wallet."""
+    """Make the test wallet of this name offer these accounts."""
     await page.evaluate("([name, accounts]) => testWallets[name].hold(accounts)", [wallet, accounts])
 
 
 async def test_a_market_lives_by_the_hands_of_two_wallets_side_by_side(
     browser: Browser, stack: Settings, market: str
 ) -> None:
-    """Every step is made on the pages by wallets of the Wallet Standard, and the other page shows it by itself."""
+    """Every step is made on a page with a wallet of the Wallet Standard; the other user's page shows it by itself."""
     phone = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
     async with trader(browser, stack) as ada, trader(browser, stack, **phone) as bo:
         await bo.page.goto(await ada.propose("Will two people finish a market by hand?"))
@@ -391,7 +391,7 @@ async def test_a_market_lives_by_the_hands_of_two_wallets_side_by_side(
 
 
 async def _show_the_same(one: Locator, other: Locator) -> None:
-    """Both pages come to the same text; each hears of a change by its own socket, one a moment before the other."""
+    """Wait until both pages show the same text: each receives changes by its own socket, one slightly earlier."""
 
     async def texts() -> set[str]:
         return {await one.inner_text(), await other.inner_text()}
@@ -410,14 +410,14 @@ def axe() -> str:
 
 
 async def test_the_reference_works_with_nothing_from_elsewhere(browser: Browser, stack: Settings) -> None:
-    """P14: every call is found, types lead to their shapes, a call is tried, and no other host is asked."""
+    """P14: the reference lists the calls, a call can be tried, and no other host is asked."""
     async with reader(browser, base(stack)) as page:
         elsewhere: list[str] = []
         page.on(
             "request",
             lambda asked: elsewhere.append(asked.url) if not asked.url.startswith(base(stack)) else None,
         )
-        page.set_default_timeout(60_000)  # the script has 5 MB: on a busy machine it takes a while to be read
+        page.set_default_timeout(60_000)  # the script has 5 MB, which takes long on a busy machine
         await page.goto("/docs")
         await expect(page.get_by_text("List markets").first).to_be_visible(timeout=60_000)
         await keep(page, "reference")
@@ -466,7 +466,7 @@ _SCRIPTS = """performance.getEntriesByType("resource").map(entry => entry.name).
 async def test_the_market_page_is_light_and_paints_within_a_second(
     browser: Browser, stack: Settings, market: str
 ) -> None:
-    """Scripts under 100 KB compressed; one of ten first visits paints in time, for a busy machine delays some."""
+    """Scripts are below 100 KB compressed; one of ten first visits must paint in time, as the machine may be busy."""
     paints: list[float] = []
     while len(paints) < 10 and min(paints, default=_SECOND_MS) >= _SECOND_MS:
         async with reader(browser, base(stack)) as page:
@@ -482,7 +482,7 @@ async def test_the_market_page_is_light_and_paints_within_a_second(
 
 
 _MOST_SHIFT = 0.1
-"""What Core Web Vitals call good."""
+"""The sum of layout shifts up to which Core Web Vitals call a page good."""
 _SHIFTS = """() => new Promise(done => {
     const shifts = [];
     new PerformanceObserver(list => shifts.push(...list.getEntries())).observe({type: "layout-shift", buffered: true});
@@ -495,7 +495,7 @@ _SHIFTS = """() => new Promise(done => {
 async def test_nothing_moves_while_a_page_loads(
     browser: Browser, stack: Settings, market: str, size: dict[str, int]
 ) -> None:
-    """What needs scripts is there before they are; a wallet that is connected again changes the header in place."""
+    """Parts that need scripts have their place before the scripts run; a reconnected wallet changes only the header."""
     paths = ["/", f"/markets/{market}", "/new", "/leaderboard", "/activity", "/portfolio"]
     shifted: dict[str, object] = {}
     async with reader(browser, base(stack), viewport=size) as page:

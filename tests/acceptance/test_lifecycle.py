@@ -1,5 +1,4 @@
-"""A market's whole life on a real chain, as its users see it: over HTTP, the socket and their own wallets, and as
-a collector of traces sees it."""
+"""Markets' whole lives on the local stack, as users see them by HTTP, socket and wallets, and as traces show them."""
 
 from __future__ import annotations
 
@@ -34,14 +33,14 @@ SINGLE = {"SharesBought", "SharesSold", "WinningsClaimed", "ProposalVoteSubmitte
 
 
 SERVER = 2
-"""The kind of a span, as OTLP numbers them."""
+"""The number of the span kind "server" in OTLP."""
 TRADES = "SELECT DISTINCT signature FROM trades ORDER BY signature"
 INTENTS = "SELECT signature FROM intents WHERE state = 'landed' AND signature IS NOT NULL"
 
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    """What the services export their traces to."""
+    """Run the collector to which the services export their traces; fails when a request violated the protocol."""
     with collecting() as here:
         yield here
     assert here.problems == []
@@ -49,7 +48,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Settings]:
-    """The whole stack, which exports its traces."""
+    """Run the whole local stack, which exports its traces to the collector; return its settings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
@@ -59,7 +58,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
 
 @pytest.fixture(scope="module")
 def report(stack: Settings) -> DemoReport:
-    """The play, once for all tests here."""
+    """Play the demo once for all tests of this module; return its report."""
     return asyncio.run(play(stack, on_step=lambda result: print(result)))
 
 
@@ -94,7 +93,7 @@ def _names(stack: Settings, market_id: str) -> list[str]:
 
 
 def _runs(names: list[str]) -> list[str]:
-    """Names in order, repeated trades, votes and claims told once."""
+    """Return the events' names in order, with repeated trades, votes and claims named once."""
     result: list[str] = []
     for name in names:
         if not (name in SINGLE and name in result):
@@ -170,7 +169,7 @@ def test_the_dashboard_shows_a_healthy_stack(stack: Settings, report: DemoReport
     def missing(text: str) -> list[str]:
         return [label for label in drawn if not re.search(rf'aria-label="{label} \d', text)]
 
-    wait_for(lambda: not missing(page()))  # every process has told its figures since
+    wait_for(lambda: not missing(page()))  # until every process has written its figures
     assert missing(page("?span=day")) == []
 
 
@@ -200,7 +199,7 @@ def signatures(stack: Settings, query: str) -> list[str]:
 
 
 def trace_of(collector: Collector, signature: str) -> dict[str, list[CollectedSpan]]:
-    """The spans of a transaction by their names."""
+    """Return the spans in the trace of a transaction by name."""
     found: dict[str, list[CollectedSpan]] = defaultdict(list)
     for span in collector.trace(f"{identity_of(signature).trace_id:032x}"):
         found[span.name].append(span)
@@ -251,7 +250,7 @@ def test_what_the_backend_sends_is_in_the_trace_of_its_transaction_and_linked_to
         [send] = trace_of(collector, signature)["send transaction"]
         [link] = send.links
         assert send.attributes["zmart.action"] == intents[link].attributes["zmart.action"]
-        if send.service == "zmart-gateway":  # what the operator asked for
+        if send.service == "zmart-gateway":  # a request of the operator
             request = requests[intents[link].parent]
             assert send.attributes["zmart.request_id"] == request.attributes["zmart.request_id"] != ""
         else:
@@ -277,7 +276,7 @@ SAID = {
     "websocket": {"feed relay started", "clients"},
     "snapshots": {"tick", "snapshot built", "pin verified"},
 }
-"""What the log of each service says after the play, besides that it started and is ready."""
+"""Events that the log of each service contains after the demo, besides those of its start."""
 
 
 def test_the_logs_say_each_thing_that_happened_and_nothing_of_probes(
@@ -305,8 +304,10 @@ def test_the_logs_say_each_thing_that_happened_and_nothing_of_probes(
 
 
 def test_a_few_ticks_of_a_day_hold(stack: Settings, report: DemoReport) -> None:
-    """`make soak`, shortened: schedules tick, every client is answered, no message is missed, nothing happens twice,
-    and a snapshot a day is kept for thirty."""
+    """A short form of `make soak`: schedules tick, clients are answered, no message is missed, nothing happens twice.
+
+    A snapshot is taken each day and kept for thirty days.
+    """
 
     async def soak() -> tuple[day.Day, list[verdicts.Verdict]]:
         lived = await day.live(

@@ -1,4 +1,4 @@
-"""`zmart rollback`: the release that ran before runs again, with its schema, and what people wrote is there."""
+"""`zmart rollback`: the release that ran before runs again with its schema, and users' data is kept."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMMENT = (
 
 
 class Checkout:
-    """A repository of its own with this package in it."""
+    """A git repository of its own with a copy of this package, and the commands of that copy."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""An update without a break: this release and the next one serve side by side while the schema is migrated."""
+"""An update without an interruption: this release and the next one run side by side while the schema is migrated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ GROUP BY market_id, name HAVING count(*) > 1
 
 
 class Balancer:
-    """Clients of the gateways that are in rotation, one request after the other; `failures` names what went wrong."""
+    """Sends requests to the gateways in rotation, one after the other.
+
+    `rotation` holds their URLs by name, `answers` counts their answers, `failures` names each status other than 200.
+    """
 
     def __init__(self) -> None:
         self.rotation: dict[str, str] = {}
@@ -56,7 +59,7 @@ class Balancer:
 
 
 class MarketLives:
-    """Markets that live from their proposal to their end, one play after the other; `failures`: what went wrong."""
+    """Plays demos, one after the other; `steps` counts their steps, `failures` names failed steps and checks."""
 
     def __init__(self, stack: Settings) -> None:
         self._stack = stack
@@ -64,7 +67,7 @@ class MarketLives:
         self.failures: list[str] = []
 
     async def run(self, updated: asyncio.Event) -> None:
-        """Play until the update is over, and then once more."""
+        """Play demos until `updated` is set, and then once more."""
         while not updated.is_set():
             await self._play()
         await self._play()
@@ -92,7 +95,7 @@ async def ready(port: int) -> None:
 
 @asynccontextmanager
 async def services_of(following: NextRelease, stack: Settings) -> AsyncIterator[dict[str, int]]:
-    """The six of the next release beside those of this one; their ports by name, once all are ready."""
+    """Run the six services of the next release beside those of this one; yield their ports once all are ready."""
     record = read_record(stack.zmart_home)
     assert record is not None
     ports = {name: free_port() for name in SERVICES}
@@ -116,7 +119,7 @@ async def services_of(following: NextRelease, stack: Settings) -> AsyncIterator[
 
 
 async def restart(stack: Settings, name: str) -> None:
-    """Stop a service of this release and start it again, on the schema that is there then."""
+    """Stop a service of this release, start it again on the present schema, and wait until it is ready."""
     supervisor, program = supervisor_of(stack.zmart_home), f"{SERVICE_GROUP}:{name}"
     await asyncio.to_thread(supervisor.stop, program)
     await asyncio.to_thread(supervisor.start, program)

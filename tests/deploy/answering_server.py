@@ -1,4 +1,4 @@
-"""A gateway and a socket that answer everything with a name: answering_server.py NAME ADDRESS."""
+"""A stand-in for gateway and socket server that answers everything with a name: answering_server.py NAME ADDRESS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME, ADDRESS = sys.argv[1:] if __name__ == "__main__" else ("", "")
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """Answers on connections that stay open, each time with one packet, as a gateway does."""
+    """Answers GET and POST with NAME, on connections that stay open and in one packet, as a gateway does."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -30,7 +30,7 @@ class Gateway(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def greet(socket: ServerConnection) -> None:

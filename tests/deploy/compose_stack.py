@@ -15,7 +15,7 @@ from kit.waiting import wait_for
 from zmart.local.processes import free_port
 
 HOST = "zmart.test"
-"""The name that clients use; .test is kept free for such."""
+"""The host name that clients use; the domain .test is reserved for tests."""
 _STAND_INS = {
     "POSTGRES_IMAGE": ("postgres", "docker.io/library/postgres:17"),
     "REDIS_IMAGE": ("redis", "docker.io/library/redis:7"),
@@ -25,7 +25,7 @@ _STAND_INS = {
 
 
 def make_servers(podman: Podman) -> None:
-    """Make the images of the other servers under their public names, from packages."""
+    """Make the images of PostgreSQL, Redis, Caddy and Prometheus from Debian's packages, under their public names."""
     for target, tag in _STAND_INS.values():
         if not podman.has_image(tag):
             folder = Path(__file__).parent / "images"
@@ -33,7 +33,7 @@ def make_servers(podman: Podman) -> None:
 
 
 class ComposeStack:
-    """A copy of deploy/ in `folder` with an .env of its own, and what podman-compose makes of it."""
+    """A copy of deploy/ in `folder` with an .env of its own, and the containers that podman-compose starts from it."""
 
     def __init__(
         self, podman: Podman, folder: Path, image: str, trial_image: str, project: str = "zmarttest"
@@ -52,7 +52,7 @@ class ComposeStack:
         self.settings = dict(line.split("=", 1) for line in env.read_text().splitlines() if "=" in line)
 
     def compose(self, *command: object, within_s: float = 300) -> str:
-        """Run `podman-compose COMMAND` in the folder."""
+        """Run `podman-compose COMMAND` in the copy of deploy/ and return its stdout; AssertionError when it fails."""
         files = [part for file in self.settings["COMPOSE_FILE"].split(":") for part in ("-f", file)]
         packages = python_packages(ROOT / "requirements" / "deploy.txt")
         program = ["env", f"PYTHONPATH={packages}", sys.executable, packages / "bin" / "podman-compose"]
@@ -61,7 +61,7 @@ class ComposeStack:
         )
 
     def container(self, service: str) -> str:
-        """The container of a service."""
+        """Return the name of a service's container."""
         return f"{self.project}_{service}_1"
 
     def exec(self, service: str, *command: object) -> str:
@@ -71,7 +71,7 @@ class ComposeStack:
         return self.podman.run("inspect", "-f", "{{.State.Status}}", self.container(service)).strip()
 
     def is_healthy(self, service: str) -> bool:
-        """Run the health check of compose.yaml once."""
+        """Run the health check that compose.yaml gives a service; return whether it succeeds."""
         command = ["podman", "healthcheck", "run", self.container(service)]
         done = subprocess.run(command, env=self.podman.environment, capture_output=True, check=False)
         return done.returncode == 0
@@ -85,9 +85,10 @@ class ComposeStack:
 
     @contextmanager
     def running(self, *, alone: bool = False) -> Iterator[ComposeStack]:
-        """Start everything, or (`alone`) the servers that services need; in the end remove it with its volumes.
+        """Run everything within the block, or with `alone` only the servers that services need.
 
-        Podman before 4.6 waits for no condition of `depends_on`, so what others need is started first.
+        At the end, containers and volumes are removed. Podman before 4.6 waits for no condition of `depends_on`, so
+        servers are started before the services that need them.
         """
         try:
             self._start("postgres", "redis", "chain", "providers")

@@ -1,4 +1,4 @@
-"""Containers for `make deploy-test`. What is built stays in .zmart/containers for the next run."""
+"""Images for `make deploy-test`. Images that were built are kept in .zmart/containers for the next run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRIAL_IMAGE = "localhost/zmart-trial:test"
 
 @pytest.fixture(scope="session")
 def podman() -> Podman:
-    """Podman with the base image."""
+    """Return podman with the base image; fails on CI, and skips elsewhere, when programs are missing."""
     if missing_programs():
         missing(f"{MISSING} (not found: {', '.join(missing_programs())})")
     podman = Podman(ROOT / ".zmart" / "containers")
@@ -23,13 +23,13 @@ def podman() -> Podman:
 
 @pytest.fixture(scope="session")
 def image(podman: Podman) -> str:
-    """The name of the image of the services, as this checkout builds it."""
+    """Build the services' image from this checkout; return its name."""
     podman.make_image("image", IMAGE=IMAGE)
     return IMAGE
 
 
 @pytest.fixture(scope="session")
 def trial_image(podman: Podman, image: str) -> str:
-    """The name of the image with a chain and the demo."""
+    """Build the trial's image, with a chain and the demo; return its name."""
     podman.make_image("trial-image", IMAGE=image, TRIAL_IMAGE=TRIAL_IMAGE)
     return TRIAL_IMAGE

@@ -1,7 +1,7 @@
 """A machine with an address and a container engine of its own: a container in which Podman runs.
 
-`docker` in it is Podman with what deploy/README.md says of Podman before 4.6. Images that the first machine would build
-or pull are read from the outer Podman's store; the others have to be sent to it.
+`docker` in it is Podman, used as deploy/README.md says for Podman before 4.6. A machine that is started with images
+reads them from the outer Podman's store; to another machine they have to be sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ exec python3 /packages/bin/podman-compose "$@"
 
 
 class Machine:
-    """Runs from `start` to `remove`. Its home is the folder `home` in `folder`."""
+    """A machine that runs from `start` to `remove`; its home directory is the folder `home` in `folder`."""
 
     def __init__(self, podman: Podman, name: str, network: str, address: str, folder: Path) -> None:
         self._podman, self._name, self._network, self.address = podman, name, network, address
@@ -43,9 +43,9 @@ class Machine:
         self.home = folder / "home"
 
     def start(self, *, with_images: bool) -> None:
-        """Start it; `with_images`: it has what the outer Podman has."""
+        """Start the machine; `with_images`: it can use all images of the outer Podman."""
         podman = self._podman
-        shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was interrupted
+        shutil.rmtree(self.folder, ignore_errors=True)  # left by an interrupted run
         if not podman.has_image(_IMAGE):
             images = Path(__file__).parent / "images"
             podman.run("build", "--target", "machine", "-t", _IMAGE, images, within_s=600)
@@ -69,14 +69,14 @@ class Machine:
         )  # fmt: skip
 
     def shell(self, command: str, *, folder: str = "/root", within_s: float = 300) -> str:
-        """Run a line of a shell in this folder; what it printed. AssertionError when it fails."""
+        """Run a shell command on the machine in this folder and return its stdout; AssertionError when it fails."""
         return self._podman.run("exec", "-w", folder, self._name, "sh", "-ec", command, within_s=within_s)
 
     def kill(self) -> None:
-        """Lose it: its processes and its address are gone at once."""
+        """Kill the machine: its processes and its address are gone at once."""
         self._podman.run("kill", self._name)
 
     def remove(self) -> None:
-        """Remove it with all that ran on it."""
+        """Remove the machine with its containers and files."""
         self._podman.run("rm", "-f", "-t", "0", self._name)
         shutil.rmtree(self.folder, ignore_errors=True)

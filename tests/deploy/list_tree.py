@@ -1,4 +1,4 @@
-"""List every file of a container's root with what makes it up, one a line."""
+"""Print every file and folder of a container, one a line: path, mode, owner, group, and link target or SHA-256."""
 
 import hashlib
 import os

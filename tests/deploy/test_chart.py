@@ -1,4 +1,4 @@
-"""The Helm chart: rendered, judged by the published schemas, and played by podman until the demo is green."""
+"""The Helm chart: it is rendered, validated by Kubernetes' schemas, and run by podman, where the demo must succeed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Manifest = dict[str, Any]
 
 
 class Helm:
-    """Runs the helm of the registry's package, with values of the test."""
+    """Runs the program helm, from a package of npm, on the chart with given values."""
 
     def __init__(self, program: Path, folder: Path) -> None:
         self._program = program
@@ -123,7 +123,7 @@ def test_every_service_is_deployed_twice_spread_and_never_wholly_taken_away(helm
         assert least == 2
         assert ("replicas" in one["spec"]) != (
             name in scaled
-        )  # an upgrade must not undo the autoscaler's number
+        )  # an upgrade must not reset the autoscaler's number
         [spread] = one["spec"]["template"]["spec"]["topologySpreadConstraints"]
         assert (
             spread["labelSelector"]["matchLabels"].items()
@@ -214,14 +214,14 @@ def test_a_changed_setting_or_secret_starts_new_pods(helm: Helm):
     assert first != second
 
 
-# -------------------------------------------------------------------------------------------------------------- played
+# ------------------------------------------------------------------------------------------------------ run by podman
 
 
 class PlayedChart:
     """The chart's pods under `podman kube play`, in the network of the servers that they need.
 
-    Podman 4.3 plays no Job, reads a Secret only from its own store (for variables as JSON, not at all as a file), and
-    would take each container's port on this machine.
+    Podman 4.3 runs no Job. It reads a Secret only from its own store, as JSON for variables, and never as a file. It
+    would bind each container's port on this machine, so ports are removed.
     """
 
     def __init__(self, podman: Podman, servers: ComposeStack, folder: Path) -> None:
@@ -271,7 +271,7 @@ class PlayedChart:
         return manifest
 
     def address(self, service: str) -> str:
-        """The address of a service's pod in the network."""
+        """Return the IP address of a service's pod in the network."""
         infra = self.podman.run(
             "pod", "inspect", "-f", "{{.InfraContainerID}}", f"zmart-{service}-pod-0"
         ).strip()
@@ -283,7 +283,7 @@ class PlayedChart:
 def servers(
     podman: Podman, image: str, trial_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ComposeStack]:
-    """PostgreSQL, Redis, the chain and the providers, as the trial has them."""
+    """Run PostgreSQL, Redis, the chain and the local providers, as in the trial."""
     make_servers(podman)
     stack = ComposeStack(podman, tmp_path_factory.mktemp("servers"), image, trial_image, "zmartchart")
     with stack.running(alone=True):
@@ -296,7 +296,7 @@ def keys_of(stack: ComposeStack) -> str:
 
 
 def values_for(stack: ComposeStack, image: str) -> Manifest:
-    """The values of an operator, for these servers."""
+    """Return the chart's values as an operator would set them for these servers."""
     given = stack.settings
     repository, _, tag = image.rpartition(":")
     backend = bytes(json.loads(stack.exec("chain", "cat", "/var/lib/zmart/keys/backend.json")))
@@ -334,7 +334,7 @@ def values_for(stack: ComposeStack, image: str) -> Manifest:
 def test_the_rendered_manifests_run_a_market_s_whole_life(
     helm: Helm, podman: Podman, servers: ComposeStack, image: str, trial_image: str, tmp_path: Path
 ):
-    """Podman plays no Job, so the hook's pod is played as one; it ignores what only a cluster has."""
+    """Podman runs no Job, so the hook's pod is run as a Pod; objects that only a cluster has are left out."""
     manifests = helm.render(values_for(servers, image))
     chart = PlayedChart(podman, servers, tmp_path)
     [job] = of_kind(manifests, "Job").values()

@@ -1,4 +1,4 @@
-"""compose.yaml as an operator starts it, with the trial's chain: TLS, sockets, hidden pages, and clients that go on."""
+"""compose.yaml with the trial's chain: TLS, sockets, hidden pages of operators, and processes that are killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPERATORS = ("/dashboard", "/metrics", "/ready")
 def stack(
     podman: Podman, image: str, trial_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ComposeStack]:
-    """The whole stack, ready."""
+    """Run the whole stack of compose.yaml; return it when all services are ready."""
     make_servers(podman)
     with ComposeStack(podman, tmp_path_factory.mktemp("compose"), image, trial_image).running() as stack:
         for name in ALL:
@@ -40,14 +40,14 @@ def stack(
 
 @pytest.fixture(scope="module")
 def tls(stack: ComposeStack) -> ssl.SSLContext:
-    """What a client has that trusts Caddy's authority and no other."""
+    """Return the TLS context of a client that trusts only the certificate authority of Caddy."""
     authority = stack.exec("caddy", "cat", "/data/caddy/pki/authorities/local/root.crt")
     return ssl.create_default_context(cadata=authority)
 
 
 @pytest.fixture
 def client(stack: ComposeStack, tls: ssl.SSLContext) -> Iterator[httpx.Client]:
-    """A browser on this machine."""
+    """Return an HTTP client on this machine that reaches Caddy by the name HOST."""
     with httpx.Client(
         base_url=f"https://127.0.0.1:{stack.https_port}", verify=tls, headers={"Host": HOST}, trust_env=False
     ) as client:
@@ -59,7 +59,7 @@ def get(client: httpx.Client, path: str, **options: object) -> httpx.Response:
 
 
 def inside(stack: ComposeStack, service: str, path: str) -> int:
-    """The status of a service's own port, asked from inside its container."""
+    """Return the HTTP status of a path on a service's own port, requested in its container; 0 without an answer."""
     port = Settings.model_fields[SERVICES[service.removesuffix("-1").removesuffix("-2")]].default
     program = (
         "import urllib.request as r, urllib.error as e\n"
@@ -70,7 +70,7 @@ def inside(stack: ComposeStack, service: str, path: str) -> int:
     try:
         return int(stack.exec(service, "python", "-c", program))
     except AssertionError:
-        return 0  # the container is not there, or starts again
+        return 0  # the container does not exist, or restarts
 
 
 def is_ready(stack: ComposeStack, service: str) -> bool:
@@ -78,7 +78,7 @@ def is_ready(stack: ComposeStack, service: str) -> bool:
 
 
 def play(stack: ComposeStack) -> dict[str, object]:
-    """`zmart demo` through Caddy: three markets from creation to payout."""
+    """Run `zmart demo` through Caddy, which plays three markets from creation to payout; return its report."""
     output = stack.compose("--profile", "demo", "run", "--rm", "-T", "--no-deps", "demo", *DEMO, within_s=400)
     report: dict[str, object] = json.loads(output[output.index("{") :])
     return report
@@ -139,7 +139,7 @@ async def test_a_socket_is_served_through_tls(stack: ComposeStack, tls: ssl.SSLC
 
 
 def test_limits_count_the_client_s_address_whatever_it_says_itself(stack: ComposeStack, client: httpx.Client):
-    """So many nonces a minute for one address, and another address has its own."""
+    """The limit of nonces a minute counts one client's requests with any X-Forwarded-For, and not another client's."""
     limit = int(stack.settings["RATE_LIMIT_NONCE"])
 
     def ask(number: int) -> int:

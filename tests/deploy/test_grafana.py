@@ -1,5 +1,7 @@
-"""A real Prometheus with our configuration scrapes a running stack: every query of the dashboard finds something, every
-rule can be computed, and none fires while all is well."""
+"""Prometheus with the configuration of deploy/ scrapes a running stack.
+
+Every query of the dashboard finds something, every rule can be computed, and no alert fires while all is well.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ EMPTY_WHEN_CALM = {
 
 
 class Prometheus:
-    """A running server, asked by its API."""
+    """A running Prometheus, queried by its HTTP API."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -52,7 +54,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus_for(settings: Settings, folder: Path) -> Iterator[Prometheus]:
-    """Prometheus with the configuration of deploy/, every second, and the stack's own ports as targets."""
+    """Run Prometheus with the configuration of deploy/, an interval of a second, and the stack's ports as targets."""
     binary = program("prometheus", "prometheus")
     shutil.copytree(DEPLOY / "prometheus", folder)
     targets = (folder / "targets.yml").read_text("utf-8")
@@ -79,7 +81,7 @@ def prometheus_for(settings: Settings, folder: Path) -> Iterator[Prometheus]:
 
 
 def settle(prometheus: Prometheus, scrapes: int) -> None:
-    """Wait until every target was scraped that often."""
+    """Wait until every target was scraped `scrapes` times and is up; AssertionError after 120 s."""
     deadline = time.monotonic() + 120
     enough = f'count(count_over_time(up{{job=~"zmart-.+"}}[5m]) >= {scrapes} and up == 1)'
     while True:
@@ -87,15 +89,15 @@ def settle(prometheus: Prometheus, scrapes: int) -> None:
             if (result := prometheus.query(enough)) and int(result[0]["value"][1]) == len(SERVICES):
                 return
         except httpx.TransportError:
-            pass  # it still starts
+            pass  # it is still starting
         assert time.monotonic() < deadline, prometheus.get("targets")
         time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus beside a stack on which a market lived."""
-    program("prometheus", "prometheus")  # said before minutes of work
+    """Run Prometheus beside a stack on which a demo was played."""
+    program("prometheus", "prometheus")  # fails or skips before minutes of work
     with (
         stack_in(tmp_path_factory.mktemp("home")) as settings,
         prometheus_for(settings, tmp_path_factory.mktemp("prometheus") / "etc") as server,
@@ -144,5 +146,5 @@ def test_every_figure_without_labels_is_told_by_a_service(prometheus: Prometheus
     }  # fmt: skip
     plain = {name for name in metrics() if not labels().get(name) and not name.startswith("zmart_providers_")}
     missing = {name for name in plain if name not in told and f"{name}_bucket" not in told}
-    # families of our own collectors, which have labels that only samples show
+    # metrics of custom collectors have labels that only their samples show
     assert missing == set()

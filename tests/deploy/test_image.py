@@ -1,4 +1,4 @@
-"""The image of the services: what is in it, how it runs, and that two builds give the same."""
+"""The services' image: its content, how it runs, and that two builds give the same image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
 
 HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges")
 LISTENS = ":0FA3 00000000:0000 0A"
-"""Port 4003, waiting for connections, in /proc/net/tcp."""
+"""Part of the line of /proc/net/tcp for a socket that listens on port 4003."""
 LISTED = (
     "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
 )
@@ -113,7 +113,7 @@ def test_a_service_that_lacks_a_setting_ends_with_one_sentence(podman: Podman, i
 
 @pytest.fixture
 def other_build(podman: Podman) -> str:
-    """A second build of the same sources, without any layer of the first, elsewhere in time."""
+    """Build the same sources again later, without any cached layer; return the image's name."""
     podman.make_image("image", "--no-cache", IMAGE="localhost/zmart:again")
     return "localhost/zmart:again"
 
@@ -126,7 +126,7 @@ def test_two_builds_of_a_commit_are_the_same_image(podman: Podman, image: str, o
 
 
 def tree(podman: Podman, image: str) -> set[str]:
-    """Every file of the image: kind, mode, owner, time, and what it holds."""
+    """Return a line for every file and folder of the image: path, mode, owner, group, and link target or SHA-256."""
     program = Path(__file__).with_name("list_tree.py").read_text()
     return set(
         podman.run("run", "--rm", "--user=0", "--entrypoint", "python", image, "-c", program).splitlines()
@@ -134,7 +134,7 @@ def tree(podman: Podman, image: str) -> set[str]:
 
 
 def test_the_health_check_of_the_image_asks_the_service_that_runs(podman: Podman, image: str):
-    """A server of the test's own answers /health in the place of a service."""
+    """A small server answers /health on the port of the aggregator, in place of the service that the command names."""
     server = (
         "import http.server as h\n"
         "class Answer(h.BaseHTTPRequestHandler):\n"

@@ -1,4 +1,4 @@
-"""Under PM2, as the deployment plan names it, a killed service returns, and a stop lets it finish."""
+"""Services under PM2, with the deployment plan's names: a killed service is restarted, a stopped one ends orderly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAN = {
 
 
 class Pm2:
-    """PM2 with a home of its own, and the environment that its processes get."""
+    """PM2 with a home of its own and the environment of its processes."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self._script = npm_packages(Path(__file__).parents[1] / "kit" / "pm2") / "node_modules/pm2/bin/pm2"
@@ -57,7 +57,10 @@ def is_ready(port: int) -> bool:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[tuple[Pm2, dict[str, int]]]:
-    """The six services under PM2, beside those of a local stack whose database, Redis and chain they use."""
+    """Start the six services under PM2, beside a local stack whose database, Redis and chain they use.
+
+    Return PM2 and the services' ports by name.
+    """
     home = tmp_path / "home"
     home.mkdir()
     with stack_in(home):

@@ -1,4 +1,4 @@
-"""Prometheus accepts the configuration and the rules, and every case of the rules holds."""
+"""Prometheus accepts the configuration and the rules of deploy/, and every test case of the rules holds."""
 
 import subprocess
 from pathlib import Path

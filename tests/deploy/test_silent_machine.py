@@ -1,7 +1,7 @@
-"""A gateway and a socket fall silent behind Caddy, without a word to any connection: no read of a client fails.
+"""A gateway and a socket server behind Caddy fall silent without closing connections: no read of a client fails.
 
-Two hosts have a gateway and a socket each, the first one Caddy too, with the Caddyfile of deploy/. They are network
-namespaces, and servers that answer with the name of their host.
+Each of two hosts has a gateway and a socket server; the first one also has Caddy, with the Caddyfile of deploy/. The
+hosts are network namespaces, the servers are stand-ins that answer with the name of their host.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kit.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 _READ_WITHIN_S = 8.0
-"""For a read that meets a silent gateway (3 s), then another that has not been noticed yet, and a busy machine."""
+"""Seconds for a read: it may meet a silent gateway (3 s) twice before Caddy leaves it out, on a busy machine."""
 _SILENT_FOR_S = 10.0
 _SNI = {"sni_hostname": HOST}
 _SERVER = Path(__file__).parent / "answering_server.py"
@@ -39,7 +39,7 @@ _SERVER = Path(__file__).parent / "answering_server.py"
 
 @dataclass
 class Site:
-    """Both hosts, and how a client reaches Caddy."""
+    """The network with both hosts, and the TLS context of Caddy's clients."""
 
     network: Network
     tls: ssl.SSLContext
@@ -54,7 +54,7 @@ class Site:
         )  # fmt: skip
 
     def hello(self) -> str:
-        """What a new socket says first: the name of its host."""
+        """Open a socket through Caddy; return its first message, the name of the host that serves it."""
         at = (self.address, 443)
         with connect(f"wss://{HOST}/ws", address=at, ssl=self.tls, proxy=None) as socket:
             return str(socket.recv(timeout=10))
@@ -62,7 +62,7 @@ class Site:
 
 @dataclass
 class Reader:
-    """A client that reads until the block ends: each answer's status, host, and seconds."""
+    """A client that reads until the block ends; `answers` holds each answer's status, host and seconds."""
 
     site: Site
     answers: list[tuple[int, str, float]] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Reader:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """Caddy and both pairs of servers, which have all answered."""
+    """Run Caddy and the servers of both hosts; return the site when both hosts have answered through Caddy."""
     if reason := network_hosts.why_not():
         missing(reason)
     caddy = program("caddy", "caddy")
@@ -116,7 +116,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def answering(site: Site) -> set[str]:
-    """The hosts that answer two reads in a row; none while Caddy starts."""
+    """Return the names of the hosts that answer two reads in a row; empty while Caddy does not answer."""
     try:
         with site.client() as client:
             return {client.get("/", extensions=_SNI).text for _ in range(2)}

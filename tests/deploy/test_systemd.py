@@ -1,4 +1,4 @@
-"""The units are understood by systemd, confine what they run, and say the same about it."""
+"""The units of deploy/systemd are valid for systemd, confine their processes, and both in the same way."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units as they are installed, but with this checkout's command in place of /opt/zmart/bin/zmart."""
+    """Return a folder with the units as installed, with this checkout's command in place of /opt/zmart/bin/zmart."""
     for name in (*RUNS, "zmart.target"):
         text = (
             (UNITS / name).read_text("utf-8").replace("/opt/zmart/bin/zmart", str(ROOT / ".venv/bin/zmart"))

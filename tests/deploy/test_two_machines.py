@@ -1,6 +1,6 @@
-"""Two machines by the words of deploy/README.md: the commands of its chapter, line by line, and then either is lost.
+"""Two machines, set up by the commands of deploy/README.md line by line; then the services of each machine are lost.
 
-Replaced are `ssh` (the same pipe goes through a file) and the building of images, which test_image.py does: the first
+Two things are replaced. A pipe to `ssh` goes through a file. The building of images is left to test_image.py: the first
 machine finds them as if `make image trial-image` had run. The servers' images are made from Debian's packages.
 """
 
@@ -40,7 +40,7 @@ _DEPLOY, _COPIED = "/root/zmart/deploy", "/root/zmart"
 
 @dataclass
 class TwoMachines:
-    """Both, with what the README's last line printed and the seconds until then."""
+    """Both machines, the output of the chapter's last command (the demo), and the seconds until its end."""
 
     first: Machine
     second: Machine
@@ -48,7 +48,7 @@ class TwoMachines:
     seconds: float
 
     def pipe_to_second(self, line: str) -> None:
-        """Run a line of the first machine whose output goes to the second by ssh."""
+        """Run a command line on the first machine whose output ssh would pipe into a command on the second one."""
         parts = _SSH.match(line)
         assert parts is not None
         self.first.shell(f"{parts['said']} > /root/pipe", folder=_DEPLOY, within_s=600)
@@ -57,7 +57,7 @@ class TwoMachines:
 
 
 def blocks() -> list[list[str]]:
-    """The commands of the chapter "On two machines": of the first machine, of the second, and of the first again."""
+    """Return the commands of the chapter "On two machines", in three blocks: first machine, second, first again."""
     chapter = (ROOT / "deploy" / "README.md").read_text().partition("\n## On two machines\n")[2]
     text = chapter.partition("\n## ")[0]
     found = re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
@@ -68,7 +68,7 @@ def blocks() -> list[list[str]]:
 def machines(
     podman: Podman, image: str, trial_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TwoMachines]:
-    """Both after the chapter's commands."""
+    """Start both machines and run the chapter's commands; remove the machines at the end."""
     make_servers(podman)
     podman.run("tag", image, "localhost/zmart:latest")
     podman.run("tag", trial_image, "localhost/zmart-trial:latest")
@@ -87,7 +87,7 @@ def machines(
 
 
 def follow(first: Machine, second: Machine) -> TwoMachines:
-    """Do what the chapter says."""
+    """Run the chapter's commands on both machines, and the demo once both are ready."""
     begun = time.monotonic()
     result = TwoMachines(first, second, "", 0)
     on_first, on_second, [demo] = blocks()
@@ -95,7 +95,7 @@ def follow(first: Machine, second: Machine) -> TwoMachines:
     first.shell(f"mkdir -p {_DEPLOY}")
     _copy(ROOT / "deploy", first.home / "zmart" / "deploy")
     for line in on_first[2:]:
-        if "/var/lib/zmart" in line:  # the keys are there once the chain is ready
+        if "/var/lib/zmart" in line:  # the keys exist once the chain is ready
             wait_for(lambda: _answers(first, "chain", 8899), within_s=180, every_s=1)
         if "ssh" in line:
             result.pipe_to_second(line)
@@ -121,7 +121,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _answers(machine: Machine, service: str, port: int, path: str = "/") -> bool:
-    """Whether a service answers 200, asked from inside its container."""
+    """Return whether a service answers a request from inside its container with a status below 400."""
     program = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}{path}', timeout=4)"
     try:
         machine.shell(
@@ -144,7 +144,7 @@ def _is_ready(machine: Machine) -> bool:
 
 
 class Client:
-    """One that reads the market list through Caddy until the block ends, from an address of its own."""
+    """A client that reads the market list through Caddy until the block ends; `statuses` are those of its answers."""
 
     def __init__(self, machines: TwoMachines) -> None:
         authority = machines.first.shell(
@@ -162,7 +162,7 @@ class Client:
         return self.http.get(path, extensions={"sni_hostname": HOST})
 
     def nonce(self) -> int:
-        """The status of a request of which an address may make RATE_LIMIT_NONCE a minute."""
+        """Request a nonce and return the status; an address may request RATE_LIMIT_NONCE of them a minute."""
         body = {"wallet": "11111111111111111111111111111111"}
         return self.http.post("/api/auth/nonce", json=body, extensions={"sni_hostname": HOST}).status_code
 
@@ -180,7 +180,7 @@ class Client:
         self.http.close()
 
     def read_on(self, count: int = 50) -> None:
-        """Wait until so many further requests were answered."""
+        """Wait until `count` more reads were answered."""
         least = len(self.statuses) + count
         wait_for(lambda: len(self.statuses) >= least, within_s=60)
 
@@ -192,7 +192,7 @@ def test_a_newcomer_has_a_market_with_tls_on_two_machines_within_minutes(machine
 
 
 def test_no_client_notices_that_the_services_of_either_machine_end(machines: TwoMachines):
-    """C1 C5: gateways and sockets of one machine are killed, then those of the other."""
+    """C1, C5: gateways and socket servers of one machine are killed, then those of the other."""
     with Client(machines) as client:
         for machine, services in (
             (machines.second, "gateway-1 websocket-1"),
@@ -223,7 +223,7 @@ def test_the_second_machine_alone_serves_and_counts_clients_by_their_own_address
 
 
 def test_a_second_machine_that_is_lost_is_left_out(machines: TwoMachines):
-    """Without a word: no connection to it is refused, packets vanish."""
+    """The machine's address vanishes: no connection to it is refused, packets are lost."""
     with Client(machines) as client:
         client.read_on(10)
         machines.second.kill()

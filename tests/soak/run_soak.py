@@ -1,8 +1,8 @@
 """`make soak`: a day of schedules in an hour on the local stack; prints the verdicts and writes a page of figures.
 
-288 ticks of the aggregator and the monitor, each of five minutes on the chain's clock; all the time light traffic, a
-listener of the feed, a probe of every service each second, and every half hour of the day a market's whole life. Then
-one snapshot a day for a month. Ends with status 1 when a promise does not hold.
+The day has 288 ticks of the aggregator and the monitor, five minutes apart on the chain's clock. All the time there are
+light traffic, a listener of the feed and a probe of every service each second. Each half hour of the day, a market's
+whole life begins. Then one snapshot a day is taken for a month. The exit status is 1 when a promise does not hold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zmart.store.pool import Pool
 
 
 async def soak(settings: Settings, plan: day.DayPlan) -> tuple[day.Day, list[verdicts.Verdict]]:
-    """The day and the month on a running stack."""
+    """Run the day and the month on a running stack; return the day's results and all verdicts."""
 
     def on_tick(number: int, figures: Figures) -> None:
         total, trades = sum(figures.memory_mib.values()), figures.rows["trades"]
@@ -44,7 +44,7 @@ async def soak(settings: Settings, plan: day.DayPlan) -> tuple[day.Day, list[ver
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ticks", type=int, default=288, help="ticks of each schedule (default: 288, a day)")
     parser.add_argument("--tick-s", type=int, default=12, help="seconds between two ticks (default: 12)")
@@ -57,7 +57,7 @@ def main() -> int:
     given = parser.parse_args()
     cron = f"* * * * * */{given.tick_s}"
     plan = day.DayPlan(given.ticks, given.tick_s, given.life_every)
-    os.environ |= {"AGGREGATOR_CRON": cron, "MONITOR_CRON": cron}  # the services read them there
+    os.environ |= {"AGGREGATOR_CRON": cron, "MONITOR_CRON": cron}  # read by the services
     with (
         tempfile.TemporaryDirectory(prefix="zmart-soak-") as home,
         stack_in(Path(home)) as settings,
