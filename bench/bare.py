@@ -1,4 +1,4 @@
-"""A bare ASGI application: one body for each kind of path, nothing else. What uvicorn can do here at most."""
+"""A bare ASGI application that answers with a fixed body for each kind of path: the most that uvicorn can do here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import uvicorn
 import uvloop
 
 _KINDS = {"trades": "trades", "candles": "candles", "markets": "markets"}
-"""By the last part of a path; any other path is one market's."""
+"""The kind of a path by its last part; any other path is of the kind `market`."""
 
 
 async def _serve(port: int, bodies: dict[str, bytes]) -> None:

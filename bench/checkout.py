@@ -1,4 +1,4 @@
-"""The checkout whose gateway is measured: this one or another, addressed by its commands and settings alone."""
+"""The checkout whose gateway is measured: this one or another, used only by its commands and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SETTING = re.compile(r"^#? ?([A-Z][A-Z0-9_]*)=", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Checkout:
-    """A source folder and the Python that runs it."""
+    """A checkout of this project and the Python that runs it."""
 
     folder: Path
     python: Path
@@ -30,29 +30,29 @@ class Checkout:
 
     @property
     def commit(self) -> str:
-        """Its commit as a person names it; says so when files differ from it."""
+        """The short hash and the subject of its commit, and "(with changes)" when files differ from it."""
         described = _git(self.folder, "log", "-1", "--format=%h %s") or "not under version control"
         return described + (" (with changes)" if _git(self.folder, "status", "--porcelain") else "")
 
     @property
     def market_data(self) -> Path:
-        """What fills a database of its schema."""
+        """The SQL file that fills a database of its schema."""
         return self.folder / "bench" / "market_data.sql"
 
     @property
     def cache_setting(self) -> str:
-        """The setting that bounds the memory for responses; 0 switches it off. Raises ConfigError."""
+        """The name of the setting that limits the response cache in bytes; 0 switches it off. Raises ConfigError."""
         return cache_setting((self.folder / ".env.example").read_text("utf-8"))
 
     def command(self, *arguments: str) -> list[str]:
-        """A call of its `zmart`."""
+        """Return the command line of its `zmart` with these arguments."""
         return [str(self.python), "-m", "zmart.cli", *arguments]
 
     def migrate(self, database_url: str) -> None:
         self._run(self.command("migrate", "up"), {"DATABASE_URL": database_url, "ZMART_ENV": "local"})
 
     def statements(self) -> dict[str, str]:
-        """What its gateway asks the database, by name; by its own script where it has one."""
+        """Return the SQL of its gateway by name, by its own bench/statements.py, or by this checkout's."""
         own = self.folder / "bench" / "statements.py"
         script = own if own.exists() else Path(__file__).with_name("statements.py")
         result: dict[str, str] = json.loads(self._run([str(self.python), str(script)], {}))
@@ -70,7 +70,7 @@ class Checkout:
 
 
 def find(folder: Path | None) -> Checkout:
-    """The checkout in `folder`, this one by default. Raises ConfigError."""
+    """Return the checkout in `folder`, by default this one. Raises ConfigError when the folder is no checkout."""
     root = machine.CHECKOUT if folder is None else folder.resolve()
     if not (root / "src" / "zmart" / "cli").is_dir():
         raise ConfigError(f"{root} is no checkout of this project: it has no src/zmart/cli.")
@@ -78,7 +78,7 @@ def find(folder: Path | None) -> Checkout:
 
 
 def cache_setting(example: str) -> str:
-    """The one setting in the text of .env.example whose name ends in CACHE_BYTES. Raises ConfigError."""
+    """Return the one setting in the text of .env.example whose name ends in CACHE_BYTES. Raises ConfigError."""
     result: list[str] = [name for name in _SETTING.findall(example) if name.endswith("CACHE_BYTES")]
     if len(result) != 1:
         raise ConfigError(f"Expected one setting *_CACHE_BYTES in .env.example, found {result or 'none'}.")

@@ -1,4 +1,4 @@
-"""One load on several subjects: medians over the rounds, ratios to the peers, goals."""
+"""Compare the subjects under one load: medians over the rounds, ratios to the peers, and goals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 GATEWAY, EXPRESS, FASTIFY, BARE = "gateway", "Express 4", "Fastify 5", "bare ASGI"
 DATABASE_GOAL, CACHE_GOAL, FASTIFY_GOAL = 2.0, 2.5, 1.0
 P99_GOAL = 0.5
-"""Of Express's p99, at most."""
+"""The largest share of Express's p99 that meets the goal."""
 
 Subject = TypeVar("Subject")
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one server did under load."""
+    """The figures of one server under load: its requests, their number per second, and latencies in milliseconds."""
 
     requests: int
     requests_per_s: float
@@ -33,8 +33,11 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """The medians of one subject under one load. A ratio of speeds above 1 is faster than the peer; a p99 below 1 of
-    Express's is better. `statements` is how many PostgreSQL ran for each answer."""
+    """The medians of one subject under one load, and its ratios to the peers.
+
+    `to_express` and `to_fastify` are ratios of requests per second: above 1, the subject is faster. `p99_of_express` is
+    its p99 divided by Express's: below 1 is better. `statements` is how many PostgreSQL ran for each answer.
+    """
 
     load: str
     subject: str
@@ -49,7 +52,7 @@ class Row:
 
 
 def middle(loads: Sequence[Load]) -> Load:
-    """The median of each figure over several rounds, by itself."""
+    """Return the median of each figure over several rounds."""
     return Load(
         round(median(load.requests for load in loads)),
         median(load.requests_per_s for load in loads),
@@ -59,7 +62,7 @@ def middle(loads: Sequence[Load]) -> Load:
 
 
 def turns(subjects: Sequence[Subject], round_number: int) -> list[Subject]:
-    """The order of one round: each begins with another subject, so that none is always measured behind the same one."""
+    """Return the order of the subjects in one round; each round begins with another subject."""
     first = round_number % len(subjects)
     return [*subjects[first:], *subjects[:first]]
 
@@ -71,7 +74,7 @@ def rows(
     *,
     cached: bool,
 ) -> list[Row]:
-    """A row for each subject in the order of `loads_by_subject`; the gateway's row carries the goals."""
+    """Return a row for each subject in the order of `loads_by_subject`; the gateway's row has the goals."""
     middles = {subject: middle(loads) for subject, loads in loads_by_subject.items()}
     return [_row(load, subject, middles, statements[subject], cached=cached) for subject in middles]
 
@@ -96,7 +99,7 @@ def _row(load: str, subject: str, middles: Mapping[str, Load], statements: float
 
 
 def goals(to_express: float, to_fastify: float, p99_of_express: float, *, cached: bool) -> list[Goal]:
-    """Judge the gateway's ratios, unrounded."""
+    """Judge the gateway's ratios, which are not rounded yet."""
     least = CACHE_GOAL if cached else DATABASE_GOAL
     judged = [
         Goal(f">= {least}x Express", to_express >= least),

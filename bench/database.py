@@ -1,4 +1,4 @@
-"""The stores of a run, and how many statements PostgreSQL runs: they show which answers were read again."""
+"""The PostgreSQL and Valkey of a run, and the number of statements, which shows what answers were read for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOOK_S, _MOST_LOOKS = 0.05, 100
 
 @contextmanager
 def servers(folder: Path, setting: str) -> Iterator[tuple[Postgres, Valkey]]:
-    """A running PostgreSQL with one more line of configuration, and a Valkey."""
+    """Run a PostgreSQL with one additional line of configuration, and a Valkey, within the block."""
     postgres, valkey = Postgres(folder / "postgres", free_port()), Valkey(folder / "valkey", free_port())
     try:
         postgres.prepare()
@@ -43,7 +43,7 @@ def servers(folder: Path, setting: str) -> Iterator[tuple[Postgres, Valkey]]:
 
 @contextmanager
 def stores(folder: Path) -> Iterator[Stores]:
-    """An empty PostgreSQL that counts statements, and a Valkey."""
+    """Run an empty PostgreSQL that counts statements, and a Valkey, within the block; yield their URLs."""
     with servers(folder, "shared_preload_libraries = 'pg_stat_statements'") as (postgres, valkey):
         yield Stores(postgres.url(), valkey.url())
 
@@ -53,13 +53,15 @@ async def count_statements(connection: asyncpg.Connection) -> None:
 
 
 async def statements(connection: asyncpg.Connection) -> int:
-    """How many the servers have run so far; the benchmark's own are not counted."""
+    """Return how many statements the servers have run so far, without those marked as the benchmark's own."""
     return int(await connection.fetchval(_COUNT))
 
 
 async def until_idle(connection: asyncpg.Connection) -> None:
-    """Return when two looks in a row find nothing at work, or after some seconds: what one server left undone at the
-    end of its turn must not burden the next one's."""
+    """Wait until two looks in a row find no active session, for some seconds at most.
+
+    Work that one server has left at the end of its turn must not slow the next one.
+    """
     idle = 0
     for _ in range(_MOST_LOOKS):
         idle = 0 if await connection.fetchval(_ACTIVE) else idle + 1

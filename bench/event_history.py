@@ -1,10 +1,10 @@
-"""What an event costs behind 10,000, 1 million and 10 million others: by the clock, in Python and in PostgreSQL.
+"""Measure the cost of an event after 10,000, 1 million and 10 million others: elapsed, in Python and in PostgreSQL.
 
     .venv/bin/python bench/event_history.py [--histories 10000 1000000 10000000] [--events 20000] [--one-table] [--json]
 
-Each history is in a PostgreSQL of its own, filled by SQL: transactions, events, trades and positions, ten slots an
-event, so that 10 million of them lie in ten partitions. On top of each the same real deliveries are folded, in
-stretches by turns. It takes some 20 GB of disk and half an hour. --one-table: as it was before partitions.
+Each history is in a PostgreSQL of its own, filled by SQL: transactions, events, trades and positions. An event has
+ten slots, so that 10 million events lie in ten partitions. Then the same real deliveries are folded into each history,
+in short stretches by turns. A run takes some 20 GB of disk and half an hour. --one-table: the schema before partitions.
 """
 
 from __future__ import annotations
@@ -39,14 +39,17 @@ _HISTORIES = [10_000, 1_000_000, 10_000_000]
 _PIECE = 200_000
 _SPACING = 10
 _MARKETS, _WALLETS = 200, 100_000
-_WARM_UP = 4_000  # the beginning of the markets, and what fills the caches
+_WARM_UP = 4_000  # events that open the markets and fill the caches
 _PROMISED_GROWTH = 1.3
 _FILL = Template(Path(__file__).with_suffix(".sql").read_text())
 
 
 class Cost(msgspec.Struct, kw_only=True):
-    """Of one event behind `history` others, in microseconds; `times`: as a multiple of the first history's, by the
-    clock and by the processors' time."""
+    """The cost of one event after `history` others, in microseconds.
+
+    `times` is the elapsed time, and `times_of_processor_time` the processor time of Python and PostgreSQL, as multiples
+    of the first history's.
+    """
 
     history: int
     partitions: int
@@ -58,7 +61,7 @@ class Cost(msgspec.Struct, kw_only=True):
 
 
 async def fill(url: str, program: Program, events: int, on_top: int, *, one_table: bool) -> int:
-    """Write the history and the backlog of deliveries on top of it. Returns the number of partitions."""
+    """Write a history of `events` events and `on_top` pending deliveries; return the number of partitions."""
     load = Load(program, 1, _MARKETS, _WALLETS, first_slot=Slot(events * _SPACING + 1_000))
     pool = await Pool.open(url, size=1)
     async with pool.acquire() as connection:
@@ -88,7 +91,7 @@ async def fill(url: str, program: Program, events: int, on_top: int, *, one_tabl
 
 
 async def _partition(connection: object, through: int) -> int:
-    """The partitions that a running indexer would have made until then."""
+    """Add the partitions that a running indexer would have made up to the slot `through`; return their number."""
     found = await partitions.read(connection)
     starts = range(max(found.ends), through + 2 * partitions.PARTITION_SLOTS, partitions.PARTITION_SLOTS)
     for start in starts:
@@ -150,7 +153,7 @@ def table(costs: list[Cost]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> list[Cost]:
-    """Run, print a table (or JSON), and give the figures."""
+    """Run the benchmark, print a table or JSON, and return the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,5 +1,7 @@
-"""A client of the live feed that checks what it gets: numbers of changes without a hole or a repeat, over all of its
-connections. It resumes where the server offers that."""
+"""A client of the live feed that checks the numbers of its changes for holes and repeats, over all its connections.
+
+It resumes from its position if the server offers that.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,16 @@ _RETRY_S = 0.2
 _NUMBER = len(MARK) + 20
 _OFFSET = b'"offset":'
 _CHANGES = (b'{"type":"trade"', b'{"type":"INSERT"', b'{"type" : "INSERT"')
-"""How a change begins, of ours and of the peers; a state holds trades, too."""
+"""How messages of changes begin, for our server and the peers; messages of states contain trades, too."""
 
 
 class FeedClient:
-    """What one client has seen, over all its connections."""
+    """One client with its counts over all connections.
+
+    `last` is the largest number of a change so far. `holes` counts missed changes, `repeats` repeated ones, `gaps` gaps
+    that the server reported, `attempts` attempts to connect, `losses` lost connections. In a storm, `back` is set at
+    `back_at` when the change `target` has arrived.
+    """
 
     def __init__(self, port: int, path: str, address: str | None = None) -> None:
         self._port = port
@@ -51,24 +58,24 @@ class FeedClient:
                 await self.opening
                 return
             except asyncio.CancelledError:
-                connection.end()  # before it is told that it was lost, which it was not
+                connection.end()  # otherwise it would count as lost
                 raise
             except OSError:
                 await asyncio.sleep(_RETRY_S)
 
     def disconnect(self) -> None:
-        """End the connection without a word, as a client does whose network is gone."""
+        """Abort the connection without a closing handshake, as when the client's network is gone."""
         if self._connection is not None:
             self._connection.end()
             self._connection = None
 
     def opened(self) -> None:
         assert self.opening is not None
-        if not self.opening.done():  # nobody waits for it any more: the client is about to disconnect
+        if not self.opening.done():  # no longer awaited when the client is disconnecting
             self.opening.set_result(None)
 
     def lost(self) -> None:
-        """Try again, if the storm has begun and this client is not back."""
+        """Count a lost connection; connect again if the storm has begun and the client is not back yet."""
         assert self.opening is not None
         self.losses += 1
         if not self.opening.done():
@@ -77,7 +84,7 @@ class FeedClient:
             self.again = asyncio.get_running_loop().create_task(self.connect())
 
     def path(self) -> str:
-        """With the position to resume from, if the server gave one."""
+        """Return the path to request, with the position to resume from if the server gave one."""
         if self.position is None:
             return self._path
         epoch, offset = self.position
@@ -110,7 +117,7 @@ class FeedClient:
 
 
 class FeedConnection(asyncio.Protocol):
-    """One connection of a client: its handshake, then whole frames."""
+    """One connection of a client, which sends the handshake and passes on each complete message."""
 
     def __init__(self, client: FeedClient) -> None:
         self._client = client
@@ -149,7 +156,7 @@ class FeedConnection(asyncio.Protocol):
             self._client.lost()
 
     def _frames(self, buffer: bytes) -> int:
-        """Read whole frames; where the rest begins."""
+        """Read the complete frames in the buffer; return the index at which the rest begins."""
         at = 0
         while len(buffer) - at >= 4:
             size, head = buffer[at + 1], 2

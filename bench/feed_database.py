@@ -1,7 +1,7 @@
-"""What the servers of the live feed's benchmark read from: a database for each, and the writer that commits trades.
+"""The databases of the live feed's benchmark, one for each server, and the writer that commits trades.
 
-A signature holds the moment before its commit (CLOCK_MONOTONIC, ns) and the number of its row: a reader of a message of
-any of the servers finds both in it.
+A trade's signature contains the moment before its commit (CLOCK_MONOTONIC, ns) and the number of its row, so that they
+can be read from a message of any server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from subjects import Stores
 
 _PREFIX = "SENT"
 MARK = b'signature":"' + _PREFIX.encode()
-"""Once in each message, before the moment, 19 digits; then comes N, and the number of the row in 12 digits."""
+"""Bytes that occur once in each message; after them come the moment (19 digits), N and the row's number (12 digits)."""
 COMMITS_PER_S = 20
 PUBLICATION = "changes"
 
@@ -30,7 +30,7 @@ CREATE TABLE trades (
     price_yes_after_e9 bigint NOT NULL, slot bigint NOT NULL, index_in_block integer NOT NULL,
     traded_at timestamptz NOT NULL, PRIMARY KEY (slot, signature, ordinal))
 """
-"""As in the schema, without its indexes for readers."""
+"""The table of trades as in the schema, without the indexes for readers."""
 NOTIFYING = f"""
 {_TABLE};
 CREATE FUNCTION announce() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -54,7 +54,7 @@ SELECT s, 0, repeat('ab', 32), repeat('W', 44), 'buy', 'yes', 1250000000, 712345
 
 @contextmanager
 def stores(folder: Path) -> Iterator[Stores]:
-    """A PostgreSQL with logical replication, and a Valkey."""
+    """Run a PostgreSQL with logical replication and a database for each server, and a Valkey, within the block."""
     with servers(folder, "wal_level = logical") as (postgres, valkey):
         for name in ("zmart_feed", "notify", "replication", "bare"):
             postgres.create_database(name)
@@ -62,7 +62,7 @@ def stores(folder: Path) -> Iterator[Stores]:
 
 
 class TradeWriter:
-    """Commits trades evenly, some times a second. `number` is that of the last one."""
+    """Commits trades at an even pace, up to 20 times a second; `number` is that of the last committed row."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.number = 0
@@ -70,7 +70,7 @@ class TradeWriter:
         self._is_stopped = False
 
     async def run(self, changes_per_s: int) -> None:
-        """Write until `stop` is called."""
+        """Commit `changes_per_s` trades a second until `stop` is called."""
         commits_per_s = min(COMMITS_PER_S, changes_per_s)
         rows_each = changes_per_s // commits_per_s
         loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ class TradeWriter:
             await self.commit(rows_each)
 
     def stop(self) -> None:
-        """End `run` behind a commit: of one that is cancelled nobody knows whether it happened."""
+        """End `run` after its current commit; a cancelled commit may or may not have happened."""
         self._is_stopped = True
 
     async def commit(self, rows: int) -> None:
@@ -93,5 +93,5 @@ class TradeWriter:
 
 
 def signature(sent_ns: int, number: int) -> str:
-    """As long as a signature in base58 is."""
+    """Return the signature of a row, as long as one in base58, with the moment and the row's number in it."""
     return f"{_PREFIX}{sent_ns:019d}N{number:012d}".ljust(88, "S")

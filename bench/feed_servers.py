@@ -1,4 +1,4 @@
-"""The servers of the live feed that are compared, each as one process: ours, Node's `ws` fed in two other ways, and
+"""The compared servers of the live feed, one process each: ours, Node's `ws` with two other sources of changes, and
 bare sends."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _START_S = 30
 
 @dataclass
 class FeedServer:
-    """A server under load. `path`: what a client asks for, to get every trade."""
+    """A server under load; clients request `path` to receive every trade. `start` starts its process."""
 
     name: str
     port: int
@@ -50,7 +50,7 @@ class FeedServer:
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def said(self) -> str:
-        """Whether it still runs, and the end of its log."""
+        """Return a text that says whether the process runs, with the end of its log."""
         state = self.process.poll()
         ended = "it runs" if state is None else f"it ended with {state}"
         return f"{ended}; {self.log.read_text('utf-8', errors='replace')[-600:]}"
@@ -60,7 +60,7 @@ class FeedServer:
         self.process.wait()
 
     async def restart(self) -> None:
-        """Start it again on the same port; returns when it listens."""
+        """Start the server again on the same port, and wait until it listens."""
         self.process = self.start()
         await asyncio.to_thread(wait_until, self.listens, self.name, _START_S, self.process)
 
@@ -71,7 +71,7 @@ class FeedServer:
 
 
 class FeedServers:
-    """Starts the servers on databases that are made for each run."""
+    """Prepares a database for each server and starts the servers."""
 
     def __init__(self, stores: Stores, folder: Path) -> None:
         self._stores = stores
@@ -81,7 +81,7 @@ class FeedServers:
         return self._stores.database_url.format(_DATABASES[name])
 
     async def prepare(self) -> None:
-        """Make the tables of each, once."""
+        """Make the tables of all databases."""
         checkout.find(None).migrate(self.database_url(OURS))
         tables = {
             NOTIFY: feed_database.NOTIFYING,
@@ -95,7 +95,7 @@ class FeedServers:
 
     @asynccontextmanager
     async def running(self, name: str) -> AsyncIterator[FeedServer]:
-        """One of the servers, and a writer of its database."""
+        """Run one of the servers within the block, with a writer of its database; yield it once it listens."""
         connection = await asyncpg.connect(self.database_url(name))
         await connection.execute(feed_database.DROP_SLOT)
         if name == REPLICATION:
@@ -138,13 +138,13 @@ class FeedServers:
 
 
 def install_peers() -> None:
-    """Raises ConfigError when npm is missing."""
+    """Install the packages of the peers. Raises ConfigError when npm is missing or fails."""
     for folder in _FOLDERS.values():
         peers.installed(folder)
 
 
 def bench_process(script: str, *arguments: object) -> list[str]:
-    """The command of a program of the benchmark that runs beside it."""
+    """Return the command of a script of the benchmark, run by the fast Python."""
     command = (machine.fast_python(), Path(__file__).with_name(script), *arguments)
     return [str(part) for part in command]
 

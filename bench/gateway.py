@@ -1,8 +1,8 @@
-"""Reads of the gateway beside Express 4 and Fastify 5 with pg and the same statements, and beside a bare ASGI answer.
+"""Measure reads of the gateway beside Express 4 and Fastify 5 with pg and the same statements, and a bare ASGI answer.
 
-One gateway process, generated data, the load of many clients: 500 header sets, drawn for each request independently of
-its path. All servers run at once and are loaded in turn, so that whatever else the machine does meets all of them; the
-figures are medians over the rounds.
+The gateway is one process on generated data. The load is that of many clients: one of 500 header sets is drawn for each
+request, independently of its path. All servers run at once and are loaded in turn, so that other work of the machine
+affects all of them. The figures are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TITLES = {
 }
 MARKETS, PAGES, PAGE_ROWS = 500, 20, 20
 PLANNED_PER_SECOND = 40_000
-"""More than wrk sends: a plan that ends begins again, and would repeat requests."""
+"""Requests in a plan for each second, more than wrk can send: a plan that ends would begin again and repeat itself."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ class Options:
 
 
 def measure(options: Options, progress: Progress) -> gateway_report.GatewayReport:
-    """Raises ZmartError with one sentence when something is missing or an answer is wrong."""
+    """Run the whole benchmark and return its report.
+
+    Raises ZmartError with one sentence when a program is missing or an answer is wrong.
+    """
     wrk.find()
     for name in ("express", "fastify"):
         peers.installed(name)
@@ -82,7 +85,7 @@ def measure(options: Options, progress: Progress) -> gateway_report.GatewayRepor
 
 
 def paths_of(market_ids: Sequence[str]) -> dict[str, list[str]]:
-    """The paths of each kind."""
+    """Return the paths to request, by kind."""
     ones = [f"/api/markets/{market_id}" for market_id in market_ids]
     return {
         "markets": [f"/api/markets?limit={PAGE_ROWS}&offset={PAGE_ROWS * page}" for page in range(PAGES)],
@@ -113,7 +116,7 @@ def _start(
     folder: Path,
     paths: Mapping[str, Sequence[str]],
 ) -> subprocess.Popen[bytes]:
-    """Start every subject; the gateway without a cache."""
+    """Start every subject; return the process of the gateway without a response cache."""
     measured, statements = options.measured, options.measured.statements()
     fresh = stack.enter_context(subjects.gateway(measured, servers.fresh, stores, folder, 0))
     stack.enter_context(subjects.gateway(measured, servers.cached, stores, folder, subjects.CACHE_BYTES))
@@ -169,7 +172,7 @@ async def _compare(
     if cached:
         await asyncio.to_thread(_fill_caches, compared, paths.values() if load == "mix" else [paths[load]])
     taken: dict[str, list[Turn]] = {subject.name: [] for subject in compared}
-    for number in range(options.rounds + 1):  # the first warms up and is not counted
+    for number in range(options.rounds + 1):  # the first round warms up and is not counted
         weights = request_plan.MIX if load == "mix" else {load: 1}
         count = PLANNED_PER_SECOND * options.seconds
         plan = request_plan.draw(
@@ -186,14 +189,14 @@ async def _compare(
 
 
 def _fill_caches(compared: Sequence[subjects.Subject], kinds: Iterable[Sequence[str]]) -> None:
-    """Ask for every path once: on a slow machine the first round alone would leave the caches half empty."""
+    """Request every path once: on a slow machine, the first round alone would not fill the caches."""
     for path in (path for kind in kinds for path in kind):
         for subject in compared:
             subjects.get(subject.url(path))
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="smaller data and shorter runs")

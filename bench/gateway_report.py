@@ -1,4 +1,4 @@
-"""What the gateway's benchmark prints: a line for each load and subject, and whether the goals are met."""
+"""The printed report of the gateway's benchmark: a line for each load and subject, and whether the goals are met."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _COLUMNS = (
 
 @dataclass
 class GatewayReport(BenchmarkReport):
-    """All rows, what connections cost, and what one must know to read them."""
+    """The report: all rows, notes on how they were measured, and the memory of idle connections in MB.
+
+    `checked_answers` counts the answers that were compared with the database under load.
+    """
 
     title: str
     rows: list[Row] = field(default_factory=list)
@@ -33,7 +36,7 @@ class GatewayReport(BenchmarkReport):
     checked_answers: int = 0
 
     def add(self, load: str, taken: Mapping[str, Sequence[Turn]], *, cached: bool) -> None:
-        """The rows of one load from the turns of each subject."""
+        """Add the rows of one load, from the turns of each subject."""
         loads = {name: [turn.load for turn in turns] for name, turns in taken.items()}
         statements = {
             name: round(median(turn.statements for turn in turns), 3) for name, turns in taken.items()

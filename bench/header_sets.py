@@ -1,11 +1,11 @@
-"""Header sets of many clients, as browsers, wallets and scripts send them: seeded, each different from all others."""
+"""Draw different header sets of many clients from a seed, as browsers, wallets and scripts send them."""
 
 from __future__ import annotations
 
 from random import Random
 
 HeaderSet = tuple[tuple[str, str], ...]
-"""Names and values in the order in which the client sends them; Host is the load generator's."""
+"""Names and values in the order in which the client sends them, without Host, which the load generator adds."""
 
 COUNT = 500
 
@@ -39,7 +39,7 @@ _SCRIPTS = (
 
 
 def draw(seed: int, count: int = COUNT) -> list[HeaderSet]:
-    """`count` different header sets: of ten clients six are browsers, two wallets' browsers, two scripts."""
+    """Return `count` different header sets: of ten clients, six are browsers, two wallets' browsers, two scripts."""
     random = Random(f"header sets {seed}")
     kinds = random.choices((_browser, _wallet, _script), (6, 2, 2), k=50 * count)
     sets: dict[HeaderSet, None] = {}
@@ -77,7 +77,7 @@ def _chrome_agent(system: str, version: int) -> str:
 def _with_hints(
     random: Random, agent: str, version: int, brand: str, platform: str, *, mobile: bool
 ) -> HeaderSet:
-    """Chromium's order, with its client hints."""
+    """Return the headers of Chromium in its order, with client hints."""
     hints = (
         ("Connection", "keep-alive"),
         ("sec-ch-ua-platform", f'"{platform}"'),
@@ -112,7 +112,7 @@ def _safari(random: Random) -> HeaderSet:
 
 
 def _from_a_page(random: Random, encodings: str) -> HeaderSet:
-    """What a page's script makes a browser send: where it came from, its languages, cookies of some."""
+    """Return the headers that a browser adds to requests of a page: origin, languages, sometimes a cookie."""
     origin = random.choice(_ORIGINS)
     site = "same-site" if origin.endswith("zmart.example") else "cross-site"
     page = random.choice(("/", "/markets", "/portfolio", f"/markets/{random.randbytes(32).hex()}"))
@@ -133,7 +133,7 @@ def _from_a_page(random: Random, encodings: str) -> HeaderSet:
 
 
 def _wallet(random: Random) -> HeaderSet:
-    """The browser inside a wallet: a web view's agent with the wallet's name behind it."""
+    """Return the headers of a wallet's built-in browser: a web view's User-Agent with the wallet's name at its end."""
     name = random.choice(_WALLETS).format(random.randint(1, 40))
     if "android" in name or random.random() < 0.5:
         system = f"Linux; Android {random.randint(11, 16)}; {random.choice(_PHONES)}; wv"
@@ -149,7 +149,7 @@ def _wallet(random: Random) -> HeaderSet:
 
 
 def _script(random: Random) -> HeaderSet:
-    """A program: few headers, no origin; a key of its own as some send one."""
+    """Return the headers of a program: few, without an origin, sometimes with an id of the client."""
     agent = random.choice(_SCRIPTS).format(random.randint(1, 40))
     sent = [("User-Agent", agent), ("Accept", random.choice(("*/*", "application/json")))]
     if random.random() < 0.7:

@@ -1,4 +1,4 @@
-"""What connections that have asked once and then stay cost a server in memory."""
+"""Measure the memory of idle connections, which stay open after one request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REQUEST = b"GET /health HTTP/1.1\r\nHost: bench\r\n\r\n"
 
 
 def memory_mb(pid: int, port: int) -> float:
-    """By how much the process grows with all of them open."""
+    """Open CONNECTIONS idle connections; return by how many MB (10^6 bytes) the server's process grows."""
     before = psutil.Process(pid).memory_info().rss
     held = []
     try:

@@ -1,9 +1,9 @@
-"""How fast the indexer folds, beside the bare insert of the same rows; how it grows; what it holds in memory; how
-soon a webhook is answered and its rows are visible.
+"""Measure the indexer: events per second beside a bare insert of the same rows, the growth of an event's cost, peak
+memory, and the time until a webhook is answered and its rows are visible.
 
     .venv/bin/python bench/indexer.py [--events 100000] [--growth 1000000] [--seconds 20] [--json]
 
-Everything runs in a PostgreSQL of its own. The figures mean something only on a machine that does nothing else.
+Everything runs in a PostgreSQL of its own. The figures are meaningful only on an idle machine.
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ _PROMISED_EVENTS_PER_S, _PROMISED_GROWTH, _PROMISED_MB = 5_000, 1.3, 200
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """`growth`: what an event costs behind so many, as a multiple of what it costs behind the first 10,000, both
-    measured by turns; by the clock, and by the processors' time."""
+    """The figures of a run.
+
+    `growth` is the cost of an event at the end of a history of `growth_events`, as a multiple of the cost after 10,000
+    events, both measured by turns. `growth` compares elapsed time, `growth_of_processor_time` the processor time of
+    Python and PostgreSQL.
+    """
 
     python: str
     cores: int
@@ -82,7 +86,7 @@ def database(server: Postgres, name: str) -> str:
 
 
 async def fill(url: str, program: Program, events: int) -> None:
-    """A backlog of so many deliveries."""
+    """Store `events` deliveries in the inbox of an empty database."""
     pool = await Pool.open(url, size=1)
     await pool.execute(
         "INSERT INTO index_progress (program_id, genesis_hash) VALUES ($1, 'bench')", program.address
@@ -108,7 +112,10 @@ def measured(server: Postgres, program: Program, options: argparse.Namespace) ->
 
 
 def growth(server: Postgres, program: Program, events: int) -> Compared:
-    """The last of so many events, beside the first; each history in a server of its own, with a cache of its own."""
+    """Compare the last events of a history of `events` with those after the first 10,000.
+
+    Each of the two histories is in a PostgreSQL of its own, with a cache of its own.
+    """
     window = min(_WINDOW, events // 2)
     with postgres() as other:
         few = history(other, program, _FEW, window)
@@ -184,7 +191,7 @@ def table(figures: Figures) -> str:
 
 
 def main(arguments: list[str] | None = None) -> Figures:
-    """Run, print a table (or JSON), and give the figures."""
+    """Run the benchmark, print a table or JSON, and return the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Fold a backlog in a process of its own, and note what it took; fold two side by side, and compare."""
+"""Fold a backlog in a process of its own and measure the cost; fold several histories by turns and compare them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STRETCH = 10_000
 
 
 class Used(msgspec.Struct):
-    """What folding so many events took: time, Python's processor time and PostgreSQL's."""
+    """The cost of folding `events` events: elapsed seconds, and the processor time of Python and of PostgreSQL."""
 
     events: int = 0
     seconds: float = 0.0
@@ -50,14 +50,14 @@ class Used(msgspec.Struct):
 
 
 class Drained(msgspec.Struct):
-    """A whole backlog, and the most memory that the process held."""
+    """The cost of folding a whole backlog, and the peak memory of the process in MiB."""
 
     used: Used
     peak_mb: float
 
 
 class History(msgspec.Struct):
-    """A backlog in a server of its own, and how many of its events lie before what is compared."""
+    """A backlog in a PostgreSQL of its own; its first `before` events are folded before the comparison begins."""
 
     url: str
     postgres_pid: int
@@ -65,8 +65,10 @@ class History(msgspec.Struct):
 
 
 class Compared(msgspec.Struct):
-    """The same number of events behind few and behind many, in stretches by turns: what else the machine does slows
-    both alike."""
+    """The cost of equally many events after few and after many others, and the peak memory in MiB.
+
+    Both were folded in short stretches by turns, so that other work of the machine slows both alike.
+    """
 
     few: Used
     many: Used
@@ -74,17 +76,17 @@ class Compared(msgspec.Struct):
 
 
 def drain(url: str, postgres_pid: int) -> Drained:
-    """Until the inbox is empty."""
+    """Fold everything in the inbox of the database at `url`."""
     return _in_a_process(partial(_drain, url, postgres_pid), Drained)
 
 
 def compare(few: History, many: History, window: int) -> Compared:
-    """Fold what lies before, then so many events of each."""
+    """Fold the first events of both histories, then `window` events of each by turns; return the cost of the latter."""
     return _in_a_process(partial(_compare, few, many, window), Compared)
 
 
 def by_turns(histories: list[History], window: int) -> list[Used]:
-    """Fold what lies before, then so many events of each history, in stretches by turns."""
+    """Fold the first events of all histories, then `window` events of each by turns; return the cost of the latter."""
     return _in_a_process(partial(_by_turns, histories, window), list)
 
 
@@ -107,7 +109,7 @@ def _run(work: Callable[[], Coroutine[None, None, object]], pipe: Connection) ->
 
 
 class _Folding:
-    """A worker on a database, and the meters beside it."""
+    """A worker of the indexer on a database, and its meters of time and events."""
 
     def __init__(self, pool: Pool, postgres: psutil.Process) -> None:
         settings = Settings(_env_file=None)
@@ -118,7 +120,7 @@ class _Folding:
         self._postgres = postgres
 
     async def fold(self, most: int | None = None) -> Used:
-        """So many events more, or all there are."""
+        """Fold at least `most` more events, or all that there are; return the cost."""
         before = self._meters()
         end = before.events + most if most else None
         while (
@@ -176,18 +178,18 @@ async def _by_turns(histories: list[History], window: int) -> list[Used]:
         for _ in range(window // stretch):
             for folding, total in turns:
                 total.add(await folding.fold(stretch))
-            turns.append(turns.pop(0))  # another one begins
+            turns.append(turns.pop(0))  # the next stretch begins with another history
         return totals
 
 
 def _peak_mb() -> float:
-    """Of this process alone: getrusage would tell its parent's if that was larger."""
+    """Return the peak memory of this process in MiB; getrusage would return its parent's if that was larger."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
 
 
 def _used_s(server: psutil.Process) -> float:
-    """Processor time of a server, of its children and of those that ended."""
+    """Return the processor seconds of a server, its children and its ended children."""
     total = 0.0
     for process in (server, *server.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):

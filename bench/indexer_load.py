@@ -1,4 +1,4 @@
-"""A long history of the program for speed runs: markets that are open and traded on, one event a transaction."""
+"""Generate a long history of the program for benchmarks: open markets and their trades, one event a transaction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ B = Shares(50_000_000_000)
 
 
 class Load:
-    """`hints()` are raw webhook deliveries in chain order: the beginning of every market, then trades without end."""
+    """A generated history; `hints()` yields raw webhook deliveries in chain order.
+
+    First come the events that open every market, then trades without end.
+    """
 
     def __init__(
         self, program: Program, seed: int, markets: int, wallets: int, first_slot: Slot = _FIRST_SLOT
@@ -75,7 +78,7 @@ class Load:
         )
 
     def _buy(self, market_id: MarketId) -> e.SharesBought:
-        """So many shares of the cheaper side mostly, so that the market never runs to its bound."""
+        """Return a random purchase, mostly of the side with fewer shares, so that the price stays off its bounds."""
         held = self._shares[market_id]
         outcome = self._random.random() < (0.7 if held[0] < held[1] else 0.3)
         shares = Shares(self._random.randint(20_000, 2_000_000_000))
@@ -93,7 +96,7 @@ class Load:
         )
 
     def _trader(self) -> Wallet:
-        """Some trade far more than most, as on any market."""
+        """Draw a wallet; some wallets are drawn far more often than most."""
         return self._wallets[int(len(self._wallets) * self._random.random() ** 4)]
 
     def _hint(self, event: e.AnyEvent) -> Hint:
@@ -104,7 +107,7 @@ class Load:
         return Hint(signature, slot, raw)
 
     def _raw(self, signature: Signature, slot: Slot, index: int, event: e.AnyEvent) -> bytes:
-        """As Helius tells a buy: a compute budget, the program, its calls of the System program."""
+        """Return a transaction as Helius delivers a purchase: compute budget, the program, its System program calls."""
         program, system = self._program.address, "1" * 32
         data = base64.b64encode(self._program.events.encode(event)).decode()
         logs = [

@@ -1,4 +1,4 @@
-"""The rows that a fold left, inserted again by `unnest` into the same tables without triggers."""
+"""Insert the rows of a folded history again, by `unnest` into copies of the tables without triggers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnu
 
 
 async def bare_insert(url: str) -> tuple[float, int]:
-    """Seconds and rows. Batches as large as the fold's, each one transaction, the same indexes."""
+    """Insert the rows into tables with the same indexes, 2,000 rows a transaction; return the seconds and the rows."""
     pool = await Pool.open(url, size=1)
     await pool.execute("CREATE SCHEMA bare")
     pieces = []
@@ -25,7 +25,7 @@ async def bare_insert(url: str) -> tuple[float, int]:
         columns = await pool.fetch(_COLUMNS, table)
         names = ", ".join(c["name"] for c in columns)
         arrays = ", ".join(f"${n}::{c['type']}[]" for n, c in enumerate(columns, 1))
-        # Names of tables and columns of our own schema, nothing from outside.
+        # The names are those of tables and columns of our schema, no input.
         statement = f"INSERT INTO bare.{table} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608
         rows = await pool.fetch(f"SELECT {names} FROM {table} ORDER BY slot")  # noqa: S608
         for start in range(0, len(rows), _PIECE):

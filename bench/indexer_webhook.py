@@ -1,4 +1,4 @@
-"""Webhooks at 200 transactions per second to the receiver and the worker in one process, as they are hosted."""
+"""Send webhooks at 200 transactions per second to receiver and worker, which run in one process as in the service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPENING = 601
 
 
 class Webhooks(msgspec.Struct):
-    """Seconds, sorted."""
+    """Sorted seconds from sending: until each webhook was answered, and until each transaction was visible."""
 
     answered: list[float]
     visible: list[float]
@@ -74,7 +74,7 @@ async def _hosted(url: str, port: int) -> None:
 
 
 async def webhooks(url: str, program: Program, seconds: int, backlog: int) -> Webhooks:
-    """`backlog` deliveries lie in the inbox when it begins."""
+    """Send webhooks for `seconds`, with `backlog` deliveries in the inbox at the start; return the times."""
     pool = await Pool.open(url, size=2)
     await pool.execute(
         "INSERT INTO index_progress (program_id, genesis_hash) VALUES ($1, 'bench')", program.address
@@ -103,7 +103,7 @@ async def _measure(pool: Pool, port: int, fresh: list[inbox.Hint]) -> Webhooks:
     answered: list[float] = []
     visible: list[float] = []
     limits = httpx.Limits(max_connections=32)
-    leave_to_rest()  # the sender's own pauses are not the receiver's
+    leave_to_rest()  # avoids pauses of the sender's garbage collector
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
         await _until_there(client)
         looking = asyncio.create_task(_look(pool, sent, visible))
@@ -140,7 +140,7 @@ async def _until_there(client: httpx.AsyncClient) -> None:
 
 
 async def _look(pool: Pool, sent: dict[str, float], visible: list[float]) -> None:
-    """Every moment: which of those that were sent are there now?"""
+    """Look every 10 ms which sent transactions are indexed, and note how long each took, until cancelled."""
     while True:
         names = list(sent)
         rows = await pool.fetch("SELECT signature FROM chain_transactions WHERE signature = ANY($1)", names)

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: which CPython and how it was built, cores, and how busy the machine was before."""
+"""Describe the machine of a benchmark: its CPython and how that was built, its cores, and its load before the run."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ from zmart.local.chain.node import find_node
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 WORK = CHECKOUT / ".zmart" / "bench"
-"""Everything that benchmarks install or write."""
+"""The folder of all files that benchmarks install or write."""
 
 _BUSY = 0.3
 
 
 def python_build() -> str:
-    """How this CPython was built: profile-guided builds are up to 1.7 times as fast as plain ones."""
+    """Return how this CPython was built: profile-guided builds are up to 1.7 times as fast as plain ones."""
     return "optimised" if is_optimised() else "NOT optimised: figures of ours are lower than they could be"
 
 
 def is_optimised() -> bool:
-    """Distributions build with profiles but do not say so in CONFIG_ARGS; pyenv does so only when it is asked."""
+    """Return whether this CPython is a profile-guided build.
+
+    CONFIG_ARGS says so, except for Pythons of distributions (below /usr), which are always built with profiles.
+    """
     is_optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
     return is_optimized or sys.base_prefix == "/usr"
 
 
 def fast_python(checkout: Path = CHECKOUT) -> Path:
-    """The distribution's optimised Python with a checkout's pinned packages; else the one of its virtual environment.
-    Raises ConfigError when there is neither."""
+    """Return an optimised Python with a checkout's pinned packages, else that of the checkout's virtual environment.
+
+    The optimised one is the running Python, or the distribution's in a virtual environment that is made once. Raises
+    ConfigError when there is neither.
+    """
     ours = Path(sys.executable)
     if checkout == CHECKOUT and is_optimised():
         return ours
@@ -41,7 +47,7 @@ def fast_python(checkout: Path = CHECKOUT) -> Path:
     system = Path("/usr/bin") / name
     own = ours if checkout == CHECKOUT else checkout / ".venv" / "bin" / "python"
     requirements = checkout / "requirements" / "local.txt"
-    if not requirements.exists():  # a commit before the extra `local`: everything was in one file
+    if not requirements.exists():  # commits before the extra `local` have one file
         requirements = requirements.with_name("runtime.txt")
     pinned = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     made = _made(WORK / f"{name}-{pinned}", system, requirements) if system.exists() else None
@@ -53,7 +59,7 @@ def fast_python(checkout: Path = CHECKOUT) -> Path:
 
 
 def _made(folder: Path, system: Path, requirements: Path) -> Path | None:
-    """A virtual environment of `system` with the pinned packages, made once; None when pip cannot."""
+    """Make a virtual environment of `system` with the pinned packages, once; return its Python, None when pip fails."""
     python, done = folder / "bin" / "python", folder / "installed"
     if not done.exists():
         installing: list[str | Path] = [
@@ -90,7 +96,7 @@ def described() -> dict[str, object]:
 
 
 def _node_version() -> str:
-    """Of the Node.js that runs the peers."""
+    """Return the version of the Node.js that runs the peers; "none" without one."""
     try:
         ran = subprocess.run([find_node(), "--version"], capture_output=True, text=True, check=False)
     except ConfigError:
@@ -99,7 +105,7 @@ def _node_version() -> str:
 
 
 def version_of(python: Path) -> str:
-    """Version and place of another Python."""
+    """Return the version and the path of another Python."""
     ran = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)
     return f"{ran.stdout.strip()} ({python})"
 

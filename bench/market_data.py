@@ -1,4 +1,4 @@
-"""Markets, documents and trades by the hundred thousand, as the indexer would have left them, by bulk SQL."""
+"""Fill a database by bulk SQL with many markets, documents and trades, as the indexer would have written them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 
 SQL = Path(__file__).with_suffix(".sql")
-# Markets that people look at: open, and traded on more than one page is long.
+# Typical markets: ACTIVE, with more trades than fit on one page.
 _TYPICAL = """
 SELECT market_id FROM markets WHERE state = 'ACTIVE' AND trades_count BETWEEN 50 AND 500 ORDER BY market_id LIMIT $1
 """
@@ -25,11 +25,11 @@ QUICK = Size(10_000, 100_000)
 
 
 async def fill(database_url: str, size: Size, number: int, sql_file: Path = SQL) -> list[str]:
-    """Fill a migrated database; the ids of some open markets that are traded on."""
-    sql = sql_file.read_text("utf-8")  # noqa: ASYNC240  # nothing else runs meanwhile
+    """Fill a migrated database; return the ids of up to `number` ACTIVE markets with 50 to 500 trades."""
+    sql = sql_file.read_text("utf-8")  # noqa: ASYNC240  # no other task runs
     connection = await asyncpg.connect(database_url, command_timeout=600)
     try:
-        # Without triggers: the change feed of a year is not what is measured here.
+        # Without triggers: the change feed of this data is not measured.
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("SELECT setseed(0.5)")
         await connection.execute(

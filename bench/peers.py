@@ -1,4 +1,4 @@
-"""The peers of the benchmarks: Node.js servers, installed as their lock files say."""
+"""The peers of the benchmarks: Node.js servers, installed from their lock files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ PEERS = Path(__file__).with_name("peers")
 
 
 def installed(name: str) -> Path:
-    """The folder of a peer with its packages, by `npm ci` unless it was done before."""
+    """Install a peer with its packages by `npm ci`, once for each lock file; return its folder.
+
+    Raises ConfigError when npm is missing or fails.
+    """
     source, folder = PEERS / name, WORK / name
     folder.mkdir(parents=True, exist_ok=True)
     lock = (source / "package-lock.json").read_bytes()
@@ -39,7 +42,7 @@ def installed(name: str) -> Path:
 
 
 def start(name: str, environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Its server.js as a child; NODE_ENV=production."""
+    """Start the server.js of a peer with NODE_ENV=production; its output goes to `log`."""
     folder = installed(name)
     with log.open("wb") as out:
         return subprocess.Popen(

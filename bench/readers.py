@@ -1,13 +1,12 @@
-"""Clients of a WebSocket server: many connections of one process that count messages, and in turn also read the moment
-of the commit in each of them. Prints JSON.
+"""Clients of a WebSocket server: many connections in one process that count messages and time some. Prints JSON.
 
     python bench/readers.py PORT PATH CONNECTIONS SECONDS [SLOW]
 
-Every SLOW-th connection stops reading when the run begins: what the others get is reported.
+Every SLOW-th connection stops reading when the run begins; the figures are those of the others.
 
-Reading every message of every client would take the processor from the server. So a run has n slices: in each, every
-n-th connection is timed, in the next slice the one after it. In the end every connection was timed for as long as any
-other, whatever place it has in the server's order.
+A timed connection reads the moment of the commit from each message. Timing all connections would take processor time
+from the server, so a run has n slices: in each slice, every n-th connection is timed, beginning one later than in the
+slice before. In the end, every connection was timed equally long, whatever its position in the server's order.
 """
 
 from __future__ import annotations
@@ -37,17 +36,20 @@ _UPGRADE = (
 
 
 def timed_in(slice_number: int, connections: int, slices: int) -> range:
-    """Which connections are timed in a slice: every one in exactly one of `slices`."""
+    """Return which connections are timed in a slice; each connection is timed in exactly one of `slices`."""
     return range(slice_number, connections, slices)
 
 
 def slices_of(connections: int) -> int:
-    """How many slices a run has, so that some 50 connections are timed at once."""
+    """Return how many slices a run has, so that some 50 connections are timed at once."""
     return max(1, connections // _TIMED_AT_ONCE)
 
 
 def percentile(ages_by_client: Iterable[Sequence[int]], share: float) -> int:
-    """The age that `share` of all do not exceed; each client weighs the same, however many its messages."""
+    """Return the age that a share of all messages does not exceed; each client has the same weight.
+
+    Raises ValueError when there is no message.
+    """
     clients = [ages for ages in ages_by_client if ages]
     weighted = sorted((age, 1 / (len(ages) * len(clients))) for ages in clients for age in ages)
     total = 0.0
@@ -59,23 +61,23 @@ def percentile(ages_by_client: Iterable[Sequence[int]], share: float) -> int:
 
 
 def starved(count_by_client: Sequence[int]) -> int:
-    """How many clients got less than half of what the median client got."""
+    """Return how many clients received less than half of the median client's messages."""
     return sum(count < median(count_by_client) / 2 for count in count_by_client)
 
 
 def handshake(path: str) -> bytes:
-    """The request that begins a WebSocket."""
+    """Return the HTTP request that opens a WebSocket."""
     return _UPGRADE % path.encode()
 
 
 def allow_many_files() -> None:
-    """Let this process have as many connections as it may."""
+    """Raise this process's limit of open files to the hard limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Reader(asyncio.Protocol):
-    """Counts messages behind the handshake; while it is timed it keeps the age of every message on arrival, in ns."""
+    """Counts the messages after the handshake; while timed, it keeps the age in ns of every message on arrival."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -90,7 +92,7 @@ class Reader(asyncio.Protocol):
         self._transport.pause_reading()
 
     def time(self, *, timed: bool) -> None:
-        """Begin or end to keep ages. A stamp that is cut by the beginning is not read."""
+        """Begin or end to keep ages; a message that has partly arrived at the beginning is not timed."""
         self._timed, self._rest = timed, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,4 +1,4 @@
-"""What a benchmark says: a table for people, or JSON."""
+"""Print the report of a benchmark as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Figure:
-    """One line. `ratio` compares ours with the peer's so that a higher one is better; `met` is None without a goal."""
+    """One line of a report; a higher `ratio` of ours to the peer's figure is better, `met` is None without a goal."""
 
     name: str
     ours: float
@@ -33,7 +33,7 @@ class Figure:
 
 @dataclass(kw_only=True)
 class BenchmarkReport:
-    """What every benchmark prints, whatever else: the machine that it ran on."""
+    """The base of all reports, with the description of the machine."""
 
     machine: Mapping[str, object] = field(default_factory=dict)
 
@@ -48,11 +48,11 @@ class Report(BenchmarkReport):
     notes: list[str] = field(default_factory=list)
 
     def faster(self, name: str, ours: float, peer: float, unit: str, goal: float | None = None) -> None:
-        """More is better."""
+        """Add a figure of which more is better; its ratio is ours divided by the peer's, and must reach `goal`."""
         self._compared(name, ours, peer, unit, ours / peer if peer else 0.0, goal)
 
     def smaller(self, name: str, ours: float, peer: float, unit: str, goal: float | None = None) -> None:
-        """Less is better: the ratio is how many times the peer's ours goes into it."""
+        """Add a figure of which less is better; its ratio is the peer's divided by ours, and must reach `goal`."""
         self._compared(name, ours, peer, unit, peer / ours if ours else 0.0, goal)
 
     def _compared(
@@ -73,7 +73,7 @@ AnyReport = TypeVar("AnyReport", bound=BenchmarkReport)
 
 
 def main(measure: Callable[[bool, Progress], Report]) -> None:
-    """The command line of a benchmark: `measure(quick, progress)`."""
+    """Run the command line of a benchmark, which measures by `measure(quick, progress)`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="smaller data and shorter runs")
@@ -84,7 +84,7 @@ def main(measure: Callable[[bool, Progress], Report]) -> None:
 def run(
     measure: Callable[[Progress], AnyReport], show: Callable[[AnyReport], None], *, as_json: bool
 ) -> None:
-    """Measure, and print the report with the machine that was measured; a problem is one sentence and status 1."""
+    """Measure, and print the report with the machine's description; a ZmartError is printed and ends with status 1."""
     console = Console(stderr=True)
     before = machine.described()
     if before["busy"]:

@@ -1,6 +1,6 @@
-"""Which client asks for what, in order: paths and header sets drawn independently of each other for every request.
+"""The requests of a load in order: for each, a path and a header set are drawn independently of each other.
 
-All subjects of a round are asked the same requests; the next round has others, so that nothing can profit from requests
+All subjects of a round get the same requests. The next round has others, so that no server can profit from requests
 that repeat byte for byte.
 """
 
@@ -14,7 +14,7 @@ from random import Random
 from header_sets import HeaderSet
 
 MIX = {"markets": 70, "market": 20, "trades": 5, "candles": 5}
-"""What users ask for: weights of the kinds of paths."""
+"""The weights of the kinds of paths, as users request them."""
 READS_PER_WRITE = 100
 
 
@@ -27,18 +27,21 @@ class PlannedRequest:
 def draw(
     seed: str, weights: Mapping[str, int], paths: Mapping[str, Sequence[str]], header_sets: int, count: int
 ) -> list[PlannedRequest]:
-    """`count` requests. The kind of path is drawn by `weights`, then one of its `paths`; `header_sets` is how many."""
+    """Return `count` requests: for each, a kind is drawn by `weights`, then one of its `paths`, and a header set.
+
+    `header_sets` is the number of header sets.
+    """
     of_paths, of_headers = Random(f"{seed}: paths"), Random(f"{seed}: headers")
     kinds = of_paths.choices(list(weights), list(weights.values()), k=count)
     return [PlannedRequest(of_paths.choice(paths[kind]), of_headers.randrange(header_sets)) for kind in kinds]
 
 
 def write_plan(file: Path, plan: Sequence[PlannedRequest]) -> None:
-    """A line for each request: the number of its header set, counted from 1 as Lua does, and its path."""
+    """Write a line for each request: the number of its header set, counted from 1 as in Lua, and its path."""
     file.write_text("".join(f"{each.header_set + 1} {each.path}\n" for each in plan), "utf-8")
 
 
 def write_header_sets(file: Path, header_sets: Sequence[HeaderSet]) -> None:
-    """The sets as they are sent, an empty line after each."""
+    """Write the header sets as they are sent, with an empty line after each."""
     blocks = ("".join(f"{name}: {value}\n" for name, value in each) for each in header_sets)
     file.write_text("".join(f"{block}\n" for block in blocks), "utf-8")

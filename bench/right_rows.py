@@ -1,7 +1,7 @@
-"""What an answer must hold, by SQL of its own: the rows of a path as the database has them, and those of an answer.
+"""Compare the rows of an answer with those that the database has for its path, read by SQL of this module.
 
-Rows are name -> numbers that grow with every trade, in the answer's order; what else an answer says is compared between
-the gateway and the peers before any load.
+Rows are numbers by name, in the answer's order; the numbers grow with every trade. All other content of answers is
+compared between the gateway and the peers before any load.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def in_database(connection: asyncpg.Connection, path: str) -> Rows:
 
 
 def in_answer(body: bytes) -> Rows:
-    """Raises ValueError or KeyError when the answer is none of ours."""
+    """Return the rows in the body of an answer. Raises ValueError or KeyError when it has another form."""
     answer: dict[str, Any] = json.loads(body)
     if "markets" in answer:
         return {each["id"]: _market(each) for each in answer["markets"]}
@@ -69,9 +69,10 @@ def _start_s(timestamp: str) -> str:
 
 
 def problem(answered: Rows, before: Rows | None, after: Rows) -> str | None:
-    """What is wrong with an answer that was given between two looks at the database; `before` None: it may be older.
+    """Return what is wrong with an answer that came between two reads of the database; None when nothing is.
 
-    Trades come to the end of a list and push old ones out at its start, so the names must be a run of both joined.
+    `before` None: the answer may be older than both reads. New trades are added at the end of a list and remove old
+    ones at its start, so the answer's names must be a contiguous part of both reads' names joined.
     """
     expected = list({**(before or {}), **after})
     names = list(answered)

@@ -1,4 +1,4 @@
-"""Before any load: all subjects answer the same, and it is what the database holds. Else a comparison means nothing."""
+"""Check before any load that all subjects give the same answers, and that these agree with the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPAQUE = {"next_cursor"}
 
 
 async def check(connection: asyncpg.Connection, servers: Servers, paths: Mapping[str, Sequence[str]]) -> None:
-    """Compare some answers of each kind. Raises ZmartError with the first difference."""
+    """Compare up to 20 answers of each kind, with and without caches. Raises ZmartError with the first difference."""
     compared = [
         each for cached in (False, True) for each in servers.subjects(cached=cached) if each.name != BARE
     ]
@@ -40,7 +40,10 @@ async def _check_path(connection: asyncpg.Connection, compared: Sequence[Subject
 
 
 def difference(one: object, other: object, ignored: Set[str] = frozenset(), at: str = "") -> str | None:
-    """The first place where two JSON values differ, with both values; None when they are the same."""
+    """Return the first place where two JSON values differ, with both values; None when they are equal.
+
+    The keys `ignored` are skipped at the top level only.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted({*one, *other} - ignored):
             if (result := difference(one.get(key), other.get(key), at=f"{at}.{key}")) is not None:

@@ -1,5 +1,7 @@
-"""Check answers while a server is under load: a client of its own asks some of the planned requests and compares the
-rows with those of the database before and after."""
+"""Check answers of a server under load.
+
+A separate client sends some of the planned requests and compares the answers' rows with the database before and after.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ from subjects import Subject
 from zmart.errors import ZmartError
 
 INTERVAL_S = 0.1
-"""Between two samples: too few to be felt as load."""
+"""Seconds between two samples, so that they add no noticeable load."""
 
 
 class Sampler:
-    """One client beside the load. `may_be_stale`: the subject keeps answers for a time, whatever is written."""
+    """A client beside the load; `may_be_stale`: the subject may answer from its cache although rows have changed."""
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class Sampler:
         self._may_be_stale = may_be_stale
 
     async def run(self, plan: Sequence[PlannedRequest], random: Random, until: asyncio.Event) -> None:
-        """Ask until the event; at least once. Raises ZmartError at the first answer that is wrong."""
+        """Check answers until the event is set, at least one. Raises ZmartError at the first wrong answer."""
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
             while True:
                 await self._check(client, random.choice(plan))
@@ -65,7 +67,7 @@ class Sampler:
             answered = right_rows.in_answer(answer.content)
         except (ValueError, KeyError, TypeError) as problem:
             return f"not the JSON of such an answer: {problem!r}"
-        if self._subject.name == BARE:  # one body for all paths of a kind: nothing of the database
+        if self._subject.name == BARE:  # one fixed body for all paths of a kind
             return None
         return right_rows.problem(answered, before, after)
 

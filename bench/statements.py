@@ -1,6 +1,6 @@
-"""The gateway's own statements, for peers that are to ask the database the same: printed as JSON by name.
+"""Print the gateway's own statements as JSON by name, so that the peers send the same ones to the database.
 
-Run by the Python of the checkout that is measured, since statements belong to their schema.
+The script is run by the Python of the measured checkout, since statements belong to their schema.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def statements() -> dict[str, str]:
 
 
 def _one() -> str:
-    """One market, with what is fixed for its votes where the commit knows that."""
+    """Return the statement that reads one market, with the terms of its votes where the commit has them."""
     if importlib.util.find_spec("zmart.store.vote_rules") is None:
         return markets._ONE
     if importlib.util.find_spec("zmart.store.market_voting") is None:

@@ -1,10 +1,10 @@
-"""Clients that lose their connections all at once, come back all at once, and must miss nothing. Prints JSON.
+"""Clients that all lose their connections, all connect again at once, and must miss nothing. Prints JSON.
 
     python bench/storm.py PORT PATH CONNECTIONS
 
-Prints `connected`, then waits for a line with the number of a change on its standard input: every client connects
-again, resumes where the server offers that, and is back when it has that change. Every hundredth client comes from an
-address of its own.
+The script prints `connected`, then waits for a line with the number of a change on its standard input. Then all clients
+connect again and resume if the server offers that; a client is back when it has received that change. One in a hundred
+clients has an address of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The servers that are compared, as processes: the gateway with and without a cache, Express, Fastify, bare ASGI."""
+"""The compared servers as processes: the gateway with and without a cache, Express, Fastify, and bare ASGI."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TERMS = {
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is asked, and where: `prefix` goes before every path."""
+    """A server under comparison: its name, its base URL, and a prefix of every path."""
 
     name: str
     base: str
@@ -43,14 +43,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Stores:
-    """Addresses of the PostgreSQL and the Redis that all share."""
+    """The URLs of the PostgreSQL and the Redis that all servers share."""
 
     database_url: str
     redis_url: str
 
 
 class Servers:
-    """The ports, and who takes part in a comparison."""
+    """The ports of all servers; `subjects()` lists those of one comparison."""
 
     def __init__(self) -> None:
         self.fresh, self.cached, self.express, self.fastify, self.bare = (free_port() for _ in range(5))
@@ -69,7 +69,7 @@ class Servers:
 def gateway(
     measured: Checkout, port: int, stores: Stores, folder: Path, cache_bytes: int
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One process of the gateway of the measured checkout. `cache_bytes` 0: no response is kept."""
+    """Run one gateway process of the measured checkout within the block; `cache_bytes` 0 switches its cache off."""
     settings = {
         "ZMART_ENV": "local",
         "DATABASE_URL": stores.database_url,
@@ -94,7 +94,7 @@ def peer(
     terms: Mapping[str, object],
     folder: Path,
 ) -> Iterator[None]:
-    """A Node.js server of `bench/peers` with the gateway's statements, and the settings that its answers depend on."""
+    """Run a Node.js server of `bench/peers` within the block, with the gateway's statements and terms (`terms_of`)."""
     environment = {
         **os.environ,
         "PORT": str(port),
@@ -114,8 +114,10 @@ def peer(
 
 
 def terms_of(ours: Subject, markets: int) -> dict[str, object]:
-    """What answers depend on beside rows. When a disputed market is due and who may vote differs between commits: the
-    gateway says both."""
+    """Return the values besides rows that answers depend on.
+
+    When a disputed market is due, and who may vote, differs between commits, so both are read from the gateway.
+    """
     listed = json.loads(get(ours.url("/api/markets?state=DISPUTED&limit=1")))["markets"][0]
     detail = json.loads(get(ours.url(f"/api/markets/{listed['id']}")))
     began = datetime.fromisoformat(detail["dispute_window"]["initiated_at"])
@@ -126,7 +128,7 @@ def terms_of(ours: Subject, markets: int) -> dict[str, object]:
 
 @contextmanager
 def bare(measured: Checkout, port: int, bodies: Mapping[str, bytes], folder: Path) -> Iterator[None]:
-    """uvicorn alone with one body for each kind of path; by the Python and the packages of the measured checkout."""
+    """Run bare.py within the block by the measured checkout's Python, with a body for each kind of path."""
     held = folder / "bodies"
     held.mkdir()
     for kind, body in bodies.items():
@@ -159,7 +161,8 @@ def get(url: str) -> bytes:
 
 
 def until_answers(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
-    """Return at the first 2xx. Raises ZmartError with the end of the log."""
+    """Wait until a URL is answered with 2xx. Raises ZmartError with the end of the log after `seconds`, or when the
+    process ends."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Writes beside the reads: a trade, committed for every line that comes through a pipe."""
+"""Writes beside the reads: commit a trade for every line that comes through a pipe."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from random import Random
 
 import asyncpg
 
-# A copy of the market's newest trade, whatever its columns are, in the next slot; and the market that it changes. Both
-# tables are published, so the change feed moves. The comment tells these statements from those of the servers.
+# Insert a copy of the market's newest trade, with any columns, in the next slot, and update the market. Both tables are
+# published, so the change feed moves. The comment marks the statement as the benchmark's own.
 WRITE = """
 WITH trade AS (
     INSERT INTO trades SELECT copied.* FROM
@@ -27,7 +27,7 @@ _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 class Trader:
-    """Commits on one connection, one trade after the other."""
+    """Commits trades on one connection, one after the other; `committed` counts them."""
 
     def __init__(self, connection: asyncpg.Connection, market_ids: Sequence[str], random: Random) -> None:
         self.committed = 0
@@ -36,14 +36,14 @@ class Trader:
         self._random = random
 
     async def commit(self) -> None:
-        """Raises AssertionError when nothing was written."""
+        """Commit a trade on a random market; AssertionError when nothing was written."""
         signature = "".join(self._random.choices(_ALPHABET, k=88))
         done = await self._connection.execute(WRITE, self._random.choice(self._market_ids), signature)
         assert done == "UPDATE 1", f"a write changed nothing: {done}"
         self.committed += 1
 
     async def run(self, pipe: int, until: asyncio.Event) -> int:
-        """Commit a trade for each line until the event; how many lines came."""
+        """Commit a trade for each byte from the pipe, which gets empty lines, until the event; return how many came."""
         loop, readable, written = asyncio.get_running_loop(), asyncio.Event(), 0
         loop.add_reader(pipe, readable.set)
         try:
@@ -65,7 +65,7 @@ class Trader:
 
 
 def open_pipe(path: Path) -> int:
-    """A named pipe that stays open while writers come and go."""
+    """Make a named pipe that stays open without writers; return its file descriptor, which does not block."""
     os.mkfifo(path)
     return os.open(path, os.O_RDWR | os.O_NONBLOCK)
 

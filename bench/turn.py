@@ -1,4 +1,4 @@
-"""One turn: a subject under load for some seconds, its answers checked meanwhile; with writes in the mix."""
+"""One turn: a subject is under load for some seconds while answers are checked and, in the mix, trades are written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from zmart.errors import ZmartError
 
 @dataclass(frozen=True)
 class Turn:
-    """What a subject did. `statements` per answer; `writes` committed of those `due`."""
+    """The result of a turn: the load's figures, the statements for each answer, and the number of checked answers.
+
+    `writes` counts the committed writes of those that were `due`.
+    """
 
     load: Load
     statements: float
@@ -35,7 +38,7 @@ class Turn:
 
 
 class Bench:
-    """What the turns share: two connections of the benchmark's own, header sets, a folder for plans."""
+    """The parts that all turns share: two connections of the benchmark's own, header sets, files for plans, a pipe."""
 
     def __init__(
         self,
@@ -68,11 +71,11 @@ class Bench:
         with_writes: bool,
         may_be_stale: bool,
     ) -> Turn:
-        """Raises ZmartError when an answer was wrong or not 2xx."""
+        """Run one turn of `seconds`. Raises ZmartError when an answer was wrong or not 2xx."""
         request_plan.write_plan(self._plan_file, plan)
         pipe = self._pipe_file if with_writes else None
         attack = wrk.Attack(subject.base, subject.prefix, self._plan_file, self._header_file, pipe)
-        self._turns += 1  # a seed of its own for each turn: no signature of a trade is written twice
+        self._turns += 1  # each turn has a seed of its own, so that no trade's signature repeats
         random = Random(f"{subject.name}: samples of turn {self._turns}")
         sampler = Sampler(self._looking, subject, self.header_sets, may_be_stale=may_be_stale)
         trader = Trader(self._writing, self._market_ids, random)

@@ -1,8 +1,8 @@
-"""The live feed beside two peers in one run: from the COMMIT in PostgreSQL to the client, through everything between.
+"""Measure the live feed beside two peers in one run, from the COMMIT in PostgreSQL to the client.
 
-The peers are Node's `ws` fed by LISTEN/NOTIFY, and by logical replication. Each server is one process on a database of
-its own in the same PostgreSQL, where the same rows are committed. What a message costs is the processor's time of the
-server divided by the messages that arrived: that stays true on a machine with other work, where arrival times do not.
+The peers are Node's `ws` with changes from LISTEN/NOTIFY, and from logical replication. Each server is one process on a
+database of its own in the same PostgreSQL, where the same rows are committed. The cost of a message is the server's
+processor time divided by the messages that arrived. Unlike arrival times, it is valid on a busy machine, too.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from zmart.errors import ZmartError
 SLOW_EVERY = 10
 _FULL = ((100, 40), (100, 400), (1_000, 40), (1_000, 400), (5_000, 20), (5_000, 40))
 _QUICK = ((100, 40), (1_000, 40))
-"""Clients, and changes a second."""
+"""The loads of a quick run: numbers of clients and of changes a second."""
 _STORM_CHANGES_PER_S = 20
 _DOWN_S = 1.0
 _SETTLE_S = 2.0
 
 
 class FeedBenchmark:
-    """All measurements; `quick`: fewer clients, shorter, once."""
+    """All measurements; `quick`: with fewer clients, in shorter runs, once each."""
 
     def __init__(self, servers: FeedServers, report: FeedReport, progress: Progress, *, quick: bool) -> None:
         self._servers = servers
@@ -84,7 +84,7 @@ class FeedBenchmark:
     async def _read(
         self, server: FeedServer, clients: int, changes_per_s: int, slow: int
     ) -> tuple[dict[str, float], float]:
-        """What the clients got, and the server's processor time meanwhile."""
+        """Run clients on a server; return their figures and the server's processor seconds during the run."""
         command = bench_process("readers.py", server.port, server.path, clients, self._seconds, slow)
         readers = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         assert readers.stdout is not None
@@ -144,7 +144,7 @@ async def _writing(server: FeedServer, changes_per_s: int) -> AsyncIterator[None
 
 @asynccontextmanager
 async def _crowd(server: FeedServer, clients: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Clients that are connected, and wait."""
+    """Run storm.py with that many connected clients within the block; yield its process."""
     command = bench_process("storm.py", server.port, server.path, clients)
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
@@ -167,7 +167,7 @@ def _result(line: bytes, server: FeedServer) -> dict[str, float]:
 
 
 def measure(progress: Progress, *, quick: bool) -> FeedReport:
-    """Raises ZmartError with one sentence when something is missing."""
+    """Run the whole benchmark and return its report. Raises ZmartError with one sentence when a program is missing."""
     install_peers()
     report = FeedReport("The live feed from COMMIT to client, one process each")
     with tempfile.TemporaryDirectory(prefix="zmart-bench-") as name:

@@ -1,4 +1,4 @@
-"""What the live feed's benchmark prints: a line for each load and server, and whether the goals are met."""
+"""The printed report of the live feed's benchmark: a line for each load and server, and whether the goals are met."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 COST_GOAL, P99_GOAL = 2.5, 0.5
-"""At 1,000 clients: messages per processor second of the better peer, and its p99, at most."""
+"""Goals at 1,000 clients, as multiples of the better peer's: least messages per processor second, largest p99."""
 CROWD, CROWD_P99_GOAL_MS = (5_000, 20), 100.0
 IDLE_GOAL_KIB = 12.0
 STORM_GOAL_S = 5.0
@@ -33,7 +33,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class FeedLoad:
-    """What one server did for its clients. `starved`: clients with less than half of the median client's messages."""
+    """The figures of one server under load; `starved` counts clients with less than half of the median's messages."""
 
     per_second: float
     per_cpu_second: float
@@ -45,8 +45,10 @@ class FeedLoad:
 
 @dataclass(frozen=True)
 class FeedRow:
-    """The medians of one server under one load. `to_peer`: messages per processor second, as a ratio to the better
-    peer's."""
+    """The medians of one server under one load.
+
+    `to_peer` is the ratio of its messages per processor second to the better peer's.
+    """
 
     clients: int
     changes_per_s: int
@@ -64,7 +66,10 @@ class IdleMemory:
 
 @dataclass(frozen=True)
 class SlowReaders:
-    """What the others notice while some clients read nothing. `lost`: others that lost their connection."""
+    """The figures of all other clients while some clients read nothing; `lost` counts those that lost their connection.
+
+    `grown_mb` is by how much the server's memory grew.
+    """
 
     server: str
     p99_ms: float
@@ -75,8 +80,12 @@ class SlowReaders:
 
 @dataclass(frozen=True)
 class Storm:
-    """All clients come back at once after a kill -9. `apart_s`: the last of the clients with addresses of their own;
-    `broken`: clients whose sequence has a hole, a repeat or a reported gap; `attempts`: of a client to connect."""
+    """The figures of a storm: all clients connect again at once after the server was killed.
+
+    `over_s` is the time until the last client is back, `apart_s` until the last of those with addresses of their own.
+    `broken` counts clients whose sequence has a hole, a repeat or a reported gap; `attempts` is the mean number of
+    attempts of a client to connect.
+    """
 
     server: str
     over_s: float
@@ -100,11 +109,11 @@ class FeedReport(BenchmarkReport):
     storms: list[Storm] = field(default_factory=list)
 
     def add(self, clients: int, changes_per_s: int, loads: Mapping[str, Sequence[FeedLoad]]) -> None:
-        """The rows of one load from the rounds of each server."""
+        """Add the rows of one load, from the rounds of each server."""
         self.rows += rows(clients, changes_per_s, loads)
 
     def goals(self) -> list[Goal]:
-        """Every goal of ours that was judged."""
+        """Return every goal of our server that was judged."""
         return [
             *(goal for row in self.rows for goal in row.goals),
             *(idle_goal(each) for each in self.idle if each.server == OURS),
@@ -113,7 +122,7 @@ class FeedReport(BenchmarkReport):
 
 
 def rows(clients: int, changes_per_s: int, loads: Mapping[str, Sequence[FeedLoad]]) -> list[FeedRow]:
-    """A row for each server in the order of `loads`; ours carries the goals."""
+    """Return a row for each server in the order of `loads`; the row of our server has the goals."""
     middles = {name: _middle(each) for name, each in loads.items()}
     peers = [load for name, load in middles.items() if name not in {OURS, BARE}]
     best = max(load.per_cpu_second for load in peers)
@@ -131,7 +140,7 @@ def rows(clients: int, changes_per_s: int, loads: Mapping[str, Sequence[FeedLoad
 
 
 def load_goals(clients: int, changes_per_s: int, ours: FeedLoad, peers: Sequence[FeedLoad]) -> list[Goal]:
-    """Judge our figures, unrounded."""
+    """Judge the figures of our server, which are not rounded."""
     judged = []
     if clients == 1_000:
         best = max(load.per_cpu_second for load in peers)
@@ -157,7 +166,7 @@ def storm_goals(storm: Storm) -> list[Goal]:
 
 
 def _middle(loads: Sequence[FeedLoad]) -> FeedLoad:
-    """The median of each figure over several rounds, by itself."""
+    """Return the median of each figure over several rounds."""
     return FeedLoad(*(median(figures) for figures in zip(*map(astuple, loads), strict=True)))
 
 
@@ -228,7 +237,7 @@ def _lines(report: FeedReport) -> list[str]:
 
 
 def options() -> argparse.Namespace:
-    """The command line of the benchmark."""
+    """Parse the command line of the benchmark."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="fewer clients, shorter runs, once each")

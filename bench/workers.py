@@ -1,8 +1,7 @@
-"""Gateway and socket server with 1, 2 and 4 processes on one port (`--workers`): requests, messages, what each costs.
+"""Measure gateway and socket server with 1, 2 and 4 processes on one port (`--workers`).
 
-What a request or a message costs in the processor's time of the servers says how they scale: while it stays the same,
-twice the cores serve twice as much. How much a machine serves in all is bounded by its cores, which the load and
-PostgreSQL use, too.
+The processor time of a request or a message shows how the servers scale: while it stays the same, twice the cores serve
+twice as much. The total that a machine serves is limited by its cores, which the load and PostgreSQL use, too.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _SETTINGS = {"ZMART_ENV": "local", "RATE_LIMIT_READS": "1000000000", "WS_MAX_PER
 
 @dataclass(frozen=True)
 class WorkersFigures:
-    """What so many processes did. `per_cpu_s`: for each second of their processor time."""
+    """The figures of one load with that many processes; `per_cpu_s` is requests or messages per processor second."""
 
     load: str
     processes: int
@@ -57,13 +56,13 @@ class WorkersFigures:
 
 @dataclass
 class WorkersReport(BenchmarkReport):
-    """All figures."""
+    """The report with the figures of all loads."""
 
     figures: list[WorkersFigures] = field(default_factory=list)
 
 
 class Workers:
-    """A parent and its workers."""
+    """A service's parent process and its workers, with their processor time and memory in all."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.port = port
@@ -81,7 +80,7 @@ class Workers:
 
 @contextmanager
 def workers(service: str, processes: int, settings: Mapping[str, str], folder: Path) -> Iterator[Workers]:
-    """A service with so many processes, ready."""
+    """Run a service with that many processes within the block; yield it once it is ready."""
     ours, port = checkout.find(None), free_port()
     named = {"gateway": "API_PORT", "websocket": "WS_PORT"}[service]
     environment = {**ours.environment, **_SETTINGS, **settings, named: str(port)}
@@ -95,7 +94,7 @@ def workers(service: str, processes: int, settings: Mapping[str, str], folder: P
 async def requests(
     stores: Stores, folder: Path, market_ids: Sequence[str], seconds: int, progress: Progress
 ) -> list[WorkersFigures]:
-    """Reads from the database and from the response cache."""
+    """Measure requests with each number of processes, first without the response cache, then with it."""
     sets = header_sets.draw(7)
     request_plan.write_header_sets(folder / "header_sets", sets)
     count = PLANNED_PER_SECOND * seconds
@@ -131,7 +130,7 @@ async def _requests(
 async def messages(
     stores: Stores, folder: Path, clients: int, seconds: int, progress: Progress
 ) -> list[WorkersFigures]:
-    """Changes from their COMMIT to every client."""
+    """Measure messages of the live feed with each number of processes, from COMMIT to every client."""
     figures = []
     for processes in PROCESSES:
         progress(f"{clients} clients of the live feed: {processes} processes")
@@ -173,7 +172,10 @@ async def _messages(
 
 
 def measure(progress: Progress, *, quick: bool) -> WorkersReport:
-    """Both, on stores of their own. Raises ZmartError with one sentence when something is missing."""
+    """Measure gateway and socket server on databases of their own; return the report.
+
+    Raises ZmartError with one sentence when a program is missing.
+    """
     wrk.find()
     seconds, crowds = (4, (200,)) if quick else (10, (1_000, 4_000))
     report = WorkersReport()

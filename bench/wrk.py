@@ -1,9 +1,9 @@
-"""wrk: load from one thread over kept-alive connections, its figures read from what it prints.
+"""Run wrk, which makes load from one thread over kept-alive connections, and read the figures that it prints.
 
-wrk opens all connections at the start, keeps them, and sends the next request of the plan on whichever connection has
-its answer: clients follow each other on a connection, as they do behind a reverse proxy that pools its connections. One
-that the server closes is opened again. A request is never sent before the last answer of its connection came (closed
-loop, no pipelining), so a slow server is asked less.
+wrk opens all connections at the start, keeps them, and sends the next request of the plan on the next connection that
+has its answer. So clients follow each other on a connection, as behind a reverse proxy that pools its connections. A
+connection that the server closes is opened again. A request is sent only after the last answer on its connection
+(closed loop, no pipelining), so a slow server gets fewer requests.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from zmart.errors import ConfigError, ZmartError
 CONNECTIONS = 64
 _SCRIPT = Path(__file__).with_name("targets.lua")
 _TIMEOUT_S = 10
-"""Later answers would be missing from the percentiles; they fail the run."""
+"""Seconds for an answer; later answers, which would be missing from the percentiles, fail the run."""
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What wrk is to send: files of `request_plan`, a prefix of all paths, a pipe that gets a line for each write."""
+    """A load: the base URL, a prefix of all paths, files of `request_plan`, a pipe that gets a line for each write."""
 
     base: str
     prefix: str
@@ -39,7 +39,7 @@ class Attack:
 
 
 def find() -> str:
-    """Raises ConfigError when it is not installed."""
+    """Return the path of wrk. Raises ConfigError when it is not installed."""
     program = shutil.which("wrk")
     if program is None:
         raise ConfigError("The gateway's benchmark needs wrk: install it (Debian: apt install wrk).")
@@ -47,7 +47,10 @@ def find() -> str:
 
 
 async def run(attack: Attack, seconds: int) -> Load:
-    """Load a server. Raises ZmartError when an answer was not 2xx or a connection broke."""
+    """Load a server for `seconds` and return the figures.
+
+    Raises ZmartError when an answer is not 2xx or a connection breaks.
+    """
     limits = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={_TIMEOUT_S}s"]
     arguments = [*limits, "--latency", "-s", str(_SCRIPT), attack.base]
     settings = {
@@ -76,7 +79,7 @@ async def run(attack: Attack, seconds: int) -> Load:
 
 
 def parse(printed: str) -> Load:
-    """Read wrk's report. Raises ZmartError on answers that were not 2xx, on broken connections, on another format."""
+    """Read wrk's output. Raises ZmartError on answers other than 2xx, broken connections, and an unknown format."""
     if "Non-2xx" in printed or "Socket errors" in printed:
         raise ZmartError(f"Not every request was answered with 2xx: {printed}")
     requests = re.search(r"(\d+) requests in", printed)
