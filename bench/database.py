@@ -1,4 +1,4 @@
-"""The PostgreSQL and Valkey of a run, and the number of statements, which shows what answers were read for."""
+"""The PostgreSQL and Valkey of a run, and the count of statements, which tells database reads and cache hits apart."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Measure the indexer: events per second beside a bare insert of the same rows, the growth of an event's cost, peak
-memory, and the time until a webhook is answered and its rows are visible.
+"""Measure the indexer's speed, the growth of an event's cost, peak memory, and the latency of webhooks.
 
     .venv/bin/python bench/indexer.py [--events 100000] [--growth 1000000] [--seconds 20] [--json]
 
-Everything runs in a PostgreSQL of its own. The figures are meaningful only on an idle machine.
+The speed is compared with a bare insert of the same rows. The latency is the time until a webhook is answered, and
+until its rows are visible. Everything runs in a PostgreSQL of its own. The figures are meaningful only on an idle
+machine.
 """
 
 from __future__ import annotations

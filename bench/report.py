@@ -20,7 +20,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of a report; a higher `ratio` of ours to the peer's figure is better, `met` is None without a goal."""
+    """One line of a report: our figure and the peer's.
+
+    `ratio` compares both so that higher is better for us; `met` is None without a goal.
+    """
 
     name: str
     ours: float

@@ -161,8 +161,10 @@ def get(url: str) -> bytes:
 
 
 def until_answers(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
-    """Wait until a URL is answered with 2xx. Raises ZmartError with the end of the log after `seconds`, or when the
-    process ends."""
+    """Wait until a URL is answered with 2xx.
+
+    Raises ZmartError with the end of the log after `seconds`, or when the process ends.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:

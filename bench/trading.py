@@ -43,7 +43,7 @@ class Trader:
         self.committed += 1
 
     async def run(self, pipe: int, until: asyncio.Event) -> int:
-        """Commit a trade for each byte from the pipe, which gets empty lines, until the event; return how many came."""
+        """Commit a trade for each empty line from the pipe until the event is set; return how many lines came."""
         loop, readable, written = asyncio.get_running_loop(), asyncio.Event(), 0
         loop.add_reader(pipe, readable.set)
         try:

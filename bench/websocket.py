@@ -27,7 +27,7 @@ from zmart.errors import ZmartError
 SLOW_EVERY = 10
 _FULL = ((100, 40), (100, 400), (1_000, 40), (1_000, 400), (5_000, 20), (5_000, 40))
 _QUICK = ((100, 40), (1_000, 40))
-"""The loads of a quick run: numbers of clients and of changes a second."""
+"""The loads of a full and of a quick run: numbers of clients and of changes a second."""
 _STORM_CHANGES_PER_S = 20
 _DOWN_S = 1.0
 _SETTLE_S = 2.0

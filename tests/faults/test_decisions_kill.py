@@ -1,7 +1,7 @@
 """Two processes of a service, each killed by SIGKILL at every await of its work in turn: there is one effect on chain.
 
 The first process decides at its next tick and is killed at its Nth await. The stand-by has no ticks: it resumes the
-intent that the first left open, and is killed at its own Nth await. Then a supervisor would start the first again.
+intent that the first left open, and is killed at its own Nth await. Then a new process with ticks is started.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from zmart.store.pool import Pool
 
 EACH_SECOND, NEVER = "* * * * * *", "0 0 1 1 *"
 MOST_AWAITS, FEWEST_AWAITS = 80, 15
-"""The awaits that are tried at most, and those that a decision must have: a finalization without a dispute has 15 to
-17, as the number of status requests depends on the chain."""
+"""The most awaits that are tried, and the fewest that a decision must have.
+
+A finalization without a dispute has 15 to 17: the number of status requests depends on the chain.
+"""
 END = {
     "aggregator": ["MarketCreated", "ProposalAggregated", "ProposalApproved"],
     "monitor": ["MarketFinalized"],

@@ -181,7 +181,7 @@ def _market(number: int) -> MarketFold:
 async def test_what_a_tick_asks_is_found_by_indexes(scene: Scene) -> None:
     """There are 40,000 markets, 600 of them open: no plan of a statement reads all markets."""
     async with scene.pool.transaction() as connection:
-        await connection.execute("SET LOCAL session_replication_role = replica")  # keeps the change feed empty
+        await connection.execute("SET LOCAL session_replication_role = replica")  # no feed messages
         await rows.add_markets(connection, [_market(n) for n in range(1, 40_001)])
         for sql in (_VOTES, _INTENTS):
             await connection.execute(sql)

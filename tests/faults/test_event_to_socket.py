@@ -32,7 +32,7 @@ SECRET = "a secret of the webhook, of 32 characters"
 
 @asynccontextmanager
 async def backend(local_chain, database_url, redis_url, **more):
-    """Run indexer and socket server with default settings; yield the ports of the webhook and of the socket."""
+    """Run indexer and socket server, with the settings `more`; yield the ports of the webhook and of the socket."""
     settings = load_settings(
         _env_file=None,
         zmart_env="local",

@@ -1,5 +1,4 @@
-"""Transactions that the RPC cannot return are requested again without limit; none is dropped before its absence is
-proven."""
+"""Transactions that the RPC cannot return are requested without limit; only a proven absence ends that."""
 
 from __future__ import annotations
 
@@ -170,7 +169,7 @@ async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(data
 
 
 async def test_an_rpc_that_takes_the_least_slot_for_a_filter_is_not_trusted(database_url):
-    """W3: such an RPC would list nothing, and the index would look complete."""
+    """W3: an RPC that lists only slots from minContextSlot on would list nothing, and the index would look complete."""
 
     def filtering(call):
         if call.method != "getSignaturesForAddress":
@@ -214,7 +213,7 @@ INVENTED = {
 
 @pytest.mark.parametrize("claimed", INVENTED.values(), ids=INVENTED)
 async def test_a_signature_that_nobody_has_ages_out_quietly(database_url, claimed):
-    """W5b: it is neither pending nor an alert, and becomes absent once the chain has passed its slot."""
+    """W5b: a hint without a transaction delays nothing and raises no alert; it is absent once its slot has passed."""
     invented = key(41) + key(42)
     counted = REGISTRY.get_sample_value("zmart_indexer_absent_transactions_total")
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
@@ -289,7 +288,7 @@ async def test_what_was_given_up_comes_back_when_the_chain_lists_it(database_url
     ],
 )
 async def test_one_endpoint_alone_proves_no_absence(database_url, second):
-    """W5b: a second endpoint that gives no proper answer leaves the hint pending."""
+    """W5b: while a second endpoint gives no proper answer, a hint without a transaction stays pending."""
     invented = key(41) + key(42)
     async with (
         serving(STORY) as node,

@@ -79,7 +79,7 @@ ABSURD = {
     "statuses as of slot 2^62": in_context("getSignatureStatuses", 2**62),
 }
 LOCALLY = ("slot 2^62", "slot of next month", "clock in the year 2200", "clock at slot 2^62 in the year 2200")
-"""The cases that are refused of a local chain, too: it may have been advanced by minutes, and its time is not ours."""
+"""Cases that are refused of a local chain, too, although it may be advanced by minutes and its time is not ours."""
 ONE_OF_EACH = (*LOCALLY[:3], "a list with slot 2^62", "a transaction in slot 2^62")
 
 
@@ -229,7 +229,7 @@ async def test_a_node_that_lags_is_followed_by_one_at_the_tip(database_url):
 
 
 async def test_an_old_clock_judges_no_end_of_a_vote(database_url):
-    """The gateway reads this clock: with an old one it would accept votes after their end while no indexer runs."""
+    """The gateway reads the Clock sysvar: by an old one, it would accept late votes while no indexer runs."""
     async with (
         chain_of(is_cluster=True) as node,
         Proxy.before(node.url, clock_of(at=int(time.time()) - 3_600)) as proxy,
@@ -471,8 +471,10 @@ async def test_what_only_names_the_program_holds_nothing_up(database_url):
 
 
 async def test_what_a_node_shows_of_a_fork_that_the_index_has_passed_waits_until_it_is_final(database_url):
-    """A2, INV-10, found by the simulator (seed 1020): a node that was behind returned a transaction of an abandoned
-    fork, in a slot through which the index was complete."""
+    """A2, INV-10: a node that is behind returns a transaction of an abandoned fork, in a slot that is already complete.
+
+    The simulator found this with the seed 1020.
+    """
     late = next(tx for tx in reversed(STORY.txs[:-1]) if tx.err is None and tx.events)
     count, state = (
         "SELECT count(*) FROM chain_events WHERE signature = $1",

@@ -100,7 +100,7 @@ def victim(chance):
 
 
 QUIET = {"dropped_logs", "cut_log", "unfoldable", "garbage", "other_version"}
-"""Forgeries that may leave nothing to fold, so that none is counted as a false delivery."""
+"""Forgeries of which nothing may be folded, so that they need not be recorded as false deliveries."""
 EACH = [pytest.param((forge,), id=forge.__name__, marks=pytest.mark.slow) for forge in FORGERIES]
 
 
@@ -315,7 +315,7 @@ async def test_no_count_sees_what_a_webhook_alone_told(database_url):
 
 
 async def test_a_vote_that_a_webhook_alone_told_keeps_nobody_from_voting(database_url):
-    """Case A2: otherwise a wallet whose vote was forged could not vote until the delivery was compared with the RPC."""
+    """Case A2: a forged vote does not keep its wallet from voting until the delivery is compared with the RPC."""
     cast = next(x for tx in STORY.txs for x in tx.events if isinstance(x, e.ProposalVoteSubmitted))
     begun = STORY.txs[: 1 + next(n for n, tx in enumerate(STORY.txs) if cast in tx.events)]
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:

@@ -80,7 +80,7 @@ async def test_version_1_among_the_rest_is_indexed_without_a_webhook(local_chain
 
 
 async def test_a_delivery_of_a_version_to_come_is_kept_until_somebody_can_read_it(database_url):
-    """I1: it is delivered repeatedly, and is neither folded by another version's rules nor given up."""
+    """I1: the delivery comes repeatedly, and is neither folded by another version's rules nor given up."""
     story = Story(5, markets=1, trades=3)
     new = story.txs[2]
     payload = msgspec.json.encode({**msgspec.json.decode(new.raw()), "version": 2})

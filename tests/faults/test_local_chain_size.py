@@ -64,14 +64,19 @@ async def grown_mib(chain: LocalChain, work: Callable[[LocalChain], Awaitable[No
 
 
 async def test_600_transactions_of_the_program_leave_little_in_memory(local_chain: LocalChain) -> None:
-    """P21: memory of copies of the program that Surfpool drops returns to the kernel. 65 MiB used to remain, now some
-    20. The first 600 transactions are not measured: they load the interpreter."""
+    """P21: memory of copies of the program that Surfpool drops returns to the kernel.
+
+    65 MiB used to remain, now some 20. The first 600 transactions are not measured: they load the interpreter.
+    """
     assert await grown_mib(local_chain, _pause_600_times) < 30
 
 
 async def test_20_000_calls_leave_nothing_in_memory(local_chain: LocalChain) -> None:
-    """P21: calls that only read leave no memory. Memory that one thread allocates and another frees used to stay with
-    the latter: 20,000 calls left 10 MiB. The first calls are not measured: they start Surfpool's threads."""
+    """P21: calls that only read leave no memory.
+
+    Memory that one thread allocates and another frees used to stay with the latter: 20,000 calls left 10 MiB. The first
+    calls are not measured: they start Surfpool's threads.
+    """
     assert await grown_mib(local_chain, _ask_20_000_times) < 4
 
 

@@ -70,7 +70,7 @@ async def world(local_chain, redis_url):
 
 @pytest.mark.parametrize("blocks", [1, pytest.param(160, marks=pytest.mark.slow)])
 async def test_a_transaction_with_a_standing_nonce_is_live_and_sent_again_until_it_lands(world, blocks):
-    """I4: a node drops it for longer than any blockhash is valid; another gateway resumes it from Redis."""
+    """I4: a node drops the transaction for longer than any blockhash is valid; another gateway resumes from Redis."""
     nonce = await Nonce(world.rpc).create()
     world.proxy.script = drops
     signature = await world.send(await nonce.signed(world.call(nonce.owner)))

@@ -50,7 +50,7 @@ async def test_an_index_that_differs_from_the_chain_is_named_and_made_right_by_a
 async def test_a_chain_whose_slots_went_back_is_told_until_the_indexer_lists_another(
     operator: Operator, world: DemoWorld
 ) -> None:
-    """A local chain of an earlier release did so when its clock was advanced. No market is stuck by it."""
+    """Advancing the clock made slots go back on local chains of an earlier release. No market is stuck by that."""
     async with (
         Proxy.before(operator.settings.solana_rpc_url, _the_newest_is_lower) as rpc,
         with_settings(operator, "indexer", solana_rpc_url=rpc.url),

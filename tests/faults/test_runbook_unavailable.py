@@ -1,5 +1,7 @@
-"""Drills of docs/operations.md about unavailable servers: what still works, how soon the rest is refused, and how soon
-all services are ready again."""
+"""Drills of docs/operations.md about unavailable servers.
+
+They check what still works, how soon the rest is refused, and how soon all services are ready again.
+"""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ async def test_an_answer_that_is_late_or_lost_decides_nothing(world):
 
 @pytest.mark.parametrize("lie", [not_found, loses_history], ids=["not found", "no history"])
 async def test_a_lie_about_the_signature_does_not_stand_against_the_account(world, lie):
-    """It landed while its process was dead, and the RPC does not know its signature."""
+    """The transaction landed while its process was dead, and the RPC does not know its signature."""
     world.proxy.script = not_found
     assert isinstance(await world.execute(policy=BRIEF, look=False), Uncertain)
     pending = world.journal.stored

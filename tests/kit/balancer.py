@@ -1,4 +1,4 @@
-"""A load balancer as operators place before gateways: it asks each server's /ready and skips servers that are not."""
+"""A load balancer as operators place before gateways: it asks each server's /ready, and leaves out unready servers."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ Wanted = type | dict | list | tuple | Callable[[object], bool] | None
 def misfit(value: object, wanted: Wanted, at: str = "answer") -> str:
     """Return where and how `value` differs from `wanted`; "" when it does not. `at` names the value.
 
-    What `wanted` demands: a dict: an object with at least these keys. A list: a list whose items all fit its first
-    item. A tuple: one of several patterns. None: null. A type: an instance of it; a boolean is no `int`.
-    A function: true for the value.
+    A pattern of this kind fits these values. A dict: an object with at least these keys. A list: a list whose items all
+    fit the pattern's first item. A tuple: a value that fits one of its patterns. None: null. A type: its instances, but
+    `int` no boolean. A function: a value for which it returns true.
     """
     match wanted:
         case None:

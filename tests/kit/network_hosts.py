@@ -73,7 +73,7 @@ class NetworkHost:
         _ip("-n", self.namespace, "link", "set", "lo", "up")
 
     def start(self, command: Sequence[object], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a program on this host, which has the host's name there; its output is appended to `log`."""
+        """Start a program in this host's network and under its host name; the output is appended to `log`."""
         inside = ["ip", "netns", "exec", self.namespace, "unshare", "--uts", "sh", "-c", _AS_HOST, self.name]
         with log.open("ab") as out:
             started = subprocess.Popen(

@@ -131,7 +131,7 @@ def mute(seed: int, share: float = 0.5) -> Script:
 
 
 def half(seed: int, share: float = 0.5) -> Script:
-    """Fail that share of the calls, at random, in any way; the chain gets about half of the calls without an answer."""
+    """Fail that share of the calls, at random, in any way; some of the failed calls reach the chain nevertheless."""
     chance = random.Random(seed)
 
     def script(call: Call) -> Fault | None:

@@ -21,7 +21,7 @@ _SSL_REQUEST = 80_877_103
 
 
 class TransactionPooler:
-    """Opens a backend for each new connection of a client, up to `backends` of them, which all clients then share."""
+    """Opens a backend for each new connection of a client; all clients share the first `backends` of them."""
 
     def __init__(self, server: tuple[str, int], choice: Choice, backends: int) -> None:
         self._server = server

@@ -41,8 +41,10 @@ BEGIN
 END $body$;
 UPDATE public.feed_head SET epoch = public.gen_random_uuid();
 """
-"""SQL that makes time and uuids of a migrated database virtual. It also switches autovacuum off: statistics that are
-gathered at some real moment could change a plan, and with it the order of rows."""
+"""SQL that makes time and uuids of a migrated database virtual, and switches autovacuum off.
+
+Statistics that are gathered at some real moment could change a plan, and with it the order of rows.
+"""
 _ASYNC = ("prepare", "bind_execute", "bind_execute_many", "query", "close_statement", "close")
 _GONE = """
 SELECT count(*) FROM (SELECT pg_sleep(0.001)) s, pg_stat_activity WHERE pid = ANY($1::int[])
