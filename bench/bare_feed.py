@@ -1,9 +1,9 @@
-"""Bare sends: each change by one send() to each client, nothing else. What a process can do here at most that sends
-every message at once; a ratio to it says how much of a server's time is the kernel's.
+"""A server of the live feed that only sends: each change by one send() to each client, without any other work.
 
     python bench/bare_feed.py PORT DATABASE_URL
 
-It is fed by NOTIFY. A client that has no room for a whole message is disconnected, which the benchmark reports.
+It shows the most that one process can do here, and how much of another server's time is the kernel's. The changes come
+from NOTIFY. A client whose socket cannot take a whole message is disconnected, which the benchmark reports.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
-"""The answer to the one key that the clients of the benchmark send (the example of RFC 6455)."""
+"""The response to the handshakes of the benchmark's clients, which all send the key of the example in RFC 6455."""
 
 
 def frame(text: str) -> bytes:
-    """One text message of less than 64 KiB, as a server sends it: unmasked."""
+    """Return the unmasked frame of a text message of less than 64 KiB, as a server sends it."""
     body = text.encode()
     size = bytes((len(body),)) if len(body) < 126 else b"\x7e" + len(body).to_bytes(2, "big")
     return bytes((_TEXT,)) + size + body
 
 
 async def accept(listener: socket.socket, clients: set[socket.socket]) -> None:
-    """Answer handshakes for ever; who has got the answer is one of `clients`."""
+    """Answer handshakes until cancelled; each connection whose handshake was answered is added to `clients`."""
     loop = asyncio.get_running_loop()
     while True:
         client, _ = await loop.sock_accept(listener)
@@ -46,7 +46,7 @@ async def accept(listener: socket.socket, clients: set[socket.socket]) -> None:
 
 
 def send(data: bytes, clients: set[socket.socket]) -> None:
-    """Send it to each client; end those that do not take the whole."""
+    """Send `data` to each client; close and remove clients whose sockets do not take all of it."""
     for client in tuple(clients):
         try:
             is_whole = client.send(data) == len(data)

@@ -24,7 +24,7 @@ from zmart.local.processes import free_port, wait_until
 
 OURS, NOTIFY, REPLICATION, BARE = "zmart", "ws, LISTEN/NOTIFY", "ws, replication", "bare sends"
 NAMES = (OURS, NOTIFY, REPLICATION)
-"""The servers that clients could use. BARE is none: it says what the kernel alone costs."""
+"""The servers that clients could use. BARE is not one of them: it shows the cost of the kernel alone."""
 _FOLDERS = {NOTIFY: "ws_notify", REPLICATION: "ws_replication"}
 _DATABASES = {OURS: "zmart_feed", NOTIFY: "notify", REPLICATION: "replication", BARE: "bare"}
 _START_S = 30

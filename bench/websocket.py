@@ -1,4 +1,4 @@
-"""Measure the live feed beside two peers in one run, from the COMMIT in PostgreSQL to the client.
+"""Measure the live feed beside two peers and bare sends in one run, from the COMMIT in PostgreSQL to the client.
 
 The peers are Node's `ws` with changes from LISTEN/NOTIFY, and from logical replication. Each server is one process on a
 database of its own in the same PostgreSQL, where the same rows are committed. The cost of a message is the server's
