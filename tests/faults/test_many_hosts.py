@@ -42,7 +42,6 @@ DECIDED_WITHIN_S = 20.0
 BACK_WITHIN_S = 60.0
 CLIENTS = 12
 FAULTS = os.environ.get("HOST_FAULTS", "cut off,pause,kill").split(",")
-_STATE = "SELECT state FROM markets WHERE id = $1"
 
 
 @dataclass(frozen=True)

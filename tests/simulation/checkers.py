@@ -235,6 +235,3 @@ def _sum(accounts) -> int:
 def _passes(counts: tuple[int, int], bps: int) -> bool:
     total = sum(counts)
     return total > 0 and counts[0] * 10_000 // total >= bps
-
-
-SETTLED = (MarketState.FINALIZED, MarketState.CANCELLED)

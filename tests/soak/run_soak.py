@@ -37,10 +37,10 @@ async def soak(settings: Settings, plan: day.DayPlan) -> tuple[day.Day, list[ver
     lived = await day.live(settings, plan, on_tick)
     pool = await Pool.open(settings.require("database_url"), size=1)
     try:
-        oldest = (await markets.page(pool, Filters(), Sort.NEWEST, Page(limit=1)))[0]
+        market = (await markets.page(pool, Filters(), Sort.NEWEST, Page(limit=1)))[0]
     finally:
         await pool.close()
-    return lived, await verdicts.of(settings, lived, await month.live(settings, oldest.market_id))
+    return lived, await verdicts.of(settings, lived, await month.live(settings, market.market_id))
 
 
 def main() -> int:
