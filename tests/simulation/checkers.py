@@ -22,7 +22,7 @@ from simulated_chain import FINAL_AFTER_SLOTS, LandedTransaction
 
 from zmart.chain.accounts import AccountInfo
 from zmart.chain.transactions import extract_events, parse_transaction
-from zmart.market.types import MarketState, VoteKind
+from zmart.market.types import VoteKind
 
 if TYPE_CHECKING:
     from simulation import Simulation
