@@ -1,4 +1,4 @@
-"""Index events: write what the chain reports and fold it into rows."""
+"""Index the program's events: store them and fold them into markets, positions, trades and votes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Return the service after checking settings, chain and database. Raises ConfigError with one sentence."""
+    """Return the indexer after checking the settings, the program on chain and the database.
+
+    Raises ConfigError, ChainError or StoreError, each with one sentence.
+    """
     from zmart.services.indexer.service import Indexer
 
     return await Indexer.open(settings)

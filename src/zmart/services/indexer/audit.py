@@ -1,4 +1,4 @@
-"""Compare the index with the accounts on chain, field by field, and each market's books with its lamports."""
+"""Compare the index with the accounts on chain, field by field, and what each market owes with its lamports."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ _NOBODY = "1" * 32
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One field that differs between index and chain; None for a missing account or row. For `lamports`, `index` is the
-    least that the market must hold."""
+    """A field that differs between the index and the account on chain.
+
+    `kind` is "config", "market", "position" or "vote". If the row or the account is missing, `field` is "exists": the
+    side that lacks it has None, the other one True. If `field` is "lamports", `index` is the least balance that the
+    market must hold and `chain` is its balance, both in lamports.
+    """
 
     account: Address
     kind: str
@@ -34,7 +38,10 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The number of accounts compared; `differences` is empty when each of them equals the index."""
+    """The result of an audit: the number of accounts of each kind on chain, and all differences from the index.
+
+    `differences` is empty when every account equals its row.
+    """
 
     markets: int
     positions: int
@@ -45,8 +52,11 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
 async def audit(
     pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName = "reference"
 ) -> AuditReport:
-    """Compare until nothing differs, a few times at most: while the chain progresses, the index is a moment behind
-    it."""
+    """Compare the index with the chain until nothing differs, at most five times with one second in between.
+
+    It repeats because the index is a moment behind while the chain progresses. Raises ChainError when the RPC cannot
+    return the accounts.
+    """
     report = await _once(pool, rpc, program, pricing)
     for _ in range(_ATTEMPTS - 1):
         if not report.differences:
@@ -62,7 +72,7 @@ Accounts = dict[tuple[str, Address], Facts]
 
 async def _once(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName) -> AuditReport:
     progress = await index_progress.read(pool)
-    since = progress.tip_slot if progress else None  # an older node does not have all that we have
+    since = progress.tip_slot if progress else None  # a node behind the index lacks some of its accounts
     infos = await rpc.get_program_accounts(program.address, since=since)
     on_chain = _on_chain(program, infos)
     indexed = await _indexed(pool, program)
@@ -78,8 +88,11 @@ async def _once(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelNam
 async def _uncovered(
     rpc: Rpc, program: Program, infos: list[AccountInfo], pricing: PricingModelName
 ) -> list[Difference]:
-    """Markets that hold less than they have to pay, noted debts included. More is no fault: any wallet may send some.
-    Under v0.69 nobody pays the deposit that its books begin with."""
+    """Return the markets that hold fewer lamports than they owe, the debts that they have noted included.
+
+    A market that holds more is correct: any wallet may send it lamports. Under the pricing model v069 the result is
+    empty: there a market's books begin with a deposit that nobody pays.
+    """
     head = program.accounts.discriminator(MarketAccount)
     markets = [info for info in infos if info.data[:8] == head]
     if pricing == "v069" or not markets:
@@ -157,13 +170,13 @@ _CONFIG = tuple(name for name in ConfigFold.__struct_fields__ if name != "update
 
 
 def _shared(account: type[msgspec.Struct], row: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Return the names that the account and the row have both: all of them are compared."""
+    """Return the names of the fields that an account and its row both have; an audit compares all of them."""
     return tuple(name for name in account.__struct_fields__ if name in row.__struct_fields__)
 
 
 _MARKET = _shared(MarketAccount, MarketFold)
 _POSITION = _shared(PositionAccount, PositionFold)
-# What the account holds for what has not happened, where the index has None.
+# The account's value of a field whose event has not happened yet, where the index has None.
 _NONE_ON_CHAIN = dict.fromkeys((name for name in _MARKET if name.endswith("_at")), 0) | {
     "resolver": _NOBODY,
     "dispute_initiator": _NOBODY,

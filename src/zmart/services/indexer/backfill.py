@@ -21,7 +21,11 @@ Progress = Callable[[str, int, int], None]
 
 
 class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a backfill: `new_count` transactions were new; `dead` is the number of all dead letters."""
+    """The result of a backfill.
+
+    `new_count` transactions were not in the index before; those of an interrupted run that was continued count, too.
+    `dead` is the number of all dead letters, also of older ones. The slots are those of the index afterwards.
+    """
 
     new_count: int
     dead: int
@@ -35,10 +39,11 @@ async def backfill(
     to_slot: Slot | None = None,
     progress: Progress = lambda what, done, of: None,
 ) -> BackfillResult:
-    """Index from slot to slot, both included; by default from where the last listing ended to the tip.
+    """Index the transactions from `from_slot` to `to_slot`, both included.
 
-    `to_slot` needs a `from_slot`. `progress` is called with ("listing" or "indexing", done, of). An interrupted
-    backfill continues where it was.
+    Without `from_slot` it lists from where the last listing ended; without `to_slot`, to the tip. `to_slot` needs a
+    `from_slot`. `progress` is called with ("listing", slots done, all slots) and ("indexing", transactions done, all
+    transactions). An interrupted backfill continues where it was. Raises ChainError or StoreError.
     """
     new_count = await engine.scanner.scan() if to_slot is None else 0
     if from_slot is not None:

@@ -1,4 +1,4 @@
-"""Decode rows of the inbox to transactions with their events, and tell which places in blocks they need."""
+"""Decode inbox rows into transactions with their events, and find which of these need their position in the block."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ from zmart.store.chain_events import Neighbour, TransactionRow
 from zmart.store.inbox import InboxFailure, ReadyTransaction
 
 _AT_A_STRETCH = 32
-"""Rows that are decoded before other tasks of this process run: about 1 ms."""
+"""How many rows are decoded before the event loop may run other tasks: about 1 ms of work."""
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction of the program. `recovered`: events that its log did not hold."""
+    """A transaction of the program, decoded.
+
+    `recovered` is the number of its events that its truncated log had lost and that were recovered.
+    """
 
     row: TransactionRow
     events: list[ChainEvent]
     recovered: int = 0
 
     def at(self, index_in_block: int) -> Transaction:
-        """Return the transaction with its place in the block."""
+        """Return a copy of the transaction and its events with this position in the block."""
         return msgspec.structs.replace(
             self,
             row=msgspec.structs.replace(self.row, index_in_block=index_in_block),
@@ -43,7 +46,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def with_recovered(self, lost: Sequence[ChainEvent]) -> Transaction:
-        """Return the transaction with the events that its log had lost."""
+        """Return a copy of the transaction with `lost`, the recovered events, after its other events."""
         return Transaction(
             row=msgspec.structs.replace(self.row, event_count=len(self.events) + len(lost)),
             events=[*self.events, *lost],
@@ -52,18 +55,22 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TruncatedTransaction(msgspec.Struct, frozen=True):
-    """A transaction whose log was truncated, and the events that its log still holds."""
+    """A transaction whose truncated log lost events, and the events that the log still holds."""
 
     transaction: ChainTransaction
     extracted: Extracted
 
 
 class Batch(msgspec.Struct):
-    """Decoded rows of the inbox, all of them in `rows` by signature; all other lists hold ids of rows.
+    """Decoded rows of the inbox, and what happens to each of them when the batch is written.
 
-    `failures` are not settled. `deferred` rows cannot be read now, for these `reasons`. `not_ours` have nothing to do
-    with the program. Of what a webhook delivered: `digests` by signature, `reported_not_ours`, and `unproven` rows,
-    whose log is not complete: our RPC may have more of it.
+    `rows` holds every row, by signature. `transactions` are the decoded ones that can be folded; `truncated` are the
+    ones whose log lost events. `failures` name rows that cannot be indexed, with the reason. The other lists hold row
+    ids. `deferred` rows are retried, for one of the `reasons`. `not_ours` rows do not concern the program.
+
+    The rest is about webhook deliveries. `digests` holds the digest of each delivery that is folded, by signature.
+    `reported_not_ours` deliveries do not call the program. `unproven` deliveries are discarded and fetched from our
+    RPC, because their log lost events or the index has already passed their slot.
     """
 
     rows: dict[Signature, ReadyTransaction]
@@ -84,21 +91,24 @@ class Batch(msgspec.Struct):
 
     @property
     def settled(self) -> list[int]:
-        """The ids of rows that are done once the batch is written."""
+        """The ids of the rows that need no further work once the batch is written."""
         others = {failure.id for failure in self.failures}.union(
             self.not_ours, self.reported_not_ours, self.deferred, self.unproven
         )
         return [row.id for row in self.rows.values() if row.id not in others]
 
     def leave_out(self, signature: Signature) -> int:
-        """Remove a transaction from the batch and return the id of its row."""
+        """Remove a transaction from `transactions` and return the id of its row, which stays in `rows`."""
         self.transactions = [t for t in self.transactions if t.row.signature != signature]
         return self.rows[signature].id
 
 
 async def read(program: Program, rows: Sequence[ReadyTransaction], *, trusting: bool = False) -> Batch:
-    """Decode the payloads. One that is no transaction is fetched again by RPC. `trusting`: what a webhook delivered
-    counts as if our RPC had returned it."""
+    """Decode the payloads of inbox rows into a batch.
+
+    A payload that is not the transaction of its row becomes a failure, and the transaction is fetched again.
+    `trusting` treats webhook deliveries as if our RPC had returned them: they need no confirmation.
+    """
     batch = Batch({row.signature: row for row in rows})
     for position, row in enumerate(rows, 1):
         _read(program, batch, row, is_hint=row.delivered and not trusting)
@@ -132,8 +142,12 @@ def _read(program: Program, batch: Batch, row: ReadyTransaction, *, is_hint: boo
 def _read_not_ours(
     program: Program, batch: Batch, row: ReadyTransaction, transaction: ChainTransaction, *, is_hint: bool
 ) -> None:
-    """Set aside what does not call the program. Where our RPC shows that it names the program, it is kept until it is
-    final: on another fork the same transaction may call it."""
+    """Sort a transaction without a visible call of the program into the batch.
+
+    A webhook delivery is set aside. If our RPC returned the transaction and it names the program, it is kept without
+    events until it is final: on another fork the same transaction may call the program. If the node omitted inner
+    instructions, the transaction is fetched again.
+    """
     if is_hint:
         batch.reported_not_ours.append(row.id)
     elif program.address.encode() not in row.payload:
@@ -167,8 +181,11 @@ def _transaction(chain_transaction: ChainTransaction, extracted: Extracted) -> T
 
 
 class BlockOrder(msgspec.Struct, frozen=True):
-    """Hold what is known of the order inside blocks. `positions`: of transactions that had none, or another one.
-    `missing`: slots whose blocks must be read first, with the transactions whose positions are needed."""
+    """The positions of transactions in their blocks, as far as they matter for the order of events.
+
+    `positions` holds the index in the block, by signature, of each transaction that had none or a different one.
+    `missing` holds the slots whose blocks must be read first, with the signatures whose positions are needed.
+    """
 
     positions: dict[Signature, int]
     missing: dict[Slot, set[Signature]]
@@ -180,8 +197,12 @@ def order(
     blocks: Mapping[Slot, Mapping[Signature, int]],
     unreadable: Collection[Signature] = (),
 ) -> BlockOrder:
-    """Return which places in a block are needed: those in slots that hold more than one transaction with events.
-    The places of `unreadable` transactions are not known now."""
+    """Return the positions that transactions need in their blocks, and those that must be read first.
+
+    A position is needed only in a slot that holds several transactions with events, one of them without a position.
+    `neighbours` are the indexed transactions of the same slots. `blocks` holds the positions read so far, by slot and
+    signature. `unreadable` transactions are not requested: their blocks were read in vain.
+    """
     by_slot: dict[Slot, dict[Signature, int | None]] = {}
     for transaction in transactions:
         if transaction.events:
@@ -204,7 +225,7 @@ def order(
 
 
 class OrderUnknown(ZmartError):
-    """The batch needs blocks that have not been read yet."""
+    """Report that a batch needs positions of blocks that have not been read; `requested` names them by slot."""
 
     def __init__(self, requested: Mapping[Slot, set[Signature]]) -> None:
         super().__init__(f"the order inside {len(requested)} slots is not known")

@@ -1,4 +1,4 @@
-"""Read the places of transactions in their blocks, once, and cache them."""
+"""Read the positions of transactions in their blocks by RPC, and cache them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ _AT_ONCE = 16
 
 
 class Unplaced(msgspec.Struct, frozen=True):
-    """Why a transaction has no place: its block cannot be read now, or was read and does not hold it
-    (`is_elsewhere`)."""
+    """Why the position of a transaction in its block is unknown.
+
+    `is_elsewhere` is true if the block was read and does not hold the transaction, false if it cannot be read now.
+    """
 
     reason: str
     is_elsewhere: bool = False
 
 
 class Blocks:
-    """Cached `positions` by slot, of the transactions that were requested."""
+    """Read blocks, 16 at once, and cache positions.
+
+    `positions` maps a slot to the index in its block of each requested transaction, by signature, for at most 4,096
+    slots.
+    """
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
@@ -33,8 +39,11 @@ class Blocks:
         self.positions: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
 
     async def read(self, requested: Mapping[Slot, set[Signature]]) -> dict[Signature, Unplaced]:
-        """Read blocks, and return the transactions whose place is not known now, with the reason. A transaction that
-        only claims to be in a block delays none that is."""
+        """Read the blocks of these slots and cache the positions of the requested signatures.
+
+        Return the signatures whose position is still unknown, with the reason. A transaction that its block does not
+        hold does not delay the others of that block.
+        """
         results = await asyncio.gather(*(self._one(slot, names) for slot, names in requested.items()))
         while len(self.positions) > _CACHED_BLOCKS:
             self.positions.popitem(last=False)

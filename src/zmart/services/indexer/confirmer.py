@@ -1,7 +1,7 @@
-"""Compare what webhooks delivered with what our own RPC returns, and replace it where the two differ.
+"""Compare webhook deliveries with the transactions that our own RPC returns, and replace those that differ.
 
-A delivery is folded at once; until it is confirmed here it cannot become final, and the gap-free slot waits for it.
-Unconfirmed deliveries are in the database, so a process that dies loses none.
+A delivery is folded at once. Until it is confirmed here it cannot become final, and the gap-free slot waits for it.
+Unconfirmed deliveries are stored in the database, so a process that dies loses none.
 """
 
 from __future__ import annotations
@@ -42,11 +42,17 @@ log = structlog.get_logger()
 
 
 class _RpcUnavailable(str):
-    """Why the RPC could not be asked; another string is what it said of the delivery."""
+    """The reason why the RPC could not be asked.
+
+    A plain str is the reason why the RPC's answer does not confirm the delivery.
+    """
 
 
 class _RpcTransaction(msgspec.Struct, frozen=True):
-    """A delivery as our RPC returns it: the transaction, and the names of fields that differ."""
+    """A delivered transaction as our RPC returns it.
+
+    `raw` is its JSON. `differs` names the parts in which the delivery differs; it is empty if both agree.
+    """
 
     raw: bytes
     slot: Slot
@@ -54,7 +60,7 @@ class _RpcTransaction(msgspec.Struct, frozen=True):
 
 
 class Confirmer:
-    """Compare what webhooks delivered with what our RPC has, and replace what differs."""
+    """Confirm webhook deliveries with our own RPC, and replace those that differ."""
 
     def __init__(
         self,
@@ -76,7 +82,7 @@ class Confirmer:
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
-        """Run until the service stops."""
+        """Confirm deliveries until the service stops; a wake of `signal` ends a pause early."""
         await retrying(self._turn_then_pause, signal, "Confirming deliveries", outages)
 
     async def _turn_then_pause(self) -> float:
@@ -86,8 +92,10 @@ class Confirmer:
         return _IDLE_S if due_s is None else min(due_s, _IDLE_S)
 
     async def turn(self) -> int:
-        """Compare some deliveries and return how many were requested. A lease keeps other processes off them, and
-        returns them soon after a crash."""
+        """Compare up to 64 deliveries with the RPC and return how many were requested.
+
+        A lease keeps other processes off these deliveries. After a crash it ends within LEASE_S seconds.
+        """
         taken = await deliveries.claim(self._pool, _TAKEN, LEASE_S)
         if not taken:
             return 0
@@ -110,7 +118,10 @@ class Confirmer:
         return len(taken)
 
     async def _ask(self, delivery: UnconfirmedDelivery) -> _RpcTransaction | str:
-        """Request the transaction; the reason when the RPC cannot return it now."""
+        """Request a delivered transaction from our RPC and compare the two.
+
+        Return the reason instead if the RPC cannot be asked, does not know the transaction or sends an invalid answer.
+        """
         async with self._gate:
             await self._pace.turn()
             metrics.CONFIRMATION_CALLS.inc()
@@ -134,16 +145,21 @@ class Confirmer:
         return _RpcTransaction(raw, transaction.slot, differences(unpacked(delivery.digest), own))
 
     async def _confirm(self, same: Sequence[UnconfirmedDelivery]) -> list[tuple[UnconfirmedDelivery, str]]:
-        """Let deliveries become final if their order in the block is the chain's too; return the others with the
-        reason."""
+        """Mark deliveries that agree with the RPC as confirmed, once their position in the block is checked, too.
+
+        Return the deliveries whose position cannot be checked now, with the reason.
+        """
         unreadable = await self._check_positions(same)
         await deliveries.confirmed(self._pool, [d for d in same if d.signature not in unreadable])
         metrics.CONFIRMED.inc(len(same) - len(unreadable))
         return [(d, unreadable[d.signature].reason) for d in same if d.signature in unreadable]
 
     async def _check_positions(self, same: Sequence[UnconfirmedDelivery]) -> dict[Signature, Unplaced]:
-        """Read the blocks of slots that hold several of our transactions: a webhook reports the place in the block,
-        getTransaction does not. Return those of `same` whose place is not known now."""
+        """Check the positions of transactions in slots that hold several of them, and correct those that are wrong.
+
+        The blocks are read for it: a webhook reports the position in the block, getTransaction does not. Return those
+        of `same` whose position is unknown for now, with the reason.
+        """
         by_slot: dict[Slot, list[Neighbour]] = {}
         for neighbour in await chain_events.neighbours(self._pool, {d.slot for d in same}):
             by_slot.setdefault(neighbour.slot, []).append(neighbour)
@@ -187,7 +203,10 @@ class Confirmer:
                     await self._note(connection, delivered[member.signature], [POSITION])
 
     async def _correct(self, delivery: UnconfirmedDelivery, own: _RpcTransaction) -> None:
-        """Remove what was folded and store the RPC's transaction instead; the feed reports both."""
+        """Remove a false delivery from the index and store the RPC's transaction in the inbox instead.
+
+        The change feed reports the removal and, once the transaction is folded, its effect.
+        """
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
             if not await deliveries.withdraw(connection, delivery):

@@ -1,7 +1,8 @@
 """Recognize transactions that the chain's listing named and that a fork removed before they were fetched.
 
-A listed transaction is real until the same listing, final by then, passes its slot without it, and no endpoint has
-it: twice, since a node may be wrong once. Otherwise it would be requested permanently, and hold every decision.
+A listed transaction counts as existing until the listing, final by then, continues below its slot without naming it
+and no endpoint has it. Two checks must find this, since a node may be wrong once. Without this rule the indexer would
+request such a transaction permanently, and every decision would wait for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Departures:
-    """Find out whether a listed transaction that the RPC does not have has left the chain."""
+    """Determine whether a listed transaction that the RPC does not have has left the chain."""
 
     def __init__(self, pool: Pool, witnesses: Sequence[Rpc], program: Address, pace: Pace) -> None:
         self._pool = pool
@@ -32,8 +33,11 @@ class Departures:
         self._suspects: set[Signature] = set()
 
     async def left(self, row: FetchRequest) -> bool:
-        """Return whether the transaction was absent from every endpoint and its list, in two calls in succession.
-        Raises ChainError when an endpoint cannot be asked or its list is not consistent."""
+        """Return whether the transaction has left the chain: absent from every endpoint and its list in two calls.
+
+        The two calls for the same transaction must be successive; the first one returns False. Raises ChainError when
+        an endpoint cannot be asked or its list is inconsistent.
+        """
         if row.slot is None or not await self._is_gone(row.signature, row.slot):
             self._suspects.discard(row.signature)
             return False
@@ -55,7 +59,7 @@ class Departures:
         return all([await self._passes(rpc, signature, slot, before) for rpc in self._witnesses])
 
     async def _passes(self, rpc: Rpc, signature: Signature, slot: Slot, before: Signature | None) -> bool:
-        """Whether the list of an endpoint continues below the slot and does not name the transaction."""
+        """Return whether the list of an endpoint continues below `slot` without naming the transaction."""
         async for page in pages(rpc, self._program, self._pace, floor=Slot(0), before=before):
             if any(info.signature == signature for info in page):
                 return False

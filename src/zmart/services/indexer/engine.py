@@ -1,4 +1,4 @@
-"""Wire the parts of the indexer: the service runs all of them, the commands some."""
+"""Build the parts of the indexer. The service runs all of them; the commands of `zmart indexer` use some."""
 
 from __future__ import annotations
 
@@ -27,12 +27,18 @@ _OWN_CONNECTIONS = 4
 
 
 class Engine:
-    """Everything between the chain and the rows. Open with `Engine.open`, close with `close`."""
+    """The parts of the indexer, with the database pool, the RPC clients and the program that they share.
+
+    Open it with `Engine.open`, close it with `close`.
+    """
 
     def __init__(
         self, settings: Settings, pool: Pool, rpc: Rpc, program: Program, witnesses: Sequence[Rpc] = ()
     ) -> None:
-        """`witnesses`: an Rpc for each endpoint, which must agree before a transaction is judged not to exist."""
+        """Build the parts. `witnesses` holds one Rpc for each endpoint; by default it is `rpc` alone.
+
+        All witnesses must agree before a transaction is considered not to exist.
+        """
         self.pool = pool
         self.rpc = rpc
         self.witnesses = witnesses or (rpc,)
@@ -62,8 +68,11 @@ class Engine:
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
-        """Return the engine. Raises ConfigError when the program, its config or the database are not the configured
-        ones."""
+        """Connect to the database and the RPC, check them, and return the engine.
+
+        Raises ConfigError when the program, its config account or the database do not match the settings; ChainError
+        or StoreError when they cannot be read.
+        """
         program = Program.from_settings(settings)
         size = settings.database_pool_size + _OWN_CONNECTIONS
         pool = await Pool.open(settings.require("database_url"), size)
@@ -81,8 +90,10 @@ class Engine:
         return engine
 
     async def _known_genesis(self) -> str | None:
-        """Return the index's genesis hash if an endpoint has the same; else that of the first, which is another. None
-        for a new index."""
+        """Return the genesis hash with which the index is to be claimed; None for a new index.
+
+        It is the index's own hash if any endpoint reports the same, else the different hash that the RPC reports.
+        """
         recorded = await index_progress.read(self.pool)
         if recorded is None:
             return None
@@ -101,7 +112,7 @@ class Engine:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Engine]:
-    """Open an engine for the block."""
+    """Open an engine, as `Engine.open` does, and close it at the end of the block."""
     engine = await Engine.open(settings)
     try:
         yield engine

@@ -1,4 +1,4 @@
-"""Keep the partitions of chain_events ahead of the chain, and tell what lies outside of them."""
+"""Keep the partitions of chain_events ahead of the chain, and report events outside of all partitions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class PartitionKeeper:
-    """Make the partitions of chain_events before they are needed."""
+    """Make the partitions of chain_events before the chain reaches their slots."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -23,8 +23,11 @@ class PartitionKeeper:
         self._was_outside = False
 
     async def turn(self) -> str:
-        """Make the partitions that are missing. Returns the text of an alert when events lie outside of all partitions
-        in two turns in succession, else ""."""
+        """Make the partitions that are missing, and return the text of an alert, or "" if there is none.
+
+        The alert says that events were in the default partition in this turn and in the one before. If a lock prevents
+        a partition, the next attempt is 60 s later.
+        """
         state = await partitions.read(self._pool)
         if state.next_missing is not None:
             await self._add_missing()

@@ -1,7 +1,8 @@
-"""Read transactions that were only named by RPC, and put them into their inbox rows.
+"""Fetch by RPC the transactions of inbox rows that hold only a signature, and store them in these rows.
 
-What cannot be read now is requested again, with growing pauses, permanently. What the chain's own listing names is
-given up only when that listing no longer names it (departures.py); a mere hint, once no endpoint has its transaction.
+A transaction that cannot be read now is requested again after growing pauses; there is no last attempt. One that the
+chain's own listing names is given up only when that listing no longer names it (departures.py). One that only a hint
+names is given up once it can no longer land and no endpoint has it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from zmart.store.retrying import Outages, retrying
 _AT_ONCE = 16
 _TAKEN = 64
 _SAFETY_S = 3.0
-"""A process that made a row ready may have ended before it woke this loop; a lease may be returned early."""
+"""The longest pause in seconds. A process may have stored a row and ended before it woke this loop."""
 _FIRST_PAUSE_S = 0.25
 log = structlog.get_logger()
 
@@ -44,13 +45,13 @@ class _FetchedRow(msgspec.Struct, frozen=True):
 
 
 class _AbsentRow(msgspec.Struct, frozen=True):
-    """A queued signature whose transaction no endpoint has and that can no longer land."""
+    """A row that only a hint named: no endpoint has its transaction, and the transaction can no longer land."""
 
     id: int
 
 
 class _DepartedRow(msgspec.Struct, frozen=True):
-    """A signature that was listed and whose transaction a fork removed."""
+    """A signature that the chain's listing named and whose transaction a fork removed."""
 
     signature: Signature
 
@@ -63,8 +64,11 @@ class _Placed(msgspec.Struct):
 
 
 def _placed(row: FetchRequest, raw: bytes) -> _FetchedRow | FetchFailure:
-    """Judge where a node has the transaction. Where the chain's list names it in another slot, one of the two is wrong
-    or about to change: the row holds the gap-free slot where the list has it, until both agree."""
+    """Return the fetched row, or a failure if the node has the transaction in another slot than the chain's listing.
+
+    In that case the listing or the node is wrong or about to change. The row is retried until both agree; meanwhile the
+    gap-free slot stays below the listed slot.
+    """
     slot = msgspec.json.decode(raw, type=_Placed).slot
     if row.listed and row.slot is not None and slot != row.slot:
         error = f"The chain lists this transaction in slot {row.slot}, but the node that was asked has it in {slot}."
@@ -73,8 +77,10 @@ def _placed(row: FetchRequest, raw: bytes) -> _FetchedRow | FetchFailure:
 
 
 class Fetcher:
-    """Fetch by RPC the transactions of inbox rows without content. All of `witnesses` must agree before a transaction
-    is considered not to exist."""
+    """Fetch by RPC the transactions of inbox rows without a payload.
+
+    All of `witnesses` must agree before a transaction is considered not to exist.
+    """
 
     def __init__(
         self,
@@ -95,7 +101,7 @@ class Fetcher:
         self._unavailable_s = 0.0
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
-        """Run until the service stops."""
+        """Fetch transactions until the service stops; a wake of `signal` ends a pause early."""
         await retrying(self._turn_then_pause, signal, "Fetching transactions", outages)
 
     async def _turn_then_pause(self) -> float:
@@ -105,8 +111,10 @@ class Fetcher:
         return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
     async def turn(self) -> int:
-        """Fetch some transactions and return how many were requested. A lease keeps other processes off them, and
-        returns them soon after a crash."""
+        """Fetch up to 64 transactions and return how many were requested.
+
+        A lease keeps other processes off their rows. After a crash it ends within LEASE_S seconds.
+        """
         rows = await inbox.claim_fetches(self._pool, _TAKEN, LEASE_S)
         if not rows:
             return 0
@@ -125,7 +133,10 @@ class Fetcher:
         return len(rows)
 
     def _note_unavailable(self, outcomes: Sequence[_Outcome]) -> None:
-        """Lengthen the pause while the RPC returns nothing at all, instead of requesting every row that waits."""
+        """Set the pause after this turn: longer each time, up to 5 s, while every request fails for lack of an RPC.
+
+        Otherwise the RPC would be asked for every waiting row without a pause.
+        """
         failed = [o for o in outcomes if isinstance(o, FetchFailure) and o.most_s == UNAVAILABLE_PAUSE_S]
         if len(failed) < len(outcomes):
             self._unavailable_s = 0.0
@@ -148,9 +159,12 @@ class Fetcher:
                 return FetchFailure(id=row.id, error=f"The transaction cannot be read for now: {error}")
 
     async def _unknown(self, row: FetchRequest) -> FetchFailure | _AbsentRow | _DepartedRow:
-        """Judge a transaction that the node does not have. While the chain's list names it, that is a failure of the
-        node. A hint is given up when the listing is complete and final through every slot in which it could have
-        landed, and long after that no endpoint has it."""
+        """Determine the outcome for a transaction that the node does not have.
+
+        While the chain's listing names it, its absence is a failure of the node. A transaction that only a hint names
+        is given up when the listing is final through every slot in which it could have landed, 150 more slots are
+        listed and final, and then no endpoint has it.
+        """
         if row.listed:
             if await self._departures.left(row):
                 return _DepartedRow(row.signature)

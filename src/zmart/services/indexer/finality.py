@@ -1,6 +1,6 @@
-"""Follow transactions from confirmed to finalized, and remove what left the chain on the way.
+"""Follow transactions from confirmed to finalized, and remove those that leave the chain before they are final.
 
-The gap-free slot waits for this: it never passes a transaction that may still leave.
+The gap-free slot never passes a transaction that is not final, because it may still leave the chain.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from zmart.store.retrying import Outages, retrying
 _AT_ONCE = 256
 _REREAD_AT_ONCE = 16
 _SETTLING_SLOTS = 32
-"""How far a node may lag behind another one that has confirmed a transaction: about the slots until finality."""
+"""How many slots a node may lag behind the node that confirmed a transaction: about as many as finality takes."""
 _FAR_SLOTS, _LONG_S = 150, 60.0
-"""A transaction so many slots ahead of the node and of the index for so long was never on the chain: someone who knows
-the webhook's secret invented it."""
+"""The distance in slots and the age in seconds from which a transaction ahead of node and index counts as invented.
+
+Such a transaction was never on the chain: a sender who knows the webhook's secret made it up.
+"""
 log = structlog.get_logger()
 
 
@@ -65,7 +67,7 @@ class FinalityWatcher:
         self._known = Slot(0)
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
-        """Run until the service stops."""
+        """Check the finality of transactions until the service stops; a wake of `signal` ends a pause early."""
         await retrying(self._check_then_pause, signal, "Finality", outages)
 
     async def _check_then_pause(self) -> float:
@@ -76,7 +78,10 @@ class FinalityWatcher:
         return self._interval_s
 
     async def check(self) -> int:
-        """Ask once for every transaction that is not final, and return how many became final."""
+        """Request the status of every transaction that is not final once, and return how many became final.
+
+        Raises ChainError when the RPC cannot be asked.
+        """
         finalized = await self._rpc.get_slot("finalized")
         clock = await self._rpc.get_clock("finalized")
         await index_progress.finalized(self._pool, finalized, clock.slot, clock.unix_timestamp)
@@ -96,7 +101,7 @@ class FinalityWatcher:
     async def _ask(
         self, candidates: Sequence[UnfinalTransaction], finalized: Slot
     ) -> tuple[list[UnfinalTransaction], list[UnfinalTransaction]]:
-        """Return those that are final, and those that the node does not know in the slot where we have them."""
+        """Return the candidates that are final, and those that the node should have in their slot but does not."""
         names = [c.signature for c in candidates]
         statuses = await self._rpc.get_signature_statuses(names, search_history=True)
         final, missing = list[UnfinalTransaction](), list[UnfinalTransaction]()
@@ -111,13 +116,19 @@ class FinalityWatcher:
         return final, missing
 
     async def _unchanged(self, final: Sequence[UnfinalTransaction]) -> list[Signature]:
-        """Read once more what had nothing to fold, and return those that may become final. A fork may have put the
-        same transaction into the same slot with another effect; one that had an effect is compared by its status."""
+        """Return the signatures of those transactions in `final` that may be marked as final.
+
+        A transaction that succeeded without an event is read once more: a fork may have put it into the same slot with
+        another effect. For all others the slot and error in their status are sufficient.
+        """
         changed = await asyncio.gather(*(self._has_changed(candidate) for candidate in final))
         return [candidate.signature for candidate, has in zip(final, changed, strict=True) if has is False]
 
     async def _has_changed(self, candidate: UnfinalTransaction) -> bool | None:
-        """Return whether it was removed because it tells something now; None where that cannot be read now."""
+        """Return whether a transaction without events has events now; None if it cannot be read now.
+
+        If it has, it was removed from the index and stored in the inbox again.
+        """
         if not candidate.is_empty or candidate.unconfirmed:
             return False
         try:
@@ -136,7 +147,10 @@ class FinalityWatcher:
         return True
 
     async def _judge(self, missing: Sequence[UnfinalTransaction]) -> None:
-        """Remove only what is missing twice and what no endpoint has: a node may be wrong once."""
+        """Check again the transactions that were missing in two successive checks: a node may be wrong once.
+
+        Those that no endpoint has are removed.
+        """
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
         for candidate in missing:
             if candidate.signature in suspects:
@@ -157,7 +171,10 @@ class FinalityWatcher:
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
-        """Remove the transaction; the refold writes the rows without it, and the feed reports that correction."""
+        """Remove a transaction and fold its markets again without it; the change feed reports the correction.
+
+        `instead` is stored in the inbox: the same transaction as the chain has it now.
+        """
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
             affected = await chain_events.remove(connection, [signature])
@@ -170,8 +187,11 @@ class FinalityWatcher:
 
 
 def _should_be_known(candidate: UnfinalTransaction, finalized: Slot, reached: Slot, known: Slot) -> bool:
-    """Whether a node that has reached slot `reached` must have the transaction if it exists. `known`: the newest slot
-    that the index knew to be final; a node that is behind it proves nothing by what it lacks."""
+    """Return whether a node that has reached slot `reached` must have the transaction if it exists.
+
+    `finalized` is that node's final slot. `known` is the newest slot that the index knows to be final or completely
+    listed: the absence of a transaction from a node that is behind it proves nothing.
+    """
     must_be_known = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S
     return must_be_known or is_made_up

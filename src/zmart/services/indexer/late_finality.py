@@ -1,7 +1,7 @@
-"""Prove that a transaction in a slot which the index has passed already is final.
+"""Prove that a late transaction, in a slot that the index has already passed, is final.
 
-Through the gap-free slot everything is final. A node that is behind, or on a fork that the others have left, still
-shows transactions there that are not on the chain any more.
+Every transaction through the gap-free slot is final. A node that is behind, or on a fork that the others have left,
+may still show transactions in these slots that are no longer on the chain.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Placed = tuple[Signature, Slot]
 
 
 class FinalityUnknown(ZmartError):
-    """The batch has transactions behind the gap-free slot that have not been asked about yet."""
+    """Report that a batch has transactions in slots that the index has passed, without a proof that they are final.
+
+    `requested` holds their signatures and slots, for `doubts`.
+    """
 
     def __init__(self, requested: Sequence[Placed]) -> None:
         super().__init__(f"whether {len(requested)} transactions are final is not known")
@@ -27,7 +30,10 @@ class FinalityUnknown(ZmartError):
 
 
 async def doubts(rpc: Rpc, requested: Sequence[Placed]) -> dict[Signature, str]:
-    """Return for each transaction why it is not known to be final in its slot; "" where it is."""
+    """Return for each transaction why it is not known to be final in its slot; "" if it is final there.
+
+    When the RPC cannot be asked, its error is the reason.
+    """
     reasons: dict[Signature, str] = {}
     for page in _pages(requested):
         try:

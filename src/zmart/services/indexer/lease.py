@@ -1,6 +1,6 @@
-"""Hold rows of a queue while this process works on them: the lease is short, and renewed until the work is done.
+"""Hold rows of a queue while this process works on them, by a short lease that is renewed until the work is done.
 
-A process that dies or is stopped returns its rows with the lease, so the others wait no longer than that.
+When a process dies or is stopped, its lease ends after at most LEASE_S seconds, and others take its rows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ RENEW_EVERY_S = 1.5
 
 @asynccontextmanager
 async def renewing(renew: Callable[[float], Awaitable[None]]) -> AsyncIterator[None]:
-    """Call `renew` with LEASE_S now and then within the block. Where it fails the lease may end early, and another
-    process does the same work: that is harmless."""
+    """Renew a lease while the block runs: call `renew(LEASE_S)` every RENEW_EVERY_S seconds.
+
+    A StoreError of `renew` is ignored. The lease may then end early and another process do the same work, which is
+    harmless.
+    """
     over = asyncio.Event()
     task = asyncio.create_task(_renew(renew, over))
     try:

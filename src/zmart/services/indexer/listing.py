@@ -1,6 +1,6 @@
 """List the program's transactions, newest first, in pages that are checked.
 
-A list ends with an empty page and nowhere else: nodes return short pages where one of their stores ends.
+Only an empty page ends a list: nodes return short pages where one of their stores ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PAGE = 1000
 
 
 class Pace:
-    """Limit the calls per second to a provider; 0: no limit."""
+    """Limit the calls to an RPC provider to `per_second` calls per second; 0 means no limit."""
 
     def __init__(self, per_second: float) -> None:
         self._between_s = 1 / per_second if per_second else 0.0
@@ -43,9 +43,11 @@ async def pages(
     before: Signature | None = None,
     since: Slot | None = None,
 ) -> AsyncIterator[list[SignatureInfo]]:
-    """Yield pages down to `until` or below slot `floor`, from nodes that have reached slot `since`.
+    """Yield the program's signatures, newest first, in pages of up to 1,000; a page may be empty.
 
-    Raises ChainError when a page repeats itself or the one before: the list is not complete then, and must be
+    The list begins before signature `before` (by default at the tip). It ends before signature `until` or with the last
+    signature in slot `floor`, whichever comes first. Only nodes that have reached slot `since` answer. Raises
+    ChainError when a page repeats a signature of its own or of the page before: such a list is incomplete and must be
     requested again.
     """
     last: SignatureInfo | None = None
@@ -71,8 +73,10 @@ def _check(page: list[SignatureInfo], last: SignatureInfo | None) -> None:
 
 
 def backwards(page: Sequence[SignatureInfo]) -> tuple[Slot, Slot] | None:
-    """Return the slots of two neighbours, in a list from new to old, of which the newer is lower. No cluster does
-    that; a local chain does when its clock is moved."""
+    """Return the slots, older and newer, of two neighbours in a page whose newer transaction has the lower slot.
+
+    Return None if there are none, which is always so on a cluster. On a local chain a moved clock causes it.
+    """
     for newer, older in pairwise(page):
         if newer.slot < older.slot:
             return older.slot, newer.slot

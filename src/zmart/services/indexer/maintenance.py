@@ -1,4 +1,4 @@
-"""Maintain the index: audits on a schedule, alerts for people, deletion of old rows of the inbox, partitions ahead."""
+"""Maintain the index: run audits on a schedule, raise alerts, delete old rows, make partitions in advance."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ log = structlog.get_logger()
 
 
 class Maintenance:
-    """Prune tables, raise and resolve alerts every few seconds, and audit the index against the chain.
+    """Prune tables, raise and resolve alerts every five seconds, and audit the index against the chain.
 
-    An audit is due every `audit_interval_s` (0: never), and at once when events had to be recovered from a truncated
-    log.
+    An audit is due every `audit_interval_s` seconds (0: never), and at once when events that a truncated log had lost
+    were recovered.
     """
 
     def __init__(self, engine: Engine, audit_interval_s: float) -> None:
@@ -40,7 +40,7 @@ class Maintenance:
         self._partitions = PartitionKeeper(engine.pool)
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
-        """Run until the service stops."""
+        """Run the maintenance every five seconds until the service stops."""
         await retrying(self._run_then_pause, signal, "Maintenance", outages)
 
     async def _run_then_pause(self) -> float:
@@ -51,7 +51,10 @@ class Maintenance:
         return _INTERVAL_S
 
     async def run_once(self) -> None:
-        """Do everything that is due."""
+        """Prune tables, make partitions, raise or resolve every alert, and audit the index if that is due.
+
+        Raises ChainError when an audit cannot read the chain.
+        """
         await inbox.prune(self._engine.pool, _KEEP_DONE_S)
         await deliveries.prune(self._engine.pool, _KEEP_FALSE_S)
         await self._alert_dead_letters()
@@ -67,7 +70,10 @@ class Maintenance:
             await self.audit()
 
     async def audit(self) -> AuditReport:
-        """Compare with the chain now; a difference raises an alert, and none resolves it."""
+        """Audit the index now: raise the alert index-differs if it differs from the chain, else resolve that alert.
+
+        Raises ChainError when the RPC cannot return the accounts.
+        """
         recovered, self._engine.worker.recovered = self._engine.worker.recovered, set()
         self._audited_at = time.monotonic()
         try:
@@ -92,7 +98,10 @@ class Maintenance:
         await self._alert("index-dead-letters", "critical", text if dead else "")
 
     async def _alert_waiting(self) -> None:
-        """Alert in the node's own words: what waits is requested again permanently, and holds the gap-free slot."""
+        """Raise the alert index-unreadable, with the node's messages, while transactions have waited for over a minute.
+
+        Each of them is requested again without limit and holds the gap-free slot. Without any, resolve the alert.
+        """
         waiting = await inbox.waiting(self._engine.pool, _WAITS_LONG_S, _DISPLAYED + 1)
         lines = [
             f"{w.signature} (slot {w.slot}, {w.attempts} attempts): {w.last_error}"

@@ -1,4 +1,4 @@
-"""Prepare the next batch while the database writes the present one: read, decode, recover what logs lost."""
+"""Prepare the next batch while the database writes the present one: read rows, decode them, recover lost events."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class Prefetcher:
         self._gate = asyncio.Semaphore(_RECOVERED_AT_ONCE)
 
     async def batch(self, limit: int, without: Sequence[int] = ()) -> Batch:
-        """Return the next rows of the inbox, decoded; an empty batch when there are none."""
+        """Return the next inbox rows, decoded: at most `limit` rows or MOST_BYTES of payloads, except `without`.
+
+        The batch is empty when no row is ready.
+        """
         rows = await inbox.ready(self._pool, limit, MOST_BYTES, without)
         batch = await batches.read(self._program, rows, trusting=self._trusting)
         if batch.truncated:
@@ -73,7 +76,7 @@ class Prefetcher:
         log.warning("events of a truncated log recovered", signature=signature, events=len(lost))
 
     async def _read_blocks(self, batch: Batch) -> None:
-        """Read most of the blocks that the writer needs; it reads the others itself."""
+        """Read the blocks whose order the writer will probably need; the writer reads any others itself."""
         slots: set[Slot] = {
             t.row.slot for t in batch.transactions if t.events and t.row.index_in_block is None
         }

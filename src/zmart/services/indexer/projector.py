@@ -1,4 +1,4 @@
-"""Fold stored events into the projections: each market once, from its row or from its first event."""
+"""Fold events into the projections: each market of a batch once, on top of its row or again from its first event."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from zmart.store.projections import FoldHead, ProjectionRows
 Mapped = tuple[ChainEvent, MarketId | None]
 Store = Callable[[], Coroutine[None, None, None]]
 _AT_A_STRETCH = 64
-"""Events that are folded before others of this process get their turn: about 2 ms."""
+"""How many events are folded before the event loop may run other tasks: about 2 ms of work."""
 _MARKETS_AT_ONCE = 200
 REFOLD_EVENTS_MAX = 20_000
 """Maximum number of events in memory when markets are folded again."""
 REFOLD_PIECE_EVENTS = 5_000
-"""Number of events of a longer market that are read and folded at a time."""
+"""How many events are read and folded at a time if a market has more than REFOLD_EVENTS_MAX."""
 
 
 class Projector:
@@ -49,14 +49,20 @@ class Projector:
         self.refold_piece_events = REFOLD_PIECE_EVENTS
 
     async def map_markets(self, connection: Connection, events: Sequence[ChainEvent]) -> list[Mapped]:
-        """Return each event with its market's id; claims name only the account."""
+        """Return each event with its market's id; None for events of the config and claims of unknown markets.
+
+        A claim names only the market's account, so its id is looked up.
+        """
         claimed = {e.event.market for e in events if isinstance(e.event, WinningsClaimed)}
         known = await chain_events.markets_at(connection, claimed) | self._created(events)
         return [(event, chain_events.market_named(event.event, known)) for event in events]
 
     async def apply(self, connection: Connection, events: Sequence[Mapped], store: Store) -> None:
-        """Store new events and fold them. Most are folded while the database still stores them; a new market or
-        config must be stored first, because claims need the one and fees the other."""
+        """Store new events by calling `store`, and fold them into the projections.
+
+        Usually the fold runs while the database still stores the events. New markets and config events must be stored
+        first: claims are assigned to stored markets, and fees follow from the stored config.
+        """
         created = self._created(event for event, _ in events)
         config_keys = [chain_key(event) for event, _ in events if is_config(event)]
         if created or config_keys or not events:
@@ -87,7 +93,10 @@ class Projector:
     async def refold(
         self, connection: Connection, market_ids: Collection[MarketId], rules: FoldRules | None = None
     ) -> None:
-        """Compute markets from their first event; rows that the fold does not produce are deleted."""
+        """Fold these markets again from their first event, and delete rows that the fold does not produce.
+
+        `rules` are read from the stored config events if they are not given.
+        """
         if not market_ids:
             return
         rules = rules or await self._rules(connection)
@@ -118,7 +127,7 @@ class Projector:
         await projections.write(connection, rows)
 
     async def _refold_long(self, connection: Connection, market_id: MarketId, rules: FoldRules) -> None:
-        """Fold in pieces, so that a market of any length fits into memory."""
+        """Fold a market with many events again, in pieces, so that a market of any length fits into memory."""
         state, head, rows = Folded(), FoldHead(market_id=market_id), ProjectionRows()
         votes: list[FoldedVote] = []
         async for events in chain_events.of_long_market(connection, market_id, self.refold_piece_events):
@@ -137,7 +146,7 @@ class Projector:
         )
 
     async def refold_affected(self, connection: Connection, affected: AffectedProjections) -> None:
-        """Fold again what a change of some transactions concerns: another config concerns every market."""
+        """Fold again the markets that changed transactions affect; all markets if their config events changed."""
         if not affected.config:
             await self.refold(connection, affected.markets)
             return
@@ -148,7 +157,7 @@ class Projector:
             after = page[-1]
 
     async def refold_config(self, connection: Connection) -> None:
-        """Write the config as folded from all its events."""
+        """Fold the program's config from all its events and write it."""
         await projections.write_config(connection, (await self._rules(connection)).configs.latest)
 
     async def _extend(
@@ -197,12 +206,15 @@ class Projector:
 
 
 async def _nothing() -> None:
-    """The events are stored already."""
+    """Do nothing, in place of `store`: the events are stored already."""
 
 
 def _plan(head: FoldHead | None, first: ChainKey) -> str:
-    """Return how to fold: on top of what is folded; again from the first event, because one came late; or not at all,
-    because an earlier event is still missing."""
+    """Return how to fold a market's new events, of which `first` is the earliest.
+
+    "on top": on top of the market's row. "again": from its first event, because an event came late. "wait": not at
+    all, because the market is stuck at an earlier event.
+    """
     if head is None:
         return "on top"
     if head.error_key is not None:
@@ -229,7 +241,10 @@ def _run(
     head: FoldHead,
     rows: ProjectionRows,
 ) -> None:
-    """Fold as far as possible and note how far that was."""
+    """Fold a market's events into `rows` as far as possible.
+
+    The head added to `rows` names the last event that was folded, and the event that could not be folded, if any.
+    """
     try:
         fold(state, events, rules)
         head = _head(market_id, events[-1])

@@ -1,7 +1,7 @@
-"""Compute every projection again from chain_events beside the live ones, then compare and merge.
+"""Compute every projection again from chain_events, beside the live tables, then compare and merge.
 
-Reads and indexing continue while it folds. Only at the end it takes the writer's lock, folds those markets again
-whose events have changed since, and merges.
+Reads and indexing continue during the fold. Only at the end the rebuild takes the writer's lock, folds those markets
+again whose events have changed since, and merges.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ Progress = Callable[[int, int], None]
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a rebuild: `rows` by table, and how many of them were `different`, byte for byte, before it."""
+    """The result of a rebuild: the number of markets, and two numbers for each table.
+
+    `rows` counts the rebuilt rows by table, `different` the rows that differed from the live ones, byte for byte.
+    """
 
     markets: int
     rows: dict[str, int]
@@ -29,7 +32,7 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def was_equal(self) -> bool:
-        """Whether no row differed."""
+        """Whether the live tables already equalled the rebuilt ones: no row differed."""
         return not any(self.different.values())
 
 
@@ -39,8 +42,10 @@ async def rebuild(
     progress: Progress = lambda done, of: None,
     markets_at_once: int = MARKETS_AT_ONCE,
 ) -> Rebuilt:
-    """Rebuild all projections, `markets_at_once` in a transaction; `progress` is called with (markets done, markets).
-    Raises Conflict while another rebuild runs."""
+    """Rebuild all projections, `markets_at_once` markets in a transaction.
+
+    `progress` is called with (markets done, all markets). Raises Conflict while another rebuild runs.
+    """
     async with pool.acquire() as connection, shadow.schema(connection):
         seen = await shadow.digests(connection)
         markets = sorted(MarketId(m) for m in seen if m != _CONFIG)
@@ -71,7 +76,10 @@ async def _catch_up(
     now: shadow.Digests,
     markets_at_once: int,
 ) -> None:
-    """Fold again what changed meanwhile; another config concerns every market. Runs inside the merge's transaction."""
+    """Fold again the markets whose events changed during the rebuild; all markets if the config's events changed.
+
+    It runs inside the transaction of the merge.
+    """
     every = now.keys() | seen.keys()
     if now.get(_CONFIG) == seen.get(_CONFIG):
         every = {m for m in every if now.get(m) != seen.get(m)}

@@ -1,4 +1,4 @@
-"""Recover the events that a truncated log lost: from the instructions, their result from the accounts and the fold."""
+"""Recover the events that a truncated log lost: from the instructions, the accounts that they changed and the fold."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ from zmart.market.types import Address, Bps, ChainTime, Slot, Wallet
 _INITIAL_PROTOCOL_FEE = Bps(300)
 _SIGNATURES = 1000
 _FIRST_BLOCK = ChainTime(1_584_000_000)
-"""Solana's first block is of March 2020: a time before it is in another unit."""
+"""About the time of Solana's first block, in March 2020; a smaller block time is in another unit and is ignored."""
 
 
 class Unrecoverable(DecodeError):
-    """An instruction that this backend does not know: another attempt cannot help."""
+    """Report an instruction that the IDL of this version cannot decode: another attempt cannot succeed."""
 
 
 class TruncatedInstruction(msgspec.Struct, frozen=True):
-    """One instruction of a truncated transaction, with its accounts by their names in the IDL."""
+    """An instruction of a truncated transaction whose event is missing.
+
+    `accounts` holds addresses by their names in the IDL. `market` and `position` are the accounts as they are now;
+    None if the RPC does not have them or the instruction does not use them. `time` is when the transaction ran, in Unix
+    seconds; None if that is unknown.
+    """
 
     call: DecodedInstruction
     accounts: Mapping[str, Address]
@@ -36,7 +41,7 @@ class TruncatedInstruction(msgspec.Struct, frozen=True):
     time: ChainTime | None
 
     def wallet(self, name: str) -> Wallet:
-        """Return the wallet of a named account."""
+        """Return the wallet at the account that the IDL calls `name`."""
         return Wallet(self.accounts[name])
 
     @property
@@ -47,7 +52,11 @@ class TruncatedInstruction(msgspec.Struct, frozen=True):
         return self.market
 
     def at(self, own: ChainTime | None = None) -> ChainTime:
-        """Return when it ran: all events of a transaction have one time; otherwise the time that the account notes."""
+        """Return when the instruction ran, in Unix seconds.
+
+        That is the transaction's time, else `own`, the time that the account records. Raises ChainError if neither is
+        known.
+        """
         time = self.time or own
         if not time:
             raise ChainError(f"No account tells (yet) when {self.call.name} ran.")
@@ -55,16 +64,18 @@ class TruncatedInstruction(msgspec.Struct, frozen=True):
 
 
 class Recovery:
-    """Recover the events that a truncated log does not hold, one for each instruction in `extracted.lost`, from the
-    instructions and the accounts."""
+    """Recover the events that a truncated log lost, one for each instruction in `extracted.lost`."""
 
     def __init__(self, rpc: Rpc, program: Program) -> None:
         self._rpc = rpc
         self._program = program
 
     async def events(self, tx: ChainTransaction, extracted: Extracted) -> list[e.ChainEvent]:
-        """Return the recovered events. Raises Unrecoverable, or ChainError when an account cannot be read now or is
-        behind."""
+        """Return the events of a transaction that its log lost, in the order of their instructions.
+
+        Their ordinals follow those of the events in the log. Raises Unrecoverable for an unknown instruction, and
+        ChainError when an account cannot be read now or does not show the instruction's effect yet.
+        """
         calls = [self._call(instruction) for instruction in extracted.lost]
         accounts = await self._accounts([named for _, named in calls], tx.slot)
         time = _time(extracted.events) or await self._block_time(tx)
@@ -117,8 +128,10 @@ class Recovery:
         )
 
     async def _block_time(self, tx: ChainTransaction) -> ChainTime | None:
-        """Return the block's time, which is the Clock that its programs saw. Surfpool reports it correctly in this
-        method only."""
+        """Return the time of the transaction's block, which is the Clock that its programs saw; None if unknown.
+
+        It comes from getSignaturesForAddress, the only method in which Surfpool reports it correctly.
+        """
         page = await self._rpc.get_signatures_for_address(self._program.address, limit=_SIGNATURES)
         near = next((info for info in page if info.signature == tx.signature), None)
         block_time = near.block_time if near else tx.block_time
@@ -242,7 +255,7 @@ _KNOWN: Mapping[str, Callable[[TruncatedInstruction], e.StoredEvent]] = {
         cancelled_at=lost.at(lost.of_market.cancelled_at),
     ),
 }
-"""Instructions whose event follows from their arguments and accounts alone."""
+"""How to build the event of an instruction whose event follows from its arguments and accounts alone."""
 
 
 def _unlogged(
@@ -274,4 +287,7 @@ _UNLOGGED: Mapping[str, Callable[[TruncatedInstruction], e.StoredEvent]] = {
     "update_global_config": _unlogged("update_global_config", "admin", *UPDATED_FIELDS),
     "emergency_pause": _unlogged("emergency_pause", "admin"),
 }
-"""Instructions whose event also depends on the state of the market or config before: the fold completes them."""
+"""How to build the event of an instruction that also depends on the market or config before it.
+
+The event is an Unlogged, which the fold completes.
+"""

@@ -10,7 +10,10 @@ _AT_ONCE = 1000
 
 
 async def reread(engine: Engine) -> int:
-    """Return how many were put back. Their events are removed until a worker has read them again, moments later."""
+    """Put all transactions with undecodable payloads back into the inbox, and return their number.
+
+    Their events are removed from the index until a worker has indexed them again, moments later.
+    """
     done = 0
     while signatures := await chain_events.unknown(engine.pool, _AT_ONCE):
         async with engine.pool.transaction() as connection:

@@ -1,4 +1,4 @@
-"""Serve the indexer's one route, the webhook, on bare ASGI: it must respond before anything else runs."""
+"""Serve the indexer's only route, the webhook, as a plain ASGI application: a framework would delay each response."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zmart.services.webhook import PATH, WebhookReceiver, WebhookRefusal
 
 
 def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
-    """Return an application that accepts POST to PATH; anything else is 404 or 405."""
+    """Return an application that accepts POST to PATH, and answers 405 to other methods and 404 to other paths."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,4 +1,4 @@
-"""Run the indexer's loops, and report how far it is."""
+"""Run the indexer's loops, and report its progress."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Indexer:
-    """The indexer service; see services/contract.py."""
+    """The indexer, a service as services/contract.py defines it."""
 
     name = "indexer"
 
@@ -51,7 +51,7 @@ class Indexer:
 
     @classmethod
     async def open(cls, settings: Settings) -> Indexer:
-        """Open the indexer with its connections. Raises ConfigError, StoreError or ChainError."""
+        """Return an indexer with open connections. Raises ConfigError, StoreError or ChainError."""
         engine = await Engine.open(settings)
         try:
             return cls(settings, engine)
@@ -89,7 +89,7 @@ class Indexer:
             await engine.close()
 
     async def readiness(self) -> Readiness:
-        """Return ready while the index follows the chain; else the reason."""
+        """Return whether the index follows the chain, the reason if it does not, and the numbers of its progress."""
         try:
             progress = await index_progress.read(self._engine.pool)
             depth = await inbox.depth(self._engine.pool)
@@ -126,11 +126,11 @@ class Indexer:
         return {"events_total": total, "events_per_minute": self._rate.per_minute(total)}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
-        """Return the probes and the webhook's route."""
+        """Return the application of the webhook, wrapped in `probes`."""
         return probes(self._app)
 
     async def _wake(self, stop: StopSignal, signals: tuple[WakeSignal, ...]) -> None:
-        """Wake the loops when the database reports that something was stored."""
+        """Wake the loops of `signals` whenever the database notifies of new inbox rows."""
 
         def wake() -> None:
             self._outages.end(_LISTENING)
@@ -146,13 +146,13 @@ class Indexer:
 
 
 class EventRate:
-    """Events per minute, from samples of a counter that only grows."""
+    """Compute events per minute from samples of a counter that only grows."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def per_minute(self, total: int) -> float:
-        """Return the events of the last minute, given the total now."""
+        """Return the events per minute over the last minute; `total` is the counter's present value."""
         now = time.monotonic()
         while len(self._samples) > 1 and self._samples[1][0] < now - 60:
             self._samples.popleft()
@@ -180,8 +180,10 @@ def _why_not_ready(progress: IndexProgress, depth: InboxDepth, scan_interval_s: 
 
 
 def _why_unconfirmed(waiting: UnconfirmedBacklog) -> str:
-    """Return why unconfirmed deliveries make the service not ready. Only those count that the RPC lists: a sender who
-    knows the webhook's secret can invent the others."""
+    """Return why unconfirmed deliveries make the service not ready; "" if they do not.
+
+    Only deliveries that the RPC lists count: a sender who knows the webhook's secret can invent the others.
+    """
     if waiting.oldest_listed_s is None or waiting.oldest_listed_s <= UNCONFIRMED_S:
         return ""
     reason = (

@@ -1,4 +1,4 @@
-"""Find transactions besides the webhook: by a scan of the program's signatures, and by the RPC's live log."""
+"""Find transactions without the webhook: by scans of the program's signatures, and by the RPC's logsSubscribe."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ from zmart.store.pool import Pool
 from zmart.store.retrying import Outages, retrying
 
 _OVERLAP_SLOTS = 64
-"""Twice what a cluster takes to finalize: a list that a node which was behind gave is made good by the next."""
+"""How many slots a scan repeats, twice what finality takes: it corrects the list of a node that was behind."""
 _QUEUE = 10_000
 _REFUSED_RETRY_S = 60.0
 log = structlog.get_logger()
 
 
 class Scanner:
-    """List the program's transactions from the last slot through which the list is complete and final to the tip, so
-    that nothing is missed, whatever the webhook lost. `trouble` is why the last scan failed."""
+    """List the program's transactions, so that none is missed, whatever the webhook lost.
+
+    A scan lists from the slot through which the list is complete and final, less an overlap, to the tip. `trouble` is
+    why the last scan failed, "" if it succeeded. `backwards` holds two slots of the listing that were in the wrong
+    order, None if there were none.
+    """
 
     def __init__(self, pool: Pool, rpc: Rpc, program: Program, pace: Pace, interval_s: float) -> None:
         self._pool = pool
@@ -44,7 +48,7 @@ class Scanner:
         self.trouble = ""
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
-        """Run until the service stops."""
+        """Scan every `interval_s` seconds until the service stops; a wake of `signal` ends a pause early."""
         await retrying(self._scan_then_pause, signal, "The scan", outages)
 
     async def _scan_then_pause(self) -> float:
@@ -57,7 +61,7 @@ class Scanner:
         return self._interval_s
 
     async def scan(self) -> int:
-        """Scan once and return how many transactions were new."""
+        """Scan once and return how many transactions were new. Raises ChainError when the list cannot be used."""
         progress = await index_progress.read(self._pool)
         assert progress is not None  # claimed when the service started
         final = await self._rpc.get_slot("finalized")
@@ -70,16 +74,18 @@ class Scanner:
         async for page in listing:
             fresh += await store_listed(self._pool, page)
             self._watch_order(page)
-        # Behind one URL there may be many nodes, one ahead of the other. The one that lists has reached `final`; the
-        # list is complete as far as those have come that answered before and after it.
+        # Behind one URL there may be many nodes, one ahead of the other. The node that lists has reached `final`. The
+        # list counts as complete through the lower of the final slots that were reported before and after it.
         final = min(final, await self._rpc.get_slot("finalized"))
         await index_progress.listed(self._pool, final, tip)
         await index_progress.advance(self._pool)
         return fresh
 
     async def _check_node(self, tip: Slot) -> None:
-        """Check once that the RPC takes minContextSlot for a condition on the node, not for a filter of the list: then
-        every list would be empty, and taken for complete. Raises ChainError."""
+        """Check once that the RPC treats minContextSlot as a condition on the node, not as a filter of the list.
+
+        With such a filter every list would be empty and count as complete. Raises ChainError for such an RPC.
+        """
         if self._node_checked:
             return
         await self._pace.turn()
@@ -107,7 +113,10 @@ class Scanner:
 
 
 async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
-    """Store what was listed and return how many transactions were new. Failed ones have no effect and need no fetch."""
+    """Store a page of the listing and return how many of its transactions were new.
+
+    Failed transactions have no effect: they are recorded without being fetched.
+    """
     unknown = await inbox.unknown(pool, [info.signature for info in page])
     new = [info for info in page if info.signature in unknown]
     failed = [_failed(info.signature, info.slot) for info in new if info.err is not None]
@@ -120,8 +129,10 @@ async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
 
 
 class LiveLog:
-    """Store the signatures that logsSubscribe reports, within a block time. What it misses while it reconnects, a scan
-    finds."""
+    """Store the signatures that logsSubscribe reports, as soon as they are reported.
+
+    A scan finds those that are missed while it reconnects or while its queue is full.
+    """
 
     def __init__(self, pool: Pool, program: Program, ws_url: str, scan_signal: WakeSignal) -> None:
         self._pool = pool
@@ -131,7 +142,7 @@ class LiveLog:
         self._queue: asyncio.Queue[Hint] = asyncio.Queue(_QUEUE)
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Receive and store signatures until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._write())

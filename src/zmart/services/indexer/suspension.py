@@ -16,8 +16,11 @@ log = structlog.get_logger()
 async def watch_suspension(
     resumed: Callable[[], None], every_s: float = EVERY_S, noticed_after_s: float = NOTICED_AFTER_S
 ) -> None:
-    """Call `resumed` after each time in which nothing ran, without end: pauses that had just begun would go on, and
-    what came meanwhile would wait for them."""
+    """Call `resumed` each time the process runs again after more than `noticed_after_s` seconds of standstill.
+
+    It runs until cancelled and checks every `every_s` seconds. `resumed` ends the pauses of loops, which would
+    otherwise delay the work that arrived during the standstill.
+    """
     while True:
         began = time.monotonic()
         await asyncio.sleep(every_s)

@@ -1,4 +1,4 @@
-"""Wake a loop: by a signal, by the end of the service, or after a time."""
+"""Let a loop wait for a signal, for the end of the service, or for a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class WakeSignal:
-    """One loop waits, any task wakes it. A wake between `clear` and `wait` is not lost."""
+    """A signal for which one loop waits and that any task sends. A wake between `clear` and `wait` is not lost."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._stop = stop
@@ -14,7 +14,7 @@ class WakeSignal:
 
     @property
     def stopped(self) -> bool:
-        """Whether the service stops."""
+        """Whether the service has been told to stop."""
         return self._stop.is_set()
 
     def wake(self) -> None:
@@ -26,7 +26,7 @@ class WakeSignal:
         self._woken.clear()
 
     async def wait(self, seconds: float | None) -> None:
-        """Return after a wake, after the end of the service, or after `seconds` (None: no limit)."""
+        """Wait for a wake, for the end of the service, or for `seconds` (None: no limit), whichever is first."""
         waits = [asyncio.ensure_future(self._woken.wait()), asyncio.ensure_future(self._stop.wait())]
         try:
             timeout = None if seconds is None else max(0.0, seconds)

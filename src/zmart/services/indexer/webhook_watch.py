@@ -1,6 +1,7 @@
 """Alert when Helius has switched our webhook off, which it does when too many deliveries fail.
 
-Nothing is lost by that: the scan finds every transaction, some seconds later. Asking costs credits, so it is rare.
+No transaction is lost by that: the scan finds each one, some seconds later. A check costs Helius credits, so it is
+rare.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class WebhookWatch:
         interval_s = self._settings.helius_check_interval_s
         if not (interval_s and self._settings.helius_api_key.get_secret_value()):
             return
-        # Not at once: a process that is started again and again would ask each time.
+        # Not at once: a process that restarts repeatedly would otherwise ask each time.
         await signal.wait(min(_FIRST_CHECK_S, interval_s))
         await retrying(self._check_then_pause, signal, "The check of webhooks", outages, retry_s=interval_s)
 
@@ -48,7 +49,10 @@ class WebhookWatch:
         return self._settings.helius_check_interval_s
 
     async def check(self) -> None:
-        """Ask Helius once. Raises HeliusError; without an answer the alert is neither raised nor resolved."""
+        """Request the webhooks from Helius, and raise or resolve the alert webhook-inactive.
+
+        Raises HeliusError without an answer; the alert is then neither raised nor resolved.
+        """
         async with HeliusClient.from_settings(self._settings) as helius:
             ours = [
                 each for each in await helius.webhooks() if self._program in (each.account_addresses or ())

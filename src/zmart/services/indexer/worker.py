@@ -1,7 +1,7 @@
-"""Turn inbox rows into events and projections, a batch at a time, each batch one transaction.
+"""Turn inbox rows into events and projections, a batch at a time, each batch in one database transaction.
 
-While the database works on one batch, the next is decoded: `Prefetcher` runs ahead without any lock, and its result
-is checked under the writer's lock.
+While the database works on one batch, `Prefetcher` decodes the next without any lock; its result is checked under the
+writer's lock.
 """
 
 from __future__ import annotations
@@ -37,17 +37,24 @@ from zmart.store.retrying import Outages, retrying
 
 _TAKEOVER_S = 0.25
 _SILENT_WRITER_S = 8.0
-"""As long as PostgreSQL lets a session be idle in a transaction; it does not end one within a statement."""
+"""After how many seconds without a statement the writer of another process counts as stopped.
+
+It equals idle_in_transaction_session_timeout, which does not end a session that is within a statement.
+"""
 _EXAMINE_WRITER_EVERY_S = 1.0
 _SAFETY_S = 3.0
-"""A process may end after it stored rows and before it woke this loop."""
+"""The longest pause in seconds. A process may have stored a row and ended before it woke this loop."""
 _NAMED_SIGNATURES, _NAMED_MARKETS = 5, 20
-"""How many of a batch its line in the log names."""
+"""How many signatures and markets of a batch its log line names."""
 log = structlog.get_logger()
 
 
 class BatchOutcome(Enum):
-    """The outcome of one batch of the worker."""
+    """The outcome of one turn of the worker.
+
+    WORKED: a batch was written, or failed and is halved. IDLE: no row is ready. ELSEWHERE: another process is the
+    writer.
+    """
 
     WORKED = auto()
     IDLE = auto()
@@ -57,7 +64,8 @@ class BatchOutcome(Enum):
 class Worker:
     """Write the transactions of the inbox to the database, batch by batch, while there are any.
 
-    `recovered` are markets with events that no log held: they are to be compared with their accounts.
+    `recovered` holds the markets with recovered events that a truncated log had lost; while it is not empty, an audit
+    is due. `events_total` counts the events that this worker has indexed.
     """
 
     def __init__(
@@ -82,7 +90,7 @@ class Worker:
         self.recovered: set[MarketId] = set()
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
-        """Run until the service stops. `signal` wakes when something came into the inbox."""
+        """Index batches until the service stops; `signal` is woken when rows come into the inbox."""
         try:
             await retrying(self._turn_then_pause, signal, "Indexing", outages)
         finally:
@@ -100,7 +108,10 @@ class Worker:
         return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
     async def turn(self) -> BatchOutcome:
-        """Settle one batch. A batch that fails is tried in halves, down to the row that causes it."""
+        """Settle one batch and return the outcome. After a failure batches are halved, down to the row that causes it.
+
+        Raises StoreError when the database cannot write the batch now.
+        """
         limit, ahead, self._ahead = self._limit, self._ahead, None
         batch = await ahead if ahead else await self._prefetcher.batch(limit)
         if not batch.rows:
@@ -125,8 +136,10 @@ class Worker:
         return outcome
 
     async def _with_proofs(self, batch: Batch) -> BatchOutcome:
-        """Write the batch; where it needs a block, or a proof that a transaction is final, read that outside of the
-        transaction and write the batch again."""
+        """Write the batch; read what it lacks, blocks or proofs of finality, and write it again.
+
+        These are read after the database transaction was rolled back, so that no lock is held meanwhile.
+        """
         unplaced: dict[Signature, Unplaced] = {}
         doubts: dict[Signature, str] = {}
         while True:
@@ -160,14 +173,14 @@ class Worker:
         return BatchOutcome.WORKED
 
     async def _examine_writer(self, connection: Connection) -> None:
-        """End the session of another process that is the writer and was stopped."""
+        """End the database session of the writer in another process if that process was stopped."""
         if time.monotonic() >= self._examine_writer_at:
             self._examine_writer_at = time.monotonic() + _EXAMINE_WRITER_EVERY_S
             if await index_progress.end_silent_writer(connection, _SILENT_WRITER_S):
                 log.warning("the indexer of another process was stopped, its session is ended")
 
     def _prefetch(self, batch: Batch) -> None:
-        """Prefetch the next batch. After a batch that is not full there is none; the next rows wake the loop."""
+        """Start to prefetch the next batch if this one is full. Otherwise none is left, and new rows wake the loop."""
         full = (
             len(batch.rows) >= self._limit or sum(len(r.payload) for r in batch.rows.values()) >= MOST_BYTES
         )
@@ -175,7 +188,7 @@ class Worker:
             self._ahead = asyncio.create_task(self._prefetcher.batch(self._limit, batch.ids))
 
     async def _forget_ahead(self) -> None:
-        """Discard the prefetched batch: it may be outdated by the time that it could be written."""
+        """Discard the prefetched batch: it may be outdated by the time it could be written."""
         ahead, self._ahead = self._ahead, None
         if ahead:
             ahead.cancel()
@@ -189,8 +202,12 @@ class Worker:
         unplaced: Mapping[Signature, Unplaced],
         failures: list[InboxFailure],
     ) -> tuple[list[Transaction], set[Signature]]:
-        """Return the new transactions, each with its place in the block where that matters, and the older ones that a
-        webhook had given another place."""
+        """Return the new transactions with their positions in the block, and the signatures of those that were moved.
+
+        A position is set only where it matters. The moved transactions are indexed ones to which a webhook had given
+        another position. Transactions whose position cannot be read now are added to `failures`. Raises OrderUnknown
+        when blocks must be read first.
+        """
         known = await chain_events.known(connection, [t.row.signature for t in batch.transactions])
         unknown = [t for t in batch.transactions if t.row.signature not in known]
         held = {t.row.signature for t in unknown if t.row.index_in_block is None} & unplaced.keys()
@@ -221,8 +238,11 @@ class Worker:
         doubts: Mapping[Signature, str],
         failures: list[InboxFailure],
     ) -> list[Transaction]:
-        """Leave out what lies in slots through which the index is complete and final: a delivery is not folded before
-        our RPC has returned the same, nor anything that our RPC returned before it is known to be final there."""
+        """Return the transactions without those in slots that the index has passed and that are not proven to be final.
+
+        Webhook deliveries in such slots are fetched from our RPC first. Transactions from our RPC are folded only if
+        `doubts` has none of them, else added to `failures`. Raises FinalityUnknown when proofs must be read first.
+        """
         through = await index_progress.gap_free_slot(connection)
         old = {t.row.signature: t.row.slot for t in transactions if t.row.slot <= through}
         delivered = old.keys() & batch.digests.keys()
@@ -244,8 +264,10 @@ class Worker:
         transactions: list[Transaction],
         failures: Sequence[InboxFailure],
     ) -> list[Transaction]:
-        """Settle the rows of the batch and return the transactions whose rows were still pending. A row that a
-        webhook delivered is not done: our RPC must return the same."""
+        """Settle the rows of the batch and return the transactions whose rows were still pending.
+
+        The rows of webhook deliveries move to unconfirmed_transactions: our RPC must return the same.
+        """
         rows = batch.rows
         hints = {
             rows[t.row.signature].id: (batch.digests[t.row.signature], t.row.slot)
@@ -262,7 +284,7 @@ class Worker:
         return [t for t in transactions if rows[t.row.signature].id in done]
 
     async def _set_aside(self, connection: Connection, batch: Batch) -> None:
-        """Set aside rows that leave nothing to fold, unless our RPC has more of them."""
+        """Set aside the rows of the batch that cannot be folded: not ours, or deliveries that our RPC must return."""
         await inbox.not_ours(connection, batch.not_ours)
         await deliveries.reported_not_ours(connection, batch.reported_not_ours)
         await deliveries.unproven(connection, batch.unproven)
@@ -270,7 +292,7 @@ class Worker:
     async def _write(
         self, connection: Connection, transactions: list[Transaction], moved: set[Signature]
     ) -> set[MarketId]:
-        """Write events and what follows from them; return the markets of the events."""
+        """Write the events and fold them, fold markets of moved transactions again, and return the events' markets."""
         markets = await self._add(connection, transactions) if transactions else set()
         if moved:
             affected = await chain_events.affected_by(connection, moved)
@@ -280,7 +302,7 @@ class Worker:
     async def _add(self, connection: Connection, transactions: list[Transaction]) -> set[MarketId]:
         events = [event for transaction in transactions for event in transaction.events]
         mapped: list[Mapped] = await self._projector.map_markets(connection, events)
-        await asyncio.sleep(0)  # a webhook that came meanwhile is answered first
+        await asyncio.sleep(0)  # lets a webhook request that arrived meanwhile be answered first
         rows = [t.row for t in transactions]
         await self._projector.apply(connection, mapped, lambda: chain_events.add(connection, rows, mapped))
         doubtful = {t.row.signature for t in transactions if t.recovered}
@@ -294,7 +316,7 @@ class Worker:
         self._limit = max(1, len(rows) // 2)
         if len(rows) > 1:
             return
-        # It alone cannot be settled: try it again later, others go on.
+        # This row alone cannot be settled: it is retried later, and the other rows continue.
         await inbox.failed(self._pool, [InboxFailure(id=rows[0].id, error=reason, refetch=rows[0].delivered)])
 
     def _count(
@@ -325,13 +347,15 @@ class Worker:
 
 
 def _without_position(row: ReadyTransaction, problem: Unplaced) -> InboxFailure:
-    """Return why the row waits for its place; a transaction that its block does not hold is fetched again, wherever
-    it is."""
+    """Return the failure of a row whose position in the block is unknown.
+
+    A delivery, or a transaction that its block does not hold, is fetched again from the RPC.
+    """
     return InboxFailure(id=row.id, error=problem.reason, refetch=row.delivered or problem.is_elsewhere)
 
 
 def _trace(batch: Batch, transactions: list[Transaction], seconds: float) -> None:
-    """Record for each transaction how long it waited in the inbox until it was committed, and the commit."""
+    """Record two trace spans for each transaction: from its receipt to the commit, and the write of its batch."""
     ended_ns, write_ns = time.time_ns(), int(seconds * 1e9)
     for transaction in transactions:
         row = transaction.row
