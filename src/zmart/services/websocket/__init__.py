@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 async def create(settings: Settings) -> Service:
-    """Return the service, connected to PostgreSQL. Raises ConfigError or StoreError."""
+    """Return the service after reading the feed from PostgreSQL and Redis. Raises ConfigError or StoreError."""
     from zmart.services.websocket.service import WebSocketService
 
     return await WebSocketService.open(settings)

@@ -1,4 +1,4 @@
-"""Log how clients come, go and resume: one line a second at most, however many they are."""
+"""Log how many clients connect, disconnect and resume, in at most one line a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ log = structlog.get_logger()
 
 
 class ClientLog:
-    """Count what clients do, and log the counts. `open_connections` returns how many there are now."""
+    """Count the events of clients and log the counts.
+
+    `open_connections` returns the number of open connections, which each line also reports.
+    """
 
     def __init__(self, open_connections: Callable[[], int]) -> None:
         self._open_connections = open_connections
@@ -25,13 +28,13 @@ class ClientLog:
         self._counts[what] += 1
 
     def write(self) -> None:
-        """Log what was counted since the last line, if anything was."""
+        """Log the counts since the last line, if any event was counted."""
         counts, self._counts = self._counts, Counter()
         if counts:
             log.info("clients", **counts, open=self._open_connections())
 
     async def run(self) -> None:
-        """Write lines without end."""
+        """Log the counts every LINE_EVERY_S seconds until cancelled, and once more at the end."""
         try:
             while True:
                 await asyncio.sleep(LINE_EVERY_S)

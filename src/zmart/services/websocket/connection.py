@@ -17,11 +17,15 @@ _TRANSPORT_BUFFER_BYTES = 64 * 1024
 _CLOSE_WAIT_S = 3.0
 _RETRY_MS = (100, 5_000)
 _LATEST_QUEUES = 4
-"""How many times as much may wait of what a newer message replaces: it grows with the markets only."""
+"""How many times `queue_bytes` the queued frames may occupy that newer ones replace: one frame for each market."""
 
 
 class OutgoingFrame(msgspec.Struct, frozen=True):
-    """Hold a frame for the subscribers of one channel. A newer frame with the same `latest_of` replaces it."""
+    """A frame for the subscribers of one channel, and the feed's `offset` of its message.
+
+    In the queue of a slow client, a newer frame with the same `latest_of` replaces this one; None: it is never
+    replaced.
+    """
 
     offset: int
     frame: bytes
@@ -29,7 +33,11 @@ class OutgoingFrame(msgspec.Struct, frozen=True):
 
 
 class Subscription(msgspec.Struct):
-    """Hold a subscription; `as_text`: with amounts as text; `active` until the client ends it."""
+    """A subscription of one connection.
+
+    `by_market`: the client named a market instead of a channel. `as_text`: amounts are sent as text. `active` is true
+    until the client or the connection ends it.
+    """
 
     channel: Channel
     by_market: bool
@@ -38,7 +46,10 @@ class Subscription(msgspec.Struct):
 
 
 class SocketConnection:
-    """Write to the transport while it accepts data; otherwise queue frames, bounded in bytes."""
+    """Send frames to one client: write to the transport while it accepts data, otherwise queue frames.
+
+    The queue is bounded in bytes; a client that exceeds it is closed with code 4008.
+    """
 
     def __init__(
         self, transport: asyncio.Transport, client_id: str, address: str, limits: SocketLimits
@@ -61,11 +72,11 @@ class SocketConnection:
         self.last_frame_at = self.pinged_at = time.monotonic()
 
     def send(self, payload: bytes) -> None:
-        """Send an answer to this client."""
+        """Send one JSON message to this client."""
         self._put(frames.text(payload), None)
 
     def send_all(self, payloads: Sequence[bytes]) -> None:
-        """Send several messages in one write."""
+        """Send several JSON messages in one write."""
         parts = [frames.text(payload) for payload in payloads]
         if not self.closing and self._writable.is_set():
             self._transport.write(b"".join(parts))
@@ -74,7 +85,7 @@ class SocketConnection:
             self._put(part, None)
 
     def write_batch(self, batch: Sequence[OutgoingFrame], joined: bytes) -> None:
-        """Send one tick's messages in order; `joined` are all their frames in one."""
+        """Send the frames of one batch of the feed in order; `joined` holds the same frames, concatenated."""
         if not self.closing and self._writable.is_set():
             self._transport.write(joined)
             return
@@ -93,7 +104,10 @@ class SocketConnection:
             self._transport.write(frames.frame(frames.Opcode.PONG, payload))
 
     def answer_close(self, frame: bytes, error_code: int | None) -> None:
-        """Send a close frame unless one was sent: the answer to the client's, or with the code of its error."""
+        """Write a close frame from the frame parser, unless this side is closing already.
+
+        `error_code` is its code if it reports an error of the client, None if it answers the client's close frame.
+        """
         if self.closing:
             return
         if error_code is not None:
@@ -101,11 +115,11 @@ class SocketConnection:
         self._transport.write(frame)
 
     async def writable(self) -> None:
-        """Wait until the client has received what was sent."""
+        """Wait until the transport accepts data again, or has ended."""
         await self._writable.wait()
 
     def paused(self) -> None:
-        """Handle a full transport buffer: queue from now on."""
+        """Handle a full transport buffer: queue frames from now on."""
         self._writable.clear()
 
     def resumed(self) -> None:
@@ -117,7 +131,7 @@ class SocketConnection:
             self._transport.write(b"".join(queue.values()))
 
     def close(self, code: frames.CloseCode, reason: str) -> None:
-        """Send a close frame, wait briefly for the client's own, then end the connection."""
+        """Send a close frame, and abort the connection if it is still open after three seconds."""
         if self.closing:
             return
         self.closing = True
@@ -127,14 +141,18 @@ class SocketConnection:
         asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
     def dismiss(self, why: str) -> None:
-        """Close it, to be opened again and resumed after a time of its own, so that not all come at once."""
+        """Close the connection with code 1012 and ask the client to reconnect after a random time.
+
+        The close reason is `why` with `retry_ms`, 100 to 5,000, so that not all clients reconnect at once.
+        """
         retry_ms = random.randint(*_RETRY_MS)  # noqa: S311  # spreads load, no secret
         self.close(frames.CloseCode.RESTART, f"{why}; retry_ms={retry_ms}")
 
     def end(self) -> None:
-        """End our side once what was written is sent, after both close frames or an error of the protocol.
+        """End this side of the connection after both close frames, or after an error of the protocol.
 
-        What the client still sends is read for a while: if it met a closed socket, our close frame could be lost.
+        What was written is sent first. The client's data is still received for three seconds: if it met a closed
+        socket, our close frame could be lost.
         """
         self.closing = True
         self._transport.write_eof()

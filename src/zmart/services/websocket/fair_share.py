@@ -1,4 +1,4 @@
-"""Share a few permits for costly work among clients: one that wants much delays itself more than it delays others."""
+"""Share a few permits for costly work among clients: a client with many requests delays mostly its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 
 
 class FairShare:
-    """Share `total` permits among clients, at most `each` of them to one. Clients that wait are served in turn, one
-    permit each."""
+    """Share `total` permits among clients; one client holds at most `each` of them.
+
+    Waiting clients are served in turn, one permit each.
+    """
 
     def __init__(self, total: int, each: int) -> None:
         self._total = total
@@ -34,7 +36,7 @@ class FairShare:
                 self._forget(client, turn)
 
     def _serve(self) -> None:
-        """Give free permits to those who wait, the client first that has waited longest since its last turn."""
+        """Grant free permits to waiting clients, first to the client whose last turn was longest ago."""
         for client in list(self._waiting):
             if self._used.total() >= self._total:
                 return
@@ -50,7 +52,7 @@ class FairShare:
                 turn.set_result(None)
                 break
         if queue:
-            self._waiting[client] = queue  # now the last of those who wait
+            self._waiting[client] = queue  # now behind all other waiting clients
 
     def _release(self, client: str) -> None:
         self._used[client] -= 1

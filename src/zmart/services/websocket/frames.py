@@ -9,7 +9,7 @@ _CONTROL_PAYLOAD_MAX = 125
 
 
 class Opcode(IntEnum):
-    """Name the opcodes that this server sends."""
+    """The opcodes of the frames that this server sends."""
 
     TEXT = 0x1
     CLOSE = 0x8
@@ -18,7 +18,10 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Name the reasons for which this server closes."""
+    """The close codes that this server sends by itself (RFC 6455 section 7.4; 4008 is our own).
+
+    The library that reads frames also sends others, such as 1002 and 1009.
+    """
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -30,7 +33,7 @@ class CloseCode(IntEnum):
 
 
 def frame(opcode: Opcode, payload: bytes) -> bytes:
-    """Encode one whole frame."""
+    """Encode an unfragmented frame."""
     length = len(payload)
     if length < 126:
         return bytes((_FIN | opcode, length)) + payload
@@ -45,7 +48,7 @@ def text(payload: bytes) -> bytes:
 
 
 def close(code: CloseCode, reason: str) -> bytes:
-    """Encode a close frame; the reason is truncated to the size of a control frame."""
+    """Encode a close frame; code and reason together are truncated to 125 bytes, the most of a control frame."""
     return frame(Opcode.CLOSE, (code.to_bytes(2, "big") + reason.encode())[:_CONTROL_PAYLOAD_MAX])
 
 

@@ -1,4 +1,4 @@
-"""Read the head of each connection to the WebSocket port: a handshake is handed on, a plain request is answered."""
+"""Read the HTTP head of each connection to the WebSocket port: pass on a handshake, answer a plain request."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ from zmart.services.problem_body import problem_body, request_id_of
 from zmart.services.websocket.limits import HandshakeLimits
 
 Page = Callable[[], tuple[int, str, bytes]]
-"""An HTTP response: status, content type, body."""
+"""Returns an HTTP response: status, content type and body."""
 Headers = Mapping[bytes, bytes]
-"""Values by their names in lower case; those of a repeated header are joined by commas, as lists are."""
+"""Header values by name in lower case; the values of a repeated header are joined by commas."""
 
 SUBPROTOCOL = "zmart.v1"
 _JSON = "application/json"
 _KEY_BYTES = 16
 _VERSION = b"13"
 _ORIGIN = re.compile(rb"\A(?i:https?|wss?)://[^/]*")
-"""What stands before the path of a target in the absolute form (RFC 9112 section 3.2.2)."""
+"""Matches scheme and authority in a request target of the absolute form (RFC 9112 section 3.2.2)."""
 _READS = ("GET", "HEAD")
 
 
 class SocketHandshake(msgspec.Struct, frozen=True):
-    """A valid handshake. `query`: of its target; `rest`: what the client sent behind it."""
+    """A valid handshake.
+
+    `key` is its Sec-WebSocket-Key, `query` the query string of its target, `rest` the bytes that the client sent after
+    the head.
+    """
 
     key: bytes
     query: str
@@ -42,25 +46,25 @@ class SocketHandshake(msgspec.Struct, frozen=True):
     rest: bytes
 
     def response(self) -> bytes:
-        """Return the response that begins the WebSocket: without extensions, with our subprotocol if it is offered."""
+        """Return the 101 response: without extensions, and with our subprotocol if the client offers it."""
         lines = [
             "HTTP/1.1 101 Switching Protocols",
             "Upgrade: websocket",
             "Connection: Upgrade",
             f"Sec-WebSocket-Accept: {accept_key(self.key.decode('ascii'))}",
         ]
-        offered = self.headers.get(b"sec-websocket-protocol", b"").split(b",")  # by their case, unlike tokens
+        offered = self.headers.get(b"sec-websocket-protocol", b"").split(b",")  # names are case-sensitive
         if SUBPROTOCOL.encode() in map(bytes.strip, offered):
             lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
         return "\r\n".join([*lines, "\r\n"]).encode()
 
 
 Upgrade = Callable[[asyncio.Transport, SocketHandshake, Callable[[], None]], None]
-"""Takes over the transport of a handshake; the function is to be called when the connection has ended."""
+"""Takes over the transport of a handshake. It must call the given function when the connection has ended."""
 
 
 class _RefusedHandshake(Exception):
-    """The request gets `status`."""
+    """Report a request that is answered with the HTTP status `status`, a message and `headers`."""
 
     def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
@@ -69,8 +73,11 @@ class _RefusedHandshake(Exception):
 
 
 class HandshakeProtocol(asyncio.Protocol):
-    """One connection until its head is complete, of at most `limits.head_bytes` within `limits.head_within_s`; a plain
-    response has `limits.read_within_s` to be read."""
+    """Handle one connection until the head of its request is complete.
+
+    The head may have `limits.head_bytes` bytes and must be complete within `limits.head_within_s` seconds. The client
+    must read a plain response within `limits.read_within_s` seconds.
+    """
 
     def __init__(
         self,
@@ -93,7 +100,7 @@ class HandshakeProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the head, or end the connection where there are too many."""
+        """Begin to wait for the head, or abort the connection if its client has too many."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = self._connections.enter(peer[0] if peer else None)
@@ -103,7 +110,7 @@ class HandshakeProtocol(asyncio.Protocol):
             self._end_after(self._limits.head_within_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting, and forget the connection."""
+        """Cancel the time limit, and stop counting the connection."""
         self._stop_waiting()
         del self._parser  # it holds this object: else both wait for a full garbage collection
         if self._client is not None:
@@ -112,8 +119,8 @@ class HandshakeProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse the head as far as it has arrived."""
         if self._is_complete or self._client is None:
-            return  # what follows a plain request is not read
-        # Repeated headers are joined, which takes quadratic time: only of a head within its bound.
+            return  # bytes after a plain request are ignored
+        # Joining repeated headers takes quadratic time, so the parser gets no more than the bound.
         room = self._limits.head_bytes + 1 - self._received_bytes
         piece, later = data[:room], data[room:]
         self._received_bytes += len(piece)
@@ -137,7 +144,7 @@ class HandshakeProtocol(asyncio.Protocol):
         self._headers[name] = value if before is None else before + b"," + value
 
     def on_headers_complete(self) -> None:
-        """Note that the head is complete; called by the parser."""
+        """Record that the head is complete; called by the parser."""
         self._is_complete = True
 
     def _refuse(self, refusal: _RefusedHandshake) -> None:
@@ -163,7 +170,10 @@ class HandshakeProtocol(asyncio.Protocol):
             self._answer_plain()
 
     def _handshake(self, rest: bytes, later: bytes) -> SocketHandshake:
-        """Judge the handshake (RFC 6455 section 4.2.1). Raises _RefusedHandshake."""
+        """Validate the handshake (RFC 6455 section 4.2.1) and return it. Raises _RefusedHandshake.
+
+        `rest` and `later` are the bytes after the head: of the same piece, and those not given to the parser.
+        """
         if self._received_bytes - len(rest) > self._limits.head_bytes:
             raise _RefusedHandshake(431, f"The head of a request may have {self._limits.head_bytes} bytes.")
         if self._parser.get_method() != b"GET" or self._parser.get_http_version() != "1.1":
@@ -201,7 +211,7 @@ class HandshakeProtocol(asyncio.Protocol):
         self._end_after(self._limits.read_within_s)
 
     def _path(self) -> str:
-        """Return the path without a slash at its end: with one it names the same."""
+        """Return the path of the target without trailing slashes, which make no difference."""
         path = _ORIGIN.sub(b"", bytes(self._url).partition(b"?")[0]).decode("latin-1") or "/"
         return path.rstrip("/") or path[:1]
 
@@ -218,7 +228,7 @@ class HandshakeProtocol(asyncio.Protocol):
 
 
 def _tokens(value: bytes) -> set[bytes]:
-    """Return the members of a header that is a list."""
+    """Return the members of a comma-separated header value, in lower case."""
     return {member.strip().lower() for member in value.split(b",")}
 
 

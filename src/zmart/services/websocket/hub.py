@@ -17,20 +17,23 @@ from zmart.services.websocket.client_log import ClientLog
 from zmart.services.websocket.connection import OutgoingFrame, SocketConnection
 
 RECENT = 4_096
-"""So many of the newest changes are in memory: who resumes behind them needs no database."""
+"""How many of the newest feed messages are held in memory: a client that resumes within them needs no database."""
 
 _by_offset = attrgetter("offset")
 
 
 class Audience(NamedTuple):
-    """Identify the subscribers of a channel that get the same bytes: with amounts as numbers or `as_text`."""
+    """The subscribers of a channel that get the same bytes: all with amounts as numbers, or all with `as_text`."""
 
     channel: str
     as_text: bool = False
 
 
 class SocketHub:
-    """Hold the subscribers of each channel. `position` is the last offset that was distributed."""
+    """Hold all connections and the subscribers of each channel, and distribute the feed to them.
+
+    `position` is the last offset of `epoch` that was distributed.
+    """
 
     def __init__(self) -> None:
         self.epoch = ""
@@ -42,17 +45,20 @@ class SocketHub:
         self._moved = asyncio.Event()
 
     def begin(self, epoch: str, position: int) -> None:
-        """Start at this position of the feed. Clients of another epoch must reconnect and resume."""
+        """Continue at `position` of the feed's `epoch`, and discard the messages in memory.
+
+        The caller closes all connections, so that their clients reconnect and resume.
+        """
         self.epoch, self.position = epoch, position
         self._recent.clear()
         self._notify()
 
     def join(self, channel: str, connection: SocketConnection, *, as_text: bool = False) -> None:
-        """Send what is published on `channel` to `connection` from now on; `as_text`: with amounts as text."""
+        """Add a subscriber: `connection` gets each later message of `channel`; `as_text`: with amounts as text."""
         self._subscribers.setdefault(Audience(channel, as_text), {})[connection] = None
 
     def leave(self, channel: str, connection: SocketConnection, *, as_text: bool = False) -> None:
-        """Stop sending what is published on `channel` to `connection`."""
+        """Remove a subscriber: `connection` gets no further message of `channel`. Harmless if it was none."""
         audience = Audience(channel, as_text)
         subscribers = self._subscribers.get(audience)
         if subscribers is not None:
@@ -61,18 +67,18 @@ class SocketHub:
                 del self._subscribers[audience]
 
     def forget(self, connection: SocketConnection) -> None:
-        """Remove a connection that has ended."""
+        """Remove a connection that has ended, with its subscriptions."""
         self.connections.discard(connection)
         for channel, subscription in connection.subscriptions.items():
             self.leave(channel, connection, as_text=subscription.as_text)
 
     def subscribers_of(self, message: WireMessage) -> int:
-        """Return how many connections a message is for."""
+        """Return how many connections get a message."""
         audiences = [Audience(name, as_text) for name in message.channels for as_text in (False, True)]
         return len({one for audience in audiences for one in self._subscribers.get(audience, ())})
 
     def since(self, offset: int) -> list[WireMessage] | None:
-        """Return what was published after `offset`, or None if that is no longer in memory."""
+        """Return the messages after `offset`, or None if some of them are no longer in memory."""
         if offset >= self.position:
             return []
         if not self._recent or self._recent[0].offset > offset + 1:
@@ -85,7 +91,7 @@ class SocketHub:
             await self._moved.wait()
 
     def publish(self, messages: Sequence[WireMessage]) -> None:
-        """Write consecutive messages to all their subscribers."""
+        """Write messages with consecutive offsets to all their subscribers, and advance `position`."""
         begun = time.perf_counter()
         self._recent.extend(messages)
         self.position = messages[-1].offset
@@ -99,7 +105,7 @@ class SocketHub:
         metrics.publish_s.observe(time.perf_counter() - begun)
 
     def _batches(self, messages: Sequence[WireMessage]) -> dict[Audience, list[OutgoingFrame]]:
-        """Return the frames for each audience that has subscribers."""
+        """Return the frames of these messages for each audience that has subscribers."""
         batches: dict[Audience, list[OutgoingFrame]] = {}
         for message in messages:
             text: WireMessage | None = None

@@ -11,24 +11,28 @@ from zmart.market.published import same_named
 
 
 class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the limits, per connection unless their name says otherwise."""
+    """The limits of a WebSocket connection; two of them, by their names, hold for a process or a client address."""
 
     frame_bytes: int = 64 * 1024
     subscriptions: int = 200
     messages_per_s: int = 20
     requests: int = 200
-    """Subscriptions and their ends that wait for the database."""
+    """How many subscribe and unsubscribe requests of a connection may wait to be processed."""
     queue_bytes: int = 1024 * 1024
     connections_per_process: int = 10_000
     connections_per_address: int = 1_000
 
     def for_client(self) -> ConnectionLimits:
-        """Return the limits that a client should know, for the welcome message."""
+        """Return the limits that the welcome message reports to a client."""
         return ConnectionLimits(**same_named(self, ConnectionLimits))
 
 
 class HandshakeLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the limits of a connection before it is a WebSocket; `read_within_s`: of a plain response."""
+    """The limits of a connection before it is a WebSocket.
+
+    The head of a request has at most `head_bytes` bytes and is complete within `head_within_s` seconds. The client
+    reads a plain response within `read_within_s` seconds.
+    """
 
     head_bytes: int = 16 * 1024
     head_within_s: float = 10.0
@@ -36,7 +40,7 @@ class HandshakeLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageAllowance:
-    """Limit messages by a token bucket: `per_s` a second, and as many at once after a second without any."""
+    """Limit a client's messages by a token bucket: `per_s` a second, and as many at once after a quiet second."""
 
     __slots__ = ("_filled_at", "_per_s", "_tokens")
 
@@ -46,7 +50,7 @@ class MessageAllowance:
         self._filled_at = time.monotonic()
 
     def take(self) -> bool:
-        """Return whether one more message is allowed now."""
+        """Return whether one more message is allowed now, and count it if so."""
         now = time.monotonic()
         self._tokens = min(self._per_s, self._tokens + (now - self._filled_at) * self._per_s)
         self._filled_at = now

@@ -1,4 +1,4 @@
-"""Parse the messages of clients and encode the server's answers, as bytes of JSON. Pure."""
+"""Parse the JSON messages of clients, and encode the server's answers as JSON. Pure: no input or output."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ from zmart.market.json_input import JSON_ERRORS
 from zmart.market.times import now_iso
 
 ECHO_MAX = 64
-"""Maximum number of a client's own characters in an answer; a market's id has so many."""
+"""How many characters of a client's own text an answer repeats at most: the length of a market's id."""
 MAX_OFFSET = 2**63 - 1
 CHANNELS_IN_URL = 50
 
 
 class SubscriptionTarget(msgspec.Struct, frozen=True):
-    """Hold a channel as named by a client; `by_market` if it used the form {"market_id": M}."""
+    """A channel as a client named it; `by_market` is true if the client used the form {"market_id": M}."""
 
     name: ChannelName
     by_market: bool
 
     @property
     def market_text(self) -> str:
-        """Return the market as the client wrote it, truncated."""
+        """Return the market as the client wrote it, truncated to ECHO_MAX characters; "" for all markets."""
         return (self.name.market or "")[:ECHO_MAX]
 
 
 class SubscribeRequest(msgspec.Struct, frozen=True):
-    """Request a subscription. `offset` and `epoch`: the last ones that the client received, to resume; `as_text`:
-    whether amounts are text, None as the connection's URL has it; `by_url`: the URL names it, so the client does not
-    ask again."""
+    """A client's request to subscribe to a channel.
+
+    `epoch` and `offset` are the last ones that the client received, to resume; None without a resume. `as_text`: send
+    amounts as text; None: as the connection's URL says. `by_url`: the URL names the channel, so the client will not
+    repeat the request on this connection.
+    """
 
     target: SubscriptionTarget
     epoch: str | None
@@ -48,21 +51,21 @@ class SubscribeRequest(msgspec.Struct, frozen=True):
 
 
 class UnsubscribeRequest(msgspec.Struct, frozen=True):
-    """Request the end of a subscription."""
+    """A client's request to end a subscription."""
 
     target: SubscriptionTarget
 
 
 class PingRequest(msgspec.Struct, frozen=True):
-    """Request a pong."""
+    """A client's request for a pong message."""
 
 
 class PongRequest(msgspec.Struct, frozen=True):
-    """Answer a ping of the server."""
+    """A client's pong message, which needs no answer."""
 
 
 class RefusedRequest(msgspec.Struct, frozen=True):
-    """Hold the error of a message that cannot be processed."""
+    """The error that answers a client's message which cannot be processed: a sentence and a code."""
 
     error: str
     code: Code
@@ -88,7 +91,7 @@ _NUMERIC_FORMS: tuple[str, ...] = get_args(get_args(NumericForm)[0])
 
 
 def parse(message: bytes) -> ClientRequest:
-    """Parse a client's text frame."""
+    """Parse a client's message; an invalid one yields a RefusedRequest."""
     try:
         sent = _CLIENT_MESSAGE.decode(message)
     except JSON_ERRORS:
@@ -104,7 +107,7 @@ def parse(message: bytes) -> ClientRequest:
         return target
     if sent.action == "unsubscribe":
         return UnsubscribeRequest(target)
-    epoch = None if sent.epoch is None else sent.epoch[: ECHO_MAX + 1]  # a longer one is none of ours
+    epoch = None if sent.epoch is None else sent.epoch[: ECHO_MAX + 1]  # our epochs are shorter
     return SubscribeRequest(
         target, epoch, sent.offset, None if sent.numeric is None else sent.numeric == "string"
     )
@@ -118,7 +121,7 @@ def wants_text(query: str) -> bool:
 def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
     """Parse the subscriptions that a URL names: `channels=markets,trades:<id>`, with `epoch` and `offset` to resume.
 
-    Unknown parameters are ignored: proxies add some.
+    An invalid query yields RefusedRequests. Unknown parameters are ignored, because proxies add some.
     """
     values = dict(parse_qsl(query))
     if values.get("numeric", "number") not in _NUMERIC_FORMS:
@@ -153,18 +156,18 @@ def _target(sent: _ClientMessage) -> SubscriptionTarget | RefusedRequest:
 
 
 def _named(target: SubscriptionTarget) -> SubscriptionTarget | RefusedRequest:
-    """Return the target, unless its market's name has another length than ids and addresses have."""
+    """Return the target, or a refusal if its market's name is longer than any id or address."""
     too_long = target.name.market is not None and len(target.name.market) > ECHO_MAX
     return unknown_market(target) if too_long else target
 
 
 def unknown_market(target: SubscriptionTarget) -> RefusedRequest:
-    """Return the refusal of a market that nobody knows."""
+    """Return the refusal of a request that names an unknown market."""
     return RefusedRequest(f"Unknown market: {target.market_text}", "unknown_market")
 
 
 class FeedOffset(msgspec.Struct, frozen=True):
-    """Hold a position in the feed."""
+    """A position in the change feed: an offset within an epoch."""
 
     epoch: str
     offset: int
@@ -206,8 +209,8 @@ def subscribed(
 ) -> bytes:
     """Encode the answer to a subscription; `as_text`: with its amounts as text.
 
-    The subscription's messages follow `position`: a client that is disconnected before the first of them resumes from
-    there.
+    The subscription's messages are those after `position`. A client that is disconnected before the first of them
+    resumes from `position`.
     """
     answer = _subscribed(target, channel, position, outcome, snapshot, subscriptions)
     return with_text_amounts(answer) if as_text else answer
@@ -240,7 +243,7 @@ def _subscribed(
 
 
 def _figures(snapshot: msgspec.Raw | None) -> dict[str, Any]:
-    """Return the figures of a price display, none if the market or the database is not there."""
+    """Return the price figures in a market's snapshot; empty if the market or its snapshot is missing."""
     figures = None if snapshot is None else _FIGURES.decode(snapshot)
     return {} if figures is None else msgspec.structs.asdict(figures)
 
@@ -248,7 +251,7 @@ def _figures(snapshot: msgspec.Raw | None) -> dict[str, Any]:
 def unsubscribed(
     target: SubscriptionTarget, channel: Channel, position: FeedOffset, subscriptions: list[str]
 ) -> bytes:
-    """Encode the answer to an unsubscription, also if there was no subscription."""
+    """Encode the answer to an unsubscribe request; it is the same if there was no subscription."""
     envelope = _envelope(position, channel)
     if not target.by_market:
         return _encoded(
@@ -260,13 +263,16 @@ def unsubscribed(
 
 
 def gap(channel: Channel, position: FeedOffset, missed_from: int) -> bytes:
-    """Encode that offsets from `missed_from` to `position.offset` cannot be replayed; the state follows."""
+    """Encode the report that the offsets `missed_from` to `position.offset` cannot be replayed.
+
+    The next message to the client holds the state as of `position`.
+    """
     data = messages.GapData(from_=missed_from, to=position.offset)
     return _encoded(messages.Gap(**_envelope(position, channel), data=data))
 
 
 def _envelope(position: FeedOffset, channel: Channel | None = None) -> dict[str, Any]:
-    """Return the fields of every answer; `channel` is None if none is meant."""
+    """Return the fields that every answer has; `channel` is None if the answer concerns no channel."""
     of_market = {} if channel is None or channel.market_id is None else {"market_id": channel.market_id}
     return {
         "channel": "" if channel is None else str(channel),

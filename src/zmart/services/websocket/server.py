@@ -1,4 +1,4 @@
-"""Manage connections: admission, limits, heartbeats and the requests of clients."""
+"""Manage WebSocket connections: admission, limits, heartbeats and the requests of clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class SocketServer:
-    """Manage connections and their requests. It uses no sockets but the transports that it is given."""
+    """Manage connections and their requests. It opens no sockets: `admit` gets the transport of each connection."""
 
     def __init__(
         self, hub: SocketHub, subscriptions: Subscriptions, limits: SocketLimits, heartbeat_s: float
@@ -45,7 +45,7 @@ class SocketServer:
         self._requests: dict[SocketConnection, asyncio.Queue[SubscribeRequest | UnsubscribeRequest]] = {}
 
     def admit(self, transport: asyncio.Transport, address: str) -> SocketConnection:
-        """Accept a new client with a welcome, or refuse it if there are too many."""
+        """Register a new client, and send it a welcome, or an error and a close frame if there are too many clients."""
         connection = SocketConnection(transport, f"client_{secrets.token_hex(8)}", address, self._limits)
         self._hub.connections.add(connection)
         self._per_address.add(address)
@@ -74,7 +74,10 @@ class SocketServer:
         self._per_address.remove(connection.address)
 
     def count_frame(self, connection: SocketConnection) -> bool:
-        """Count a frame of the client; False if it exceeds its limit."""
+        """Count a frame of the client; return False if the frame is to be ignored.
+
+        That is so on a closing connection, and when the client exceeds its rate: then the connection is closed.
+        """
         connection.last_frame_at = time.monotonic()
         if connection.closing:
             return False
@@ -88,7 +91,11 @@ class SocketServer:
         self._end(connection, _TOO_LARGE)
 
     def receive(self, connection: SocketConnection, message: bytes) -> None:
-        """Process a message of the client, in the order of its messages."""
+        """Process a message of the client.
+
+        Subscribe and unsubscribe requests of a connection are processed one after another, in their order; other
+        messages are answered at once.
+        """
         self._obey(connection, protocol.parse(message))
 
     def _obey(self, connection: SocketConnection, request: ClientRequest) -> None:
@@ -114,7 +121,7 @@ class SocketServer:
             self._obey(connection, request)
 
     async def watch(self) -> None:
-        """Ping every client regularly and close those that do not answer. Run as a task."""
+        """Ping clients each heartbeat, and close those without a frame for two heartbeats, until cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._heartbeat_s / 4))
             now = time.monotonic()
@@ -125,12 +132,12 @@ class SocketServer:
                     connection.ping()
 
     def dismiss(self, why: str) -> None:
-        """Close all connections with reconnect times spread over some seconds."""
+        """Close all connections and ask their clients to reconnect, at times spread over five seconds."""
         for connection in list(self._hub.connections):
             connection.dismiss(why)
 
     async def empty(self) -> None:
-        """Wait until the dismissed clients have disconnected, a few seconds at most."""
+        """Wait until all clients have disconnected, at most 3.5 seconds."""
         deadline = time.monotonic() + _CLOSE_WAIT_S
         while self._hub.connections and time.monotonic() < deadline:  # noqa: ASYNC110  # takes about 10 ms
             await asyncio.sleep(0.02)

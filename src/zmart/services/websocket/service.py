@@ -37,7 +37,7 @@ from zmart.version import VERSION, commit
 
 _STALE_S = 10.0
 _RETRY_S = 0.5
-_REDIS_WITHIN_S = 3.0  # a read waits a second for messages
+_REDIS_WITHIN_S = 3.0  # a read itself waits up to a second for messages
 START_WITHIN_S = 5.0
 _FILL_WITHIN_S = 5.0
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 class WebSocketService:
-    """Run the service: `open(settings)`, then `run(stop)`."""
+    """The WebSocket service, as services/contract.py defines a service: `open(settings)`, then `run(stop)`."""
 
     name = "websocket"
 
@@ -70,7 +70,7 @@ class WebSocketService:
 
     @classmethod
     async def open(cls, settings: Settings) -> WebSocketService:
-        """Connect to Redis and PostgreSQL. Raises ConfigError or StoreError."""
+        """Connect to PostgreSQL and Redis, and read the feed's newest changes. Raises ConfigError or StoreError."""
         redis = redis_client.connect(settings.require("redis_url"), answer_s=_REDIS_WITHIN_S)
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=10)
         service = cls(settings, pool, redis)
@@ -78,7 +78,10 @@ class WebSocketService:
         return service
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`, then close all connections with a time to reconnect."""
+        """Serve until `stop` is set or a task fails, then close all connections and ask the clients to reconnect.
+
+        Raises the exception of a failed task.
+        """
         listener = await self._listen()
         tasks = [
             asyncio.create_task(work)
@@ -104,11 +107,11 @@ class WebSocketService:
             await self._pool.close()
 
     async def readiness(self) -> Readiness:
-        """Return whether new messages reach this server."""
+        """Return whether new messages of the feed reach this server."""
         return self._readiness()
 
     def health(self) -> Mapping[str, object]:
-        """Return the number of connections."""
+        """Return the number of open connections of this process."""
         return {"connections": len(self._hub.connections)}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> None:
@@ -128,7 +131,7 @@ class WebSocketService:
         return listener
 
     async def _pump(self) -> None:
-        """Publish messages of the feed without end."""
+        """Publish the messages of the feed until cancelled."""
         while True:
             await self._publish_next()
 
@@ -147,20 +150,24 @@ class WebSocketService:
                 await asyncio.sleep(0)  # lets requests run between two full batches
 
     async def _start_near_the_end(self) -> None:
-        """Start with the newest changes in memory: after a restart all clients resume at once."""
+        """Start up to RECENT changes before the end of the feed, and hold those in memory.
+
+        After a restart all clients resume at once; these changes serve them without the database. Raises StoreError
+        only if the feed has never been read before.
+        """
         while True:
             try:
                 # A connection that was lost in a fail-over may hang.
                 async with answer_within(START_WITHIN_S):
                     head = await self._reader.start(RECENT)
                 self._hub.begin(self._reader.epoch, self._reader.position)
-                # Only now: a client that came back sooner would resume in what this server has just left.
+                # Only now: a client that reconnected earlier would resume in the epoch that has just ended.
                 self._server.dismiss("feed restarted")
                 async with asyncio.timeout(_FILL_WITHIN_S):
                     await self._fill_recent(head)
                 return
             except TimeoutError:
-                return  # the reader goes on with it
+                return  # `_pump` reads the rest
             except StoreError:
                 if not self._hub.epoch:
                     raise
@@ -187,7 +194,7 @@ class WebSocketService:
             "relay": self._relay.leading,
             "connections": len(self._hub.connections),
         }
-        # What the relay waits for (Redis, or a database that can be written) stops no message.
+        # The relay may wait for Redis or a writable database; messages reach clients all the same.
         return Readiness(ready=not reason, reason=reason or self._relay.outages.reason, details=details)
 
     def _feed_age_s(self) -> float:

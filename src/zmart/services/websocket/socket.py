@@ -1,4 +1,4 @@
-"""Listen on the WebSocket port: plain HTTP for probes, and after a handshake one reader of frames per connection."""
+"""Listen on the WebSocket port: answer plain HTTP for probes, and read the frames of each WebSocket."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from zmart.services.websocket.handshake import HandshakeProtocol, Page, SocketHa
 from zmart.services.websocket.limits import HandshakeLimits
 from zmart.services.websocket.server import SocketServer
 
-# Above our own limit the client gets an error message; above this one it is closed with 1009.
+# A message above `frame_bytes` gets an error message; a frame above this limit closes the connection with 1009.
 _LONGEST_MESSAGE_BYTES = 96 * 1024
 _FORWARDED = b"x-forwarded-for"
 _BACKLOG = (
-    4096  # after a restart all clients connect at once; whom the kernel drops tries again after a second
+    4096  # after a restart all clients connect at once; a client that the kernel drops retries after a second
 )
 
 _log = logging.getLogger("zmart.websocket.frames")
@@ -37,7 +37,7 @@ async def listen(
     frame_bytes: int,
     bound: socket.socket,
 ) -> asyncio.Server:
-    """Serve WebSockets on any path of a bound socket, and `pages` to plain GETs."""
+    """Serve WebSockets on any path of a bound socket, and answer plain GET requests with `pages`, by path."""
     limits, connections = HandshakeLimits(), ConnectionCounts(clients)
 
     def upgrade(transport: asyncio.Transport, handshake: SocketHandshake, ended: Callable[[], None]) -> None:
@@ -57,10 +57,10 @@ async def listen(
 
 
 class FrameReader(asyncio.Protocol):
-    """Read what a client sends after its handshake, strictly by RFC 6455, and join fragments to messages.
+    """Read the frames of a client after its handshake, strictly by RFC 6455, and join fragments into messages.
 
-    The library judges the frames and answers a close. What the server sends goes past it: a frame is encoded once for
-    all subscribers, and a pong has its place among the answers.
+    The websockets library validates the frames and answers close frames. The server's own frames do not pass through
+    it: each is encoded once for all subscribers, and pongs keep their order among the answers.
     """
 
     connection: SocketConnection
@@ -77,27 +77,27 @@ class FrameReader(asyncio.Protocol):
         self._is_text, self._is_broken = True, False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the client."""
+        """Admit the client to the server."""
         self.connection = self._server.admit(cast("asyncio.Transport", transport), self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the client."""
+        """Release the connection in the server and in the count of connections."""
         self._ended()
         self._server.disconnected(self.connection)
-        # Both hold the library's object, which holds them: else all wait for a full garbage collection.
+        # Break reference cycles, which would otherwise stay in memory until a full garbage collection.
         self._frames.parser.close()
         self._frames.parser_exc = None
 
     def pause_writing(self) -> None:
-        """Queue what is to be sent from now on."""
+        """Handle a full transport buffer: the connection queues its frames from now on."""
         self.connection.paused()
 
     def resume_writing(self) -> None:
-        """Send what was queued."""
+        """Handle an emptied transport buffer: the connection sends its queued frames."""
         self.connection.resumed()
 
     def data_received(self, data: bytes) -> None:
-        """Process whole frames, and send the library's answers to them."""
+        """Process the frames that are complete, and send the library's answers to them."""
         self._frames.receive_data(data)
         for frame in self._frames.events_received():
             assert isinstance(frame, Frame)

@@ -1,4 +1,4 @@
-"""Read the state with which a subscription begins: once for many subscribers, as of a known offset."""
+"""Read the state of a channel with which a subscription begins: once for many subscribers, as of a known offset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ADDRESSES_MAX = 10_000
 
 
 class NewestMarkets(msgspec.Struct, frozen=True):
-    """Hold the newest of `count` markets."""
+    """The newest markets, at most 50, and `count`, the number of all markets."""
 
     count: int
     rows: list[rows.MarketWithText]
@@ -40,7 +40,10 @@ _TALLIES = msgspec.json.Decoder(Tallies)
 
 
 class ChannelState(msgspec.Struct, frozen=True):
-    """Hold a channel's state. `snapshot` is JSON, as of offset `head` of `epoch`."""
+    """The state of a channel: `snapshot` is JSON, as of offset `head` of `epoch`.
+
+    `kept_from` is the first offset that the feed still held then. `taken_at` is a time of the monotonic clock.
+    """
 
     epoch: str
     head: int
@@ -50,7 +53,7 @@ class ChannelState(msgspec.Struct, frozen=True):
 
 
 class ChannelStates:
-    """Read states of channels, at most a second old; concurrent requests share one read."""
+    """Read the states of channels, at most a second old; concurrent requests for a channel share one read."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -59,9 +62,9 @@ class ChannelStates:
         self._market_ids: dict[MarketRef, MarketId] = {}
 
     async def state(self, channel: Channel, epoch: str) -> ChannelState:
-        """Return the state of a channel, of another epoch than `epoch` only if the database has begun one since.
+        """Return the state of a channel in `epoch`, or in a newer epoch if the database has begun one since.
 
-        Raises StoreError and driver errors if PostgreSQL is unavailable.
+        Raises StoreError if PostgreSQL does not answer within 1.5 seconds.
         """
         cached = self._states.get(str(channel))
         is_fresh = cached is not None and time.monotonic() - cached.taken_at < FRESH_S
@@ -81,9 +84,10 @@ class ChannelStates:
         return await asyncio.shield(reading)
 
     async def market_id(self, market: str) -> MarketId | None:
-        """Return the id of a market that is named by id or address; None for an unknown address.
+        """Return the id of a market that is named by id or address; None for an unknown address or an invalid name.
 
-        An id is returned even if its market does not exist yet, so that a client may subscribe before.
+        An id is returned even if its market does not exist yet, so that a client may subscribe in advance. Raises
+        StoreError if PostgreSQL is needed and unavailable.
         """
         ref = parse_market(market)
         if ref is None:

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 
 class Subscriptions:
-    """Begin and end subscriptions. Every method answers the client itself."""
+    """Begin and end the subscriptions of connections. Both public methods send their answer to the client."""
 
     def __init__(self, hub: SocketHub, states: ChannelStates, pool: Pool, limits: SocketLimits) -> None:
         self._hub = hub
@@ -48,10 +48,14 @@ class Subscriptions:
         self._limits = limits
         self._replays = FairShare(_CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS)
         self._checks = FairShare(_CONCURRENT_CHECKS, _CHECKS_OF_ONE_ADDRESS)
-        """Of offsets, by one small statement each: the answer to a client does not wait for replays of others."""
+        """Permits to check a client's offset in the database, apart from replays, so that no check waits for these."""
 
     async def subscribe(self, connection: SocketConnection, request: SubscribeRequest) -> None:
-        """Answer with the state and everything after it, or with everything after the client's offset."""
+        """Begin a subscription: send the channel's state, or resume after the client's offset, then all later messages.
+
+        If the offset cannot be replayed, a gap is reported and the state sent. While PostgreSQL is unavailable, a
+        subscription without an offset begins without a state; a request that needs PostgreSQL otherwise is refused.
+        """
         try:
             async with answer_within(_ANSWER_WITHIN_S):
                 await self._subscribe(connection, request)
@@ -71,7 +75,7 @@ class Subscriptions:
             await self._resume(connection, request, channel, request.offset)
 
     async def unsubscribe(self, connection: SocketConnection, request: UnsubscribeRequest) -> None:
-        """End a subscription. Harmless if there is none."""
+        """End a subscription and confirm it; the answer is the same if there is none."""
         try:
             async with answer_within(_ANSWER_WITHIN_S):
                 channel = await self._channel(request.target)
@@ -104,7 +108,7 @@ class Subscriptions:
     async def _fresh(self, connection: SocketConnection, request: SubscribeRequest, channel: Channel) -> None:
         state = await self._state(channel)
         if state is None:
-            # PostgreSQL is unavailable: Redis may still carry messages, and the client may request the state again.
+            # PostgreSQL is unavailable: Redis may still deliver messages, and the client may request the state again.
             self._begin(connection, request, channel, self._position(), "fresh", None)
         else:
             self._begin(connection, request, channel, _offset_of(state), "fresh", state)
@@ -123,7 +127,7 @@ class Subscriptions:
         async with self._checks.permit(connection.address):
             head = await change_feed.head(self._pool)
         if head.epoch != self._hub.epoch:
-            # Else a state that was read a moment ago would report a gap in an epoch that is about to end.
+            # Otherwise a state that was read a moment ago would report a gap in an epoch that is about to end.
             self._refuse_for_now(connection, request)
             return
         if request.epoch == head.epoch and head.kept_from - 1 <= offset <= head.head:
@@ -132,7 +136,7 @@ class Subscriptions:
             return
         state = await self._states.state(channel, self._hub.epoch)
         position = _offset_of(state)
-        if position.epoch == self._hub.epoch:  # else it is refused, and the gap is reported later
+        if position.epoch == self._hub.epoch:  # otherwise `_begin` refuses, and the gap is reported later
             connection.send(protocol.gap(channel, position, offset + 1))
         self._begin(connection, request, channel, position, "gap", state)
 
@@ -151,7 +155,10 @@ class Subscriptions:
         outcome: OutcomeName,
         state: ChannelState | None,
     ) -> None:
-        """Register, answer, and send the messages after `position`."""
+        """Register the subscription, answer the client, and send the channel's messages after `position`.
+
+        A subscription that exists already only gets the answer.
+        """
         name = str(channel)
         if connection.closing:
             return
@@ -179,7 +186,7 @@ class Subscriptions:
             self._follow(connection, subscription, position.offset)
 
     def _follow(self, connection: SocketConnection, subscription: Subscription, offset: int) -> None:
-        """Go live at once if memory allows it, else by a task of the connection."""
+        """Send the messages after `offset`: at once if they are few and in memory, else by a task of the connection."""
         if self._go_live(connection, subscription, offset):
             return
         task = asyncio.create_task(self._catch_up(connection, subscription, offset))
@@ -187,7 +194,10 @@ class Subscriptions:
         task.add_done_callback(connection.tasks.discard)
 
     def _go_live(self, connection: SocketConnection, subscription: Subscription, offset: int) -> bool:
-        """Send the missing messages and join the subscribers in one step, if they are few enough."""
+        """Send the messages after `offset` and join the channel's subscribers, in one step.
+
+        Return False, and send nothing, if some of the messages are not in memory or exceed a quarter of `queue_bytes`.
+        """
         missed = self._hub.since(offset) if offset <= self._hub.position else None
         if missed is None:
             return False
@@ -199,7 +209,7 @@ class Subscriptions:
         return True
 
     async def _catch_up(self, connection: SocketConnection, subscription: Subscription, offset: int) -> None:
-        """Replay in pages, as fast as the client reads, until the hub's own position is reached."""
+        """Replay messages in pages, as fast as the client reads, until the subscription can go live."""
         while True:
             await self._hub.reached(offset)
             await connection.writable()
@@ -213,11 +223,14 @@ class Subscriptions:
                 log.exception("replay failed", channel=str(subscription.channel))
                 connection.close(
                     frames.CloseCode.INTERNAL, "internal error"
-                )  # it would wait for messages in vain
+                )  # otherwise the client would wait for messages in vain
                 return
 
     async def _replay(self, connection: SocketConnection, subscription: Subscription, offset: int) -> int:
-        """Send one page, from memory or PostgreSQL; returns the last offset that was sent."""
+        """Send one page of messages, from memory or PostgreSQL, and return the offset from which to continue.
+
+        The offset is the same as before if the epoch is about to change.
+        """
         upto = min(offset + _PAGE, self._hub.position)
         missed = self._hub.since(offset)
         if missed is None:
@@ -242,7 +255,10 @@ class Subscriptions:
     async def _gap_during_replay(
         self, connection: SocketConnection, subscription: Subscription, offset: int
     ) -> int:
-        """Report that the feed was pruned before the replay reached it, and continue from the state."""
+        """Report that the feed was pruned before the replay reached `offset` + 1, and send the channel's state instead.
+
+        Return the offset of the state, from which the replay continues.
+        """
         channel = subscription.channel
         state = await self._states.state(channel, self._hub.epoch)
         position, names = _offset_of(state), _named_subscriptions(connection)
@@ -264,7 +280,10 @@ class Subscriptions:
         return FeedOffset(self._hub.epoch, self._hub.position)
 
     def _refuse_for_now(self, connection: SocketConnection, request: SubscribeRequest) -> None:
-        """Refuse what the client may ask again; one that cannot, since its URL asks, is sent away to come back."""
+        """Refuse a request as unavailable, so that the client may repeat it.
+
+        If the URL made the request, the connection is closed: the client repeats the request when it reconnects.
+        """
         self._refuse(connection, _DATABASE_UNAVAILABLE)
         if request.by_url:
             connection.dismiss("a channel of the URL is unavailable")
@@ -304,7 +323,7 @@ def _offset_of(state: ChannelState) -> FeedOffset:
 
 
 def _named_subscriptions(connection: SocketConnection) -> list[str]:
-    """Return the subscriptions as the client named them: markets by their id, the others by channel."""
+    """Return the connection's subscriptions as the client named them: by market id, or by channel."""
     return [
         (subscription.channel.market_id or name) if subscription.by_market else name
         for name, subscription in connection.subscriptions.items()
