@@ -1,1 +1,1 @@
-"""Contain the six services, one package each, and the contract that they share."""
+"""Contain the six services, one package each, and the modules that several of them share."""

@@ -1,4 +1,4 @@
-"""Aggregate votes: count them, record the counts on chain with their log's root, approve proposals."""
+"""Aggregate the votes on proposals: count them, record the counts on chain with the log's root, approve proposals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Return the service after checking settings, database, chain and keys. Raises ConfigError with one sentence."""
+    """Return the aggregator after checking settings, database, chain and keys.
+
+    Raises ConfigError, ChainError or StoreError, each with one sentence.
+    """
     from zmart.decisions.context import DecisionContext
     from zmart.services.aggregator.cache import TallyCache
     from zmart.services.aggregator.service import Aggregator

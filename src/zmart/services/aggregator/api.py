@@ -1,4 +1,4 @@
-"""Serve `GET /api/stats` on the aggregator's own port, in the shape that its clients know."""
+"""Serve `GET /api/stats` on the aggregator's own port: the numbers of open votes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PATH = "/api/stats"
 
 
 class StatsApi:
-    """An ASGI application with one route."""
+    """An ASGI application with the route GET /api/stats."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer GET /api/stats; any other path with 404."""
+        """Answer GET and HEAD of /api/stats, other methods with 405 and any other path with 404."""
         if scope["type"] != "http":
             return
         if path_of(scope) != _PATH:

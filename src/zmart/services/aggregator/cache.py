@@ -1,4 +1,4 @@
-"""Cache the tallies in Redis, one hash per vote; the cache may be deleted at any time."""
+"""Cache the present tallies of open votes in Redis, one hash per vote; the cache may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = structlog.get_logger()
 
 
 def key_of(kind: str, market_id: MarketId) -> str:
-    """Return the Redis key of a vote's counts."""
+    """Return the Redis key of a vote's tally; `kind` is "proposal" or "dispute"."""
     return f"votes:{kind}:{market_id}"
 
 
 class TallyCache:
-    """A cache that is not written while Redis is unavailable: PostgreSQL is the truth."""
+    """Write tallies to Redis. While Redis is unavailable nothing is written; PostgreSQL holds the true counts."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_client.connect(redis_url, connections=2, answer_s=5.0, retries=1)
@@ -34,7 +34,7 @@ class TallyCache:
         await self._redis.aclose()
 
     async def refresh(self, pool: Pool) -> None:
-        """Write the counts of all open votes."""
+        """Write the tallies of all open votes that have votes; each entry expires after a day without a write."""
         counts = await market_work.open_counts(pool)
         try:
             for start in range(0, len(counts), _BATCH):

@@ -1,4 +1,4 @@
-"""Decide the next step for a proposal: a pure function of what was counted, recorded, and is on chain."""
+"""Decide the next step for a proposal: a pure function of its present, its recorded and its on-chain counts."""
 
 from __future__ import annotations
 
@@ -11,31 +11,38 @@ from zmart.market.types import Bps
 
 
 class Step(Enum):
-    """What the aggregator does next with a proposal."""
+    """The next step of the aggregator with a proposal."""
 
     WAIT = "wait"
     COUNT = "count"
-    """Count the log, write the tally down and plan to record it on chain."""
+    """Count the vote log, store the tally and plan to record it on chain."""
     RECORD = "record"
-    """Bring the planned counts to the chain."""
+    """Send the planned counts to the chain."""
     APPROVE = "approve"
     REJECT = "reject"
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The rules for a proposal: `threshold_bps` from GlobalConfig, the rest from our settings."""
+    """The rules for approving a proposal.
+
+    `threshold_bps` comes from GlobalConfig. `min_votes` comes from the vote's terms, or from the settings for a vote
+    whose terms are not fixed yet.
+    """
 
     threshold_bps: Bps
     min_votes: int
 
     def passes(self, tally: Tally) -> bool:
-        """Return whether the tally passes with enough votes."""
+        """Return whether the tally has at least `min_votes` votes and reaches the threshold."""
         return tally.passes(self.threshold_bps, self.min_votes)
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """The newest tally. `on_chain`: its intent is done; `fresh`: just now, so that a node may not show it yet; `last`:
-    taken when voting was over."""
+    """The newest stored tally of a proposal.
+
+    `passed`: the proposal passed by it. `on_chain`: its intent is done. `fresh`: that was within the last minute, so a
+    node may not show the counts yet. `last`: the tally was taken when voting was over.
+    """
 
     tally: Tally
     passed: bool
@@ -47,11 +54,13 @@ class Recorded(msgspec.Struct, frozen=True):
 def next_step(
     policy: Policy, counts: Tally, expired: bool, recorded: Recorded | None, on_account: Tally
 ) -> Step:
-    """Return the next step; `on_account` are the counts on the market's account.
+    """Return the next step for a proposal.
 
-    A new count is taken when there is none and the proposal passes or has expired, when the recorded verdict has
-    changed, or when the account shows other counts. A proposal is rejected only by a count that was taken when its
-    voting was over.
+    `counts` are the present votes, `recorded` is the newest stored tally, `on_account` are the counts on the market's
+    account. `expired`: the voting time of the proposal is over.
+
+    A first tally is taken once the proposal passes or has expired. Another one is taken when the verdict has changed
+    or the account shows other counts. A proposal is rejected only by a tally that was taken when voting was over.
     """
     passes = policy.passes(counts)
     if recorded is None:

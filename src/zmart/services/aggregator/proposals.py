@@ -1,4 +1,4 @@
-"""Decide proposals: bring the counts to the chain with the log's root, then approve or reject."""
+"""Decide proposals: record the counts on chain with the log's root, then approve or reject."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from zmart.votes.eligibility import Voters
 from zmart.votes.metrics import aggregated
 from zmart.votes.tallying import count_log, record
 
-_MOST_STEPS = 8  # count, record, approve, look; twice, when a vote turns the verdict meanwhile
+_MOST_STEPS = 8  # count, record, approve and a last check, twice: a vote may change the verdict meanwhile
 _FRESH = timedelta(minutes=1)
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class ProposalDecider:
-    """Decide proposals by the policy and the chain's time of one tick."""
+    """Decide proposals during one tick, by the policy, the deadlines and the chain's clock as of its start."""
 
     context: DecisionContext
     policy: Policy
@@ -48,8 +48,10 @@ class ProposalDecider:
     voters: Voters
 
     async def decide(self, market_id: MarketId) -> None:
-        """Advance one proposal as far as possible now, with the least number of votes that is fixed for it. Raises
-        IndexIncomplete, EligibilityUnknown, ChainError, ProgramError, StoreError."""
+        """Advance one proposal as far as possible now, with the minimum number of votes that is fixed for its vote.
+
+        Raises IndexIncomplete, EligibilityUnknown, ChainError, ProgramError or StoreError.
+        """
         terms = await self.voters.terms(market_id, VoteKind.PROPOSAL)
         policy = Policy(self.policy.threshold_bps, terms.min_votes)
         await replace(self, policy=policy)._decide(market_id)
@@ -64,7 +66,7 @@ class ProposalDecider:
                 return
 
     async def _advance(self, market_id: MarketId, account: MarketAccount) -> bool:
-        """Take the next step and return whether another may follow."""
+        """Take the next step for the proposal and return whether another step may follow."""
         pool = self.context.pool
         counts = (await votes.counts(pool, market_id))[VoteKind.PROPOSAL]
         row, intent = await _recorded(pool, market_id)
@@ -110,7 +112,11 @@ class ProposalDecider:
         return self.clock.unix_timestamp >= self.deadlines.proposal_closes_at(account.created_at)
 
     async def _close(self, market_id: MarketId, account: MarketAccount) -> VoteClosing:
-        """Close the vote now, for this count, or finally when its time is over."""
+        """Return the closing up to which votes count, written now unless there is one.
+
+        Before the proposal's deadline it is provisional, at the chain's present time. After it, it is final and at the
+        deadline.
+        """
         has_expired = self._has_expired(account)
         moment = ClosingMoment(
             closed_at=self.deadlines.proposal_closes_at(account.created_at)
@@ -128,10 +134,10 @@ class ProposalDecider:
         return closing
 
     async def _count(self, market_id: MarketId, account: MarketAccount) -> bool:
-        """Write the tally and the intent that carries it, in one transaction, once the index is complete.
+        """Write the tally and the intent that records it on chain, in one transaction, and return whether to go on.
 
-        The step is decided again by the log's own count, under its lock: votes on chain may have been found, or
-        another process may have counted.
+        The next step is decided again from the log's count, under the log's lock: votes on chain may have been added,
+        or another process may have counted. Raises IndexIncomplete until the index is complete through the closing.
         """
         pool, program = self.context.pool, self.context.program.address
         closing = await self._close(market_id, account)
@@ -174,7 +180,7 @@ class ProposalDecider:
         await require_recent(pool, program, market_id, now, row.closed_at, row.closed_slot)
         async with pool.transaction() as connection:
             await vote_log.lock(connection, market_id)
-            # What came while this waited for the index, or while the process stood still, may have turned the verdict.
+            # Votes that arrived during the wait for the index may have changed the verdict.
             if not self.policy.passes((await votes.counts(connection, market_id))[VoteKind.PROPOSAL]):
                 return True
             await close_by_tally(connection, row)

@@ -50,7 +50,7 @@ class Aggregator:
         self._outages = Outages()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set."""
+        """Run the schedule and the other loops until `stop` is set, then wait for running work."""
         url = self._settings.require("database_url")
         cron = self._settings.aggregator_cron
         jobs = [
@@ -72,8 +72,10 @@ class Aggregator:
             await self._close()
 
     async def decide_due(self, only: Sequence[MarketId] | None = None) -> TickCounts:
-        """Start work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig; the
-        votes on chain of all open votes are judged first. Returns their number."""
+        """Start work on every proposal that may be due (of `only`, if given), and return their number as {"due": n}.
+
+        First the eligibility of wallets that voted on chain in any open vote is judged.
+        """
         await self._voters.judge_open()
         decider = await self._decider()
         policy = decider.policy
@@ -101,11 +103,11 @@ class Aggregator:
         self._workers.start(intent.market_id, Job.PROPOSAL, work)
 
     async def finish(self) -> None:
-        """Wait for the work that was begun."""
+        """Wait until all work that was started has ended."""
         await self._workers.drain()
 
     async def readiness(self) -> Readiness:
-        """Return ready unless a loop waits for a server or the last tick failed."""
+        """Return ready unless a loop waits for a server or the last tick failed. Raises StoreError or ChainError."""
         pending = await market_work.pending(self._context.pool)
         slot = await self._context.rpc.get_slot()
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
@@ -115,11 +117,11 @@ class Aggregator:
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
-        """Return figures of the ticks."""
+        """Return the number of ticks, and when and how the last one ended."""
         return {**self._ticks.health(), "service": "zmart-vote-aggregator"}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
-        """Return the probes and GET /api/stats."""
+        """Return the application of GET /api/stats, wrapped in `probes`."""
         return probes(StatsApi(self._context.pool))
 
     async def _tick(self) -> bool:

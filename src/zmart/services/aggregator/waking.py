@@ -1,4 +1,4 @@
-"""Wake the aggregator by votes at once (AGGREGATE_ON_THRESHOLD), by the change feed's own notification."""
+"""Wake the aggregator as soon as votes are committed (AGGREGATE_ON_THRESHOLD), by the change feed's notification."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ async def wake_by_votes(
     stop: asyncio.Event,
     outages: Outages | None = None,
 ) -> None:
-    """Call `decide` with the markets that were voted on, soon after the commit, until `stop` is set."""
+    """Call `decide` with the markets that were voted on, about 0.1 s after the commit, until `stop` is set.
+
+    While PostgreSQL is unavailable it retries every two seconds.
+    """
     outages, work = outages or Outages(), "Counting votes as they come"
 
     async def until_broken() -> float:
@@ -64,7 +67,7 @@ async def _follow(
 
 
 async def _first(notified: asyncio.Event, stop: asyncio.Event) -> None:
-    """Return after a notification, after `stop`, or when it is time to check without one."""
+    """Wait for a notification or for `stop`, at most 30 seconds: then the feed is read without a notification."""
     waiting = {asyncio.create_task(notified.wait()), asyncio.create_task(stop.wait())}
     try:
         await asyncio.wait(waiting, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Finalize markets when their time is over, and report those that are stuck."""
+"""Finalize markets when their time is over, and report markets that are stuck."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Return the service after checking settings, database, chain and keys. Raises ConfigError with one sentence."""
+    """Return the monitor after checking settings, database, chain and keys.
+
+    Raises ConfigError, ChainError or StoreError, each with one sentence.
+    """
     from zmart.decisions.context import DecisionContext
     from zmart.services.monitor.service import Monitor
 

@@ -1,4 +1,4 @@
-"""Apply DISPUTE_REVIEW to results that are close, or decided by wallets younger than the market."""
+"""Apply DISPUTE_REVIEW to results of disputes that are close, or decided by wallets younger than the market."""
 
 from __future__ import annotations
 
@@ -17,18 +17,25 @@ from zmart.votes.reviews import reasons_for_review
 
 @dataclass(frozen=True)
 class DisputeReviews:
-    """Apply the mode: `auto` settles every result, `alert` settles it with an alert, `hold` waits for an operator."""
+    """Decide by `mode` whether a dispute's result that needs a review may be finalized.
+
+    `auto` reviews nothing. `alert` lets the result be finalized and raises an alert. `hold` waits for an operator.
+    A result within `margin_bps` basis points of the threshold is close.
+    """
 
     mode: Literal["auto", "alert", "hold"]
     margin_bps: Bps
 
     @classmethod
     def of(cls, settings: Settings) -> DisputeReviews:
-        """Read the mode from the settings."""
+        """Read mode and margin from the settings."""
         return cls(settings.dispute_review, Bps(settings.dispute_review_margin_bps))
 
     async def may_finalize(self, pool: Pool, row: TallyRow, created_at: ChainTime) -> bool:
-        """Return whether the dispute may be finalized by the counted result now; `created_at` is the market's."""
+        """Return whether the dispute may be finalized now by the tally `row`; raise an alert if it needs a review.
+
+        `created_at` is when the market was created.
+        """
         if self.mode == "auto":
             return True
         review = await dispute_reviews.find(pool, row.market_id)

@@ -1,7 +1,7 @@
 """Finalize markets whose time is over: undisputed ones as proposed, disputed ones by their votes.
 
-Only this module plans finalize_market. A dispute closes at its deadline; its tally is taken here, once the index is
-complete through that moment, in the transaction that plans its intent.
+Only this module plans finalize_market. A dispute's vote closes at its deadline. Its tally is taken here, once, when the
+index is complete through that moment; the intent to finalize is planned from the stored tally.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Finalizer:
-    """Finalize markets during one tick, by the chain's time and GlobalConfig of that moment."""
+    """Finalize markets during one tick, by the chain's clock and GlobalConfig as of its start."""
 
     context: DecisionContext
     deadlines: Deadlines
@@ -50,18 +50,21 @@ class Finalizer:
     voters: Voters
     reviews: DisputeReviews
     against_votes: bool = False
-    """Finalize as proposed even what is back in RESOLVING after a dispute: a person decided so."""
+    """Whether to finalize as proposed also a market that is back in RESOLVING after a dispute: a person decided so."""
 
     def closes_at(self, account: MarketAccount) -> ChainTime:
-        """Return when the vote, or the dispute window, of a market in DISPUTED or RESOLVING is over."""
+        """Return when the waiting time of a market is over: in DISPUTED that of the vote, in RESOLVING that to dispute.
+
+        It is in seconds of chain time.
+        """
         if account.state is MarketState.DISPUTED:
             return self.deadlines.dispute_closes_at(ChainTime(account.dispute_initiated_at))
         return self.deadlines.window_closes_at(ChainTime(account.resolution_proposed_at))
 
     async def finalize(self, market_id: MarketId) -> None:
-        """Finalize one market if its account shows that it is due.
+        """Finalize one market if its account shows that it is due; otherwise do nothing.
 
-        Raises IndexIncomplete, ChainError, ProgramError, StoreError.
+        Raises IndexIncomplete, EligibilityUnknown, ChainError, ProgramError or StoreError.
         """
         account = await self.context.market(market_id)
         if account.state not in (MarketState.RESOLVING, MarketState.DISPUTED):
@@ -100,9 +103,9 @@ class Finalizer:
             log.info("market finalized", market=account.market_id, outcome=after.final_outcome, late_s=late_s)
 
     async def _dispute_tally(self, market_id: MarketId, closes_at: ChainTime) -> TallyRow | None:
-        """Return the tally that settles the dispute, taken once, now or by an earlier attempt.
+        """Return the tally that settles the dispute; it is taken only once, now or by an earlier attempt.
 
-        None if there are too few votes: nothing is decided then, and voting continues.
+        Return None if there are too few votes: nothing is decided then, and voting continues.
         """
         pool, program = self.context.pool, self.context.program.address
         row = await tallies.latest(pool, market_id, VoteKind.DISPUTE)
@@ -126,10 +129,10 @@ class Finalizer:
     async def _close(
         self, market_id: MarketId, closes_at: ChainTime, terms: VotingTerms
     ) -> VoteClosing | None:
-        """Close the vote at its deadline.
+        """Close the vote on the dispute at its deadline and return the closing.
 
-        A dispute with too few votes at its deadline stays open until it has enough, and closes at that moment; None
-        until then.
+        A dispute with too few votes at its deadline stays open until it has enough, and closes at that moment; until
+        then return None.
         """
 
         async def choose(connection: Connection) -> ClosingMoment | None:
@@ -147,7 +150,10 @@ class Finalizer:
     async def _count(
         self, connection: Connection, closing: VoteClosing, terms: VotingTerms
     ) -> TallyRow | None:
-        """Return the tally; None with too few votes, after opening the log again."""
+        """Count the log and store the tally; with too few votes, let voting continue and return None.
+
+        Return a tally that another attempt has stored meanwhile.
+        """
         counted = await count_log(connection, self.context.program.address, closing, terms)
         row = await tallies.latest(connection, closing.market_id, closing.kind)
         if row is not None:

@@ -1,4 +1,4 @@
-"""Run the market monitor: each tick finalizes what is due and reports what is stuck."""
+"""Run the market monitor: each tick finalizes the markets that are due and reports those that are stuck."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _JOBS = (Job.FINALIZE, Job.DISPUTE)
 
 
 class Monitor:
-    """Run the service; `zmart finalize` runs `finalize_due` once."""
+    """The monitor service; `zmart finalize` runs `finalize_due` once."""
 
     name = "monitor"
 
@@ -49,7 +49,7 @@ class Monitor:
         self._outages = Outages()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run the schedule until `stop`, then finish the work that has begun."""
+        """Run the schedule and the other loops until `stop` is set, then wait for running work."""
         url = self._settings.require("database_url")
         cron = self._settings.monitor_cron
         schedule = run_schedule(
@@ -73,10 +73,10 @@ class Monitor:
     async def finalize_due(
         self, only: Sequence[MarketId] | None = None, *, against_votes: bool = False
     ) -> TickCounts:
-        """Start to finalize every market whose time is over (of `only`, if given). Returns their number.
+        """Start to finalize every market whose time is over, and return the number of such markets as {"due": n}.
 
-        The chain's clock and GlobalConfig are read once, at the start. `against_votes`: also, as proposed, what is back
-        in RESOLVING after a dispute.
+        With `only`, other markets are counted but not finalized. The chain's clock and GlobalConfig are read once, at
+        the start. `against_votes`: finalize as proposed also markets that are back in RESOLVING after a dispute.
         """
         finalizer = replace(await self._finalizer(), against_votes=against_votes)
         now, deadlines = finalizer.clock.unix_timestamp, finalizer.deadlines
@@ -113,11 +113,14 @@ class Monitor:
         self._workers.start(intent.market_id, job, work)
 
     async def finish(self) -> None:
-        """Wait for the work that has begun."""
+        """Wait until all work that was started has ended."""
         await self._workers.drain()
 
     async def readiness(self) -> Readiness:
-        """Return whether the last tick succeeded."""
+        """Return whether the service is ready: no loop waits for a server and the last tick succeeded.
+
+        Raises StoreError or ChainError when the database or the RPC is unavailable.
+        """
         slot = await self._context.rpc.get_slot()
         work = await market_work.counts(self._context.pool)
         failing = sum(n for (_, status), n in work.items() if status == "failing")
@@ -128,11 +131,11 @@ class Monitor:
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
-        """Return how the last tick ended."""
+        """Return the number of ticks, and when and how the last one ended."""
         return self._ticks.health()
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
-        """Return the probes: there are no other routes."""
+        """Return the probes' application; the service has no other routes."""
         return probes(None)
 
     async def _tick(self) -> bool:
@@ -154,7 +157,10 @@ class Monitor:
         return counts
 
     async def _report_stuck(self, now: ChainTime) -> None:
-        """Raise one alert for all stuck markets: they need the same action, and a key per market has no bound."""
+        """Raise one alert for all markets without progress for seven days, or resolve it.
+
+        There is one alert for all, because they need the same action and their number has no bound.
+        """
         stuck = await market_work.stuck_markets(self._context.pool, ChainTime(now - STUCK_AFTER_S))
         by_state = Counter(market.state for market in stuck)
         for state in MarketState:

@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Return the service, connected to PostgreSQL. Raises ConfigError or StoreError."""
+    """Return the snapshot service, connected to PostgreSQL. Raises ConfigError or StoreError."""
     from zmart.services.snapshots.service import SnapshotService
 
     return await SnapshotService.open(settings)

@@ -1,4 +1,4 @@
-"""Serve `POST /api/snapshots/run` on the service's own port, for operators: take a snapshot now."""
+"""Serve `POST /api/snapshots/run` on the service's own port: an operator has snapshots taken now."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ class _RunRefused(ZmartError):
 
 
 class RunApi:
-    """Serve one route. Body: {} for all markets, {market_id} for one (id or address)."""
+    """An ASGI application with the route POST /api/snapshots/run, for the bearer of `operator_token`.
+
+    The body is {} for all markets, or {"market_id": M} for one market, by id or address.
+    """
 
     def __init__(self, runs: SnapshotRuns, operator_token: str) -> None:
         self._runs = runs
         self._token = operator_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Take the requested snapshots and answer {snapshots, count}, or with an error in the shape of all errors."""
         if scope["type"] != "http":
             return
         try:

@@ -1,4 +1,4 @@
-"""Build a market's snapshot from the database and store it with its bytes before it is pinned."""
+"""Build a market's snapshot from the database, and store its bytes before it is pinned."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class BuiltSnapshot(msgspec.Struct, frozen=True):
-    """Report the snapshot of a day. `is_new` is false if an equal one existed."""
+    """A market's snapshot of a day; `is_new` is false if the day already had an equal one."""
 
     market_id: MarketId
     cid: str
@@ -34,7 +34,7 @@ class BuiltSnapshot(msgspec.Struct, frozen=True):
 
 
 class SnapshotBuilder:
-    """Build snapshots. `provider` is where the documents are to be pinned."""
+    """Build and store snapshots; `provider` names the pinning provider that is to pin them."""
 
     def __init__(self, pool: Pool, program: str, provider: str) -> None:
         self._pool = pool
@@ -42,9 +42,10 @@ class SnapshotBuilder:
         self._provider = provider
 
     async def build(self, market_id: MarketId, day: date) -> BuiltSnapshot:
-        """Build the snapshot of `day`; an unchanged one is not built again, a changed one names its predecessor.
+        """Build and store the market's snapshot of `day`, and return it.
 
-        Raises NotFound, and Conflict for a day before the market's newest snapshot.
+        If the day's snapshot would not change, it is not stored again. Each new snapshot names the market's snapshot
+        before it. Raises NotFound for an unknown market, and Conflict for a day before the newest snapshot.
         """
         started = time.perf_counter()
         async with self._pool.transaction() as connection:
@@ -84,7 +85,7 @@ class SnapshotBuilder:
         return BuiltSnapshot(market_id, new.cid, is_new=True)
 
     def _document(self, source: SnapshotSource, day: date, previous: str | None) -> tuple[bytes, int]:
-        """Return the bytes, and the number of comments in them."""
+        """Return the bytes of the snapshot document, and the number of comments in it."""
         comments = _ROWS.decode(source.comments)
         content = document(
             program=self._program,

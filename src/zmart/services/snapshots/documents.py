@@ -1,7 +1,7 @@
-"""Fetch the documents of markets created elsewhere from the IPFS gateway, by the CID on chain.
+"""Fetch the question documents of markets created elsewhere from the IPFS gateway, by the CID on chain.
 
 A document that is unavailable is requested again without limit, at growing intervals. Only bytes that hash to the CID
-are validated, and that result is permanent.
+are validated, and the result of the validation is permanent.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from zmart.store.documents import FetchedDocument
 from zmart.store.pool import Pool
 
 FETCH_WITHIN_S = 15.0
-# A gateway searches long for a document that no node has. So repeated requests have slots of their own, and the first
-# request for a document never waits for them.
+# A gateway searches long for a document that no node has. So repeated requests have slots of their own, and no first
+# request waits for a repeated one.
 _FIRST_CONCURRENCY, _REPEAT_CONCURRENCY = 4, 2
 _MAX_PER_SLOT = 5
 
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class DocumentFetcher:
-    """Fetch documents. `provider` is where PinKeeper pins those that were fetched."""
+    """Fetch documents and store them; `provider` names the provider at which PinKeeper then pins them."""
 
     def __init__(self, pool: Pool, gateway_url: str, provider: str, within_s: float = FETCH_WITHIN_S) -> None:
         self._pool = pool
@@ -44,8 +44,10 @@ class DocumentFetcher:
         }
 
     async def fetch_due(self) -> int:
-        """Fetch some of the documents that are due, and return how many were tried. Concurrent calls share the limits
-        of one call."""
+        """Fetch up to 30 of the documents that are due, and return how many were requested.
+
+        Concurrent calls together make no more requests at once than a single call.
+        """
         await documents.anchor_landed(self._pool, self._provider)
         await document_fetches.drop_done(self._pool)
         tried = await asyncio.gather(
@@ -97,7 +99,11 @@ class DocumentFetcher:
 
 
 def _pin_cid(document: FetchedDocument) -> str:
-    """Return the CID under which a provider accepts the bytes: a CIDv1 may have the layout of version 0."""
+    """Return the CID under which the provider is to pin a fetched document.
+
+    That is the document's own CID if our encoding of the same version gives it. Otherwise it is the CIDv0 of the bytes:
+    a CIDv1 may have been made with the layout of version 0.
+    """
     if (
         document.document is None
         or cid_of(document.document, parse_cid(document.cid).version) == document.cid
@@ -107,7 +113,7 @@ def _pin_cid(document: FetchedDocument) -> str:
 
 
 def _judged(fetch: DocumentFetch, raw: bytes) -> FetchedDocument:
-    """Validate bytes that hash to the CID."""
+    """Validate the bytes of a document and return its fields, or its problem if it is invalid."""
     try:
         text = market_document.read(raw)
     except Invalid as problem:

@@ -1,6 +1,7 @@
 """Pin stored documents at a provider, read them back through its gateway, and unpin them after their retention.
 
-Every step may be repeated: an upload of the same bytes is the same pin, and only bytes that were read back count.
+Every step may be repeated: an upload of the same bytes makes the same pin. A pin counts as verified only after its
+bytes were read back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 
 class PinKeeper:
-    """Manage the pins at one provider."""
+    """Pin, verify and unpin documents at one provider; a pin is kept for `keep_days` days."""
 
     def __init__(self, pool: Pool, pins: PinClient, gateway_url: str, keep_days: int) -> None:
         self._pool = pool
@@ -36,13 +37,14 @@ class PinKeeper:
 
     @property
     def provider(self) -> str:
-        """Return the provider's name."""
+        """Return the name of the pinning provider."""
         return self._pins.name
 
     async def pin_open(self, market_id: MarketId | None = None) -> int:
-        """Pin and verify open documents, of one market or of all; returns how many are verified.
+        """Pin and verify up to 500 documents that are not verified yet, and return how many were verified.
 
-        A failure is recorded and retried by the next call. Raises PinError if the provider cannot be used at all.
+        With `market_id`, only that market's documents are pinned. The failure of a document is recorded and retried by
+        a later call. Raises PinError if the provider cannot be used at all.
         """
         waiting = await anchors.open_anchors(self._pool, _BATCH, market_id)
         if not waiting:
@@ -57,7 +59,10 @@ class PinKeeper:
         return sum(await asyncio.gather(*(one(anchor) for anchor in waiting)))
 
     async def unpin_expired(self) -> int:
-        """Unpin what exceeded its retention; returns how many rows were marked. Raises PinError."""
+        """Unpin up to 500 documents whose retention is over, and return their number. Raises PinError.
+
+        A document that another row still needs stays pinned at the provider.
+        """
         due = await anchors.due(self._pool, self.provider, _BATCH)
         for pin in due:
             await self._unpin(pin)

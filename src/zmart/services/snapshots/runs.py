@@ -1,5 +1,7 @@
-"""Run snapshots: build the day's documents, pin and verify them. Shared by the schedule, the command and the
-route."""
+"""Take snapshots: build the day's documents, pin and verify them.
+
+The service's schedule, its route and the command share this module.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from zmart.store.pool import Pool
 
 
 class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Report a market's snapshot after a run; `error` is the reason if it is not verified."""
+    """A market's snapshot after a run.
+
+    `day` is in ISO 8601. `is_new`: this run stored it. `error` is why pinning failed last, if it is not verified.
+    """
 
     market_id: MarketId
     cid: str
@@ -31,14 +36,14 @@ class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PinMaintenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Report how many pins were verified, and how many were removed after their retention."""
+    """How many pins were verified, and how many were removed after their retention."""
 
     verified: int
     unpinned: int
 
 
 class SnapshotRuns:
-    """Run snapshots: `run_all()` for all markets, `run_one(market)` for one."""
+    """Take snapshots: `run_all()` for all markets, `run_one(market)` for one."""
 
     def __init__(self, pool: Pool, builder: SnapshotBuilder, keeper: PinKeeper) -> None:
         self.pool = pool
@@ -47,16 +52,17 @@ class SnapshotRuns:
 
     @classmethod
     def with_provider(cls, pool: Pool, pins: PinataClient, settings: Settings) -> SnapshotRuns:
-        """Build the runs with that pinning provider."""
+        """Return runs that pin at the provider of `pins`."""
         keeper = PinKeeper(pool, pins, settings.ipfs_gateway_url, settings.snapshot_keep_days)
         return cls(pool, SnapshotBuilder(pool, settings.solana_program_id_core, keeper.provider), keeper)
 
     async def run_all(
         self, day: date | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None
     ) -> list[SnapshotResult]:
-        """Take today's snapshots; calls `on_progress(done, total)` after each market.
+        """Take the snapshots of all markets for `day`, by default today, and return them.
 
-        Raises PinError if the provider is unavailable, after everything has been stored.
+        `on_progress(done, total)` is called after each market. Raises PinError if the provider is unavailable, after
+        all snapshots have been stored, and Conflict for a day before a market's newest snapshot.
         """
         when = day or today()
         markets = await snapshot_source.markets(self.pool)
@@ -69,7 +75,7 @@ class SnapshotRuns:
         return [await self._result(each) for each in built]
 
     async def run_one(self, market: str, day: date | None = None) -> SnapshotResult:
-        """Take the snapshot of a market, named by id or address. Raises NotFound, Conflict, PinError."""
+        """Take the snapshot of a market, named by id or address, and return it. Raises NotFound, Conflict, PinError."""
         ref = parse_market(market)
         market_id = None if ref is None else ref.id or await markets.id_of(self.pool, ref)
         if market_id is None:
@@ -79,7 +85,7 @@ class SnapshotRuns:
         return await self._result(built)
 
     async def maintain(self) -> PinMaintenance:
-        """Pin what is open, and unpin what exceeded its retention. Raises PinError."""
+        """Pin documents that are not verified, and unpin those whose retention is over. Raises PinError."""
         verified = await self.keeper.pin_open()
         return PinMaintenance(verified=verified, unpinned=await self.keeper.unpin_expired())
 

@@ -1,5 +1,7 @@
-"""Run the snapshot service: the daily run, the maintenance of pins every minute, and the documents of markets created
-elsewhere."""
+"""Run the snapshot service.
+
+It takes daily snapshots, maintains the pins every minute, and fetches the documents of markets created elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,11 @@ _MEASURING = "Measuring the storage"
 _MEASURED_EVERY_S = 60.0
 _MEASURED_EVERY_LOCAL_S = 5.0
 
-# The local stack starts within seconds; waiting up to a minute would be noticed there.
+# The local stack starts within seconds, so its schedules are shorter: a wait of a minute would be noticed there.
 
 
 class SnapshotService:
-    """Run the service: `open(settings)`, then `run(stop)`."""
+    """The snapshot service, as services/contract.py defines a service: `open(settings)`, then `run(stop)`."""
 
     name = "snapshots"
 
@@ -51,13 +53,15 @@ class SnapshotService:
 
     @classmethod
     async def open(cls, settings: Settings) -> SnapshotService:
-        """Connect to PostgreSQL. Raises ConfigError if no provider is set, StoreError if PostgreSQL is
-        unavailable."""
+        """Connect to PostgreSQL and return the service.
+
+        Raises ConfigError if no pinning provider is set, StoreError if PostgreSQL is unavailable.
+        """
         pins = PinataClient.from_settings(settings)
         return cls(settings, await Pool.open(settings.require("database_url"), wait_s=30), pins)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run the schedules until `stop`."""
+        """Run the schedules until `stop` is set."""
         url, cron = self._settings.require("database_url"), self._settings.snapshots_cron
         maintenance = _MAINTENANCE_CRON_LOCAL if self._settings.is_local else _MAINTENANCE_CRON
         documents = _DOCUMENTS_CRON_LOCAL if self._settings.is_local else _DOCUMENTS_CRON
@@ -87,7 +91,7 @@ class SnapshotService:
             await self._pool.close()
 
     async def readiness(self) -> Readiness:
-        """Return whether the last runs succeeded and no pin fails."""
+        """Return whether the last run of each schedule succeeded and no pin fails. Raises StoreError."""
         counts = await anchors.counts(self._pool)
         metrics.open_pins.set(counts.open)
         metrics.failing_pins.set(counts.failing)
@@ -106,11 +110,11 @@ class SnapshotService:
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
-        """Return how the last runs ended."""
+        """Return when and how the last daily run ended, and the error of the last maintenance of pins."""
         return {**self._daily.health(), "error_of_last_look": self._maintenance.error}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
-        """Return the operators' route."""
+        """Return the application of the operators' route, wrapped in `probes`."""
         return probes(RunApi(self._runs, self._settings.operator_token.get_secret_value()))
 
     async def _day(self) -> bool:
@@ -135,7 +139,7 @@ class SnapshotService:
         return not self._fetches.was_outage
 
     async def _fetch_due(self) -> TickCounts:
-        # Not when the service is opened: it is a write, and a read-only database must keep no process from starting.
+        # Not when the service is opened: this writes, and a read-only database must not prevent the start.
         if not self._pauses_ended:
             await document_fetches.retry_all(self._pool)
             self._pauses_ended = True

@@ -1,1 +1,1 @@
-"""Run a service as several processes on one port: what each tells the others, and what they say as one."""
+"""Let several worker processes serve one port: each reports its state, and any of them answers for all."""

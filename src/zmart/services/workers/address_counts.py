@@ -1,8 +1,8 @@
-"""Count the connections of each address over all workers of a service, without asking anyone.
+"""Count the connections of each client address over all workers of a service, in memory that the workers share.
 
-The workers share one table of numbers in memory: a row for each worker, which it alone writes, and a column for each
-group of addresses with the same hash. Rows are added up to admit a connection. The key of the hash is random, so nobody
-can choose addresses that share a column with a victim's.
+The shared table has a row for each worker, which only that worker writes, and a column for each group of addresses with
+the same hash. To admit a connection, a worker adds up the rows. The key of the hash is random, so nobody can choose
+addresses that share a column with a victim's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FILE = "addresses"
 
 
 class AddressCounts:
-    """Count connections by address: over all workers with a `slot`, else of this process alone."""
+    """Count connections by client address: with a `slot` over all workers, otherwise in this process alone."""
 
     def __init__(self, slot: WorkerSlot | None = None) -> None:
         self._own: Counter[str] = Counter()
@@ -32,21 +32,24 @@ class AddressCounts:
             self._others = rows
             self._row[:] = memoryview(bytes(_COLUMNS * _CELL_BYTES)).cast(
                 "I"
-            )  # those of a predecessor have ended
+            )  # the connections of an earlier process in this slot have ended
 
     def __getitem__(self, address: str) -> int:
-        """Return how many connections an address has; with several workers those of another one may be counted too."""
+        """Return how many connections an address has.
+
+        With several workers, connections of another address with the same hash at other workers count, too.
+        """
         column = self._column(address)
         return self._own[address] + sum(row[column] for row in self._others)
 
     def add(self, address: str) -> None:
-        """Count a connection."""
+        """Count a new connection of an address."""
         self._own[address] += 1
         if self._row is not None:
             self._row[self._column(address)] += 1
 
     def remove(self, address: str) -> None:
-        """Count the end of a connection."""
+        """Stop counting a connection of an address that has ended."""
         self._own[address] -= 1
         if not self._own[address]:
             del self._own[address]
@@ -61,7 +64,7 @@ class AddressCounts:
 
 
 def create_table(slot: WorkerSlot) -> None:
-    """Make the table; the parent does so before any worker starts."""
+    """Make the shared table; the parent process does so before any worker starts."""
     import secrets
 
     size = _KEY_BYTES + slot.workers * _COLUMNS * _CELL_BYTES
@@ -71,7 +74,7 @@ def create_table(slot: WorkerSlot) -> None:
 
 
 def clear_row(slot: WorkerSlot) -> None:
-    """Forget the connections of a worker that ended."""
+    """Set all counts of a worker that has ended to zero."""
     _, rows = _opened(slot)
     rows[slot.number - 1][:] = memoryview(bytes(_COLUMNS * _CELL_BYTES)).cast("I")
 

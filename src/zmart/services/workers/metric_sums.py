@@ -1,4 +1,4 @@
-"""Add up the metrics of several processes, each given as Prometheus' text."""
+"""Add up the metrics of several processes, each given in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from prometheus_client.registry import Collector
 _COUNTERS = ("counter", "histogram", "summary")
 _LEAST = ("_created", "_start_time_seconds", "_ready", "_up", "_free_bytes")
 _GREATEST = ("_offset", "_info", "_age_seconds", "_ping_seconds", "_alerts")
-"""How names end of gauges that all processes have of the same thing; others are added up."""
+"""Endings of the names of metrics that are not added up: the smallest or the greatest value is reported.
+
+Each process reports the same quantity in them, such as the offset of the change feed.
+"""
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 """The name of a sample with its labels."""
@@ -46,7 +49,7 @@ class _Sums(Collector):
 
 
 def _joined(name: str, one: float, other: float) -> float:
-    if math.isnan(one) or math.isnan(other):  # one of them does not know
+    if math.isnan(one) or math.isnan(other):  # NaN: that process does not know the value
         return other if math.isnan(one) else one
     if name.endswith(_LEAST):
         return min(one, other)
@@ -56,10 +59,13 @@ def _joined(name: str, one: float, other: float) -> float:
 
 
 def summed(expositions: Iterable[str]) -> bytes:
-    """Return the metrics of all processes as one text."""
+    """Return the metrics of several processes as one exposition in Prometheus' text format."""
     return generate_latest(_Sums(expositions))
 
 
 def ended_counters(expositions: Iterable[str]) -> str:
-    """Return the counters and histograms of all processes: what a process that ended leaves behind."""
+    """Return the summed counters, histograms and summaries of processes that have ended, in Prometheus' text format.
+
+    Gauges are left out: they hold no longer after the end of a process.
+    """
     return generate_latest(_Sums(expositions, _COUNTERS)).decode()

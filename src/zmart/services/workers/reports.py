@@ -1,7 +1,7 @@
 """Write and read the reports of workers: each reports its state once a second, so that any can answer for all.
 
-A report is a file in the folder of the workers. The parent removes that of a worker that ended and adds its counters to
-those of all that ended before, so that no counter ever falls.
+A report is a file in the folder of the workers. When a worker has ended, the parent process removes its report and adds
+its counters to those of earlier workers, so that no counter ever falls.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ REPORT_EVERY_S = 1.0
 SILENT_AFTER_S = 5.0
 _ENDED = "ended"
 _SUMMED = ("connections", "database_connections")
-"""Figures of one process that are added up for all."""
+"""The fields of /health and /ready that are added up over all workers."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the state of a worker at `at_s` of the machine's monotonic clock. `metrics` is in Prometheus' text
-    format."""
+    """The state of a worker at the time `at_s` of the machine's monotonic clock.
+
+    `metrics` is in Prometheus' text format.
+    """
 
     number: int
     pid: int
@@ -38,7 +40,7 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def age_s(self) -> float:
-        """Return the seconds since the report."""
+        """Return how many seconds ago the report was made."""
         return time.monotonic() - self.at_s
 
 
@@ -49,7 +51,7 @@ class WorkerReports:
         self._folder = folder
 
     def write(self, report: WorkerReport) -> None:
-        """Write the report of a worker, whole or not at all."""
+        """Replace the report of a worker atomically: a reader finds the old one or the new one."""
         _write(self._path(report.number), msgspec.json.encode(report))
 
     def read(self, number: int) -> WorkerReport | None:
@@ -59,19 +61,19 @@ class WorkerReports:
         return None
 
     def others(self, slot: WorkerSlot) -> list[WorkerReport]:
-        """Return the reports of the other workers that run."""
+        """Return the last reports of the other workers that run."""
         numbers = [number for number in range(1, slot.workers + 1) if number != slot.number]
         return [report for number in numbers if (report := self.read(number)) is not None]
 
     def forget(self, number: int) -> None:
-        """Remove the report of a worker that ended, and keep its counters."""
+        """Remove the report of a worker that has ended, and add its counters to those of ended workers."""
         report = self.read(number)
         if report is not None:
             _write(self._folder / _ENDED, ended_counters([self.ended(), report.metrics]).encode())
             self._path(number).unlink()
 
     def ended(self) -> str:
-        """Return the counters of all workers that have ended, as Prometheus' text."""
+        """Return the summed counters of all workers that have ended, in Prometheus' text format; "" without any."""
         with suppress(FileNotFoundError):
             return (self._folder / _ENDED).read_text("utf-8")
         return ""
@@ -81,8 +83,11 @@ class WorkerReports:
 
 
 def whole_readiness(own: Readiness, others: list[WorkerReport], slot: WorkerSlot) -> Readiness:
-    """Return the readiness of all workers: clients reach any that listens, so each of these must be ready. One that has
-    ended takes no connections, and is only told."""
+    """Return the readiness of a service from the readiness of its workers.
+
+    Clients reach any running worker, so each of them must be ready and have reported within SILENT_AFTER_S. A worker
+    that has ended takes no connections: the reason names it, but the service stays ready.
+    """
     reason = own.reason if not own.ready else next(filter(None, map(_trouble, others)), "")
     missing = slot.workers - 1 - len(others)
     absent = f"{missing} of {slot.workers} workers do not run." if missing else ""
@@ -97,7 +102,7 @@ def whole_readiness(own: Readiness, others: list[WorkerReport], slot: WorkerSlot
 def whole_health(
     own: Mapping[str, object], others: list[WorkerReport], slot: WorkerSlot
 ) -> dict[str, object]:
-    """Return the health of all workers; the fields of the one that answers, figures of all, and a list of them."""
+    """Return the health of a service: the answering worker's fields, sums over all workers, and a row for each."""
     rows = [{"worker": slot.number, "pid": os.getpid(), **_summed_of(own)}]
     rows += [{"worker": report.number, "pid": report.pid, **_summed_of(report.health)} for report in others]
     sums = _sums(own, [report.health for report in others])

@@ -1,4 +1,4 @@
-"""Answer for all workers of a service, whichever of them is asked; for itself where it is the only process."""
+"""Answer probes for all workers of a service, in whichever worker; a single process answers for itself."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from zmart.services.workers.slot import worker_slot
 
 
 def readiness_of_all(own: Readiness) -> Readiness:
-    """Return the readiness of the service."""
+    """Return the readiness of the whole service; `own` is this process's readiness."""
     slot = worker_slot()
     return own if slot is None else whole_readiness(own, WorkerReports(slot.folder).others(slot), slot)
 
 
 def health_of_all(own: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the health of the service."""
+    """Return the health of the whole service; `own` is this process's health."""
     slot = worker_slot()
     return own if slot is None else whole_health(own, WorkerReports(slot.folder).others(slot), slot)
 
 
 def metrics_of_all() -> bytes:
-    """Return the metrics of the service as Prometheus' text: counters of workers that ended are in them."""
+    """Return the metrics of the whole service in Prometheus' text format, with the counters of workers that ended."""
     slot, own = worker_slot(), generate_latest()
     if slot is None:
         return own
