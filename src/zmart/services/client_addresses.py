@@ -1,4 +1,4 @@
-"""Determine who a client is to limits: its network address, behind the proxies of TRUSTED_PROXIES; for all services."""
+"""Determine the client that limits count by: the peer's address, or the one that a trusted proxy forwards."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 _HEADER = b"x-forwarded-for"
 _MAX_CLIENTS = 4_096
 _MAX_FORWARDED = 1_024
-"""Bytes at the end of X-Forwarded-For that are read: proxies append, so a client's own entries stand in front."""
+"""How many bytes at the end of X-Forwarded-For are read: proxies append, so a client's own entries are in front."""
 _WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](?::\d+)?|(?P<v4>[0-9.]+):\d+")
 _SUBNET_BITS = 64
-"""What a provider gives one IPv6 customer at least: all of its addresses are one client."""
+"""Prefix length of the IPv6 subnet that counts as one client: providers give each customer at least such a subnet."""
 
 
 def parse_proxies(text: str) -> Networks:
-    """Parse a comma-separated list of addresses and networks. Raises SettingError, which names an invalid one."""
+    """Parse a comma-separated list of addresses and networks. Raises SettingError, which names an invalid entry."""
     try:
         return setting_values.networks(text)
     except ValueError as problem:
@@ -38,25 +38,28 @@ def parse_proxies(text: str) -> Networks:
 
 
 class ClientAddresses:
-    """Determine the client of each request or socket, with a cache."""
+    """Determine the client of a request or socket, with a cache; `trusted` are the networks of trusted proxies."""
 
     def __init__(self, trusted: Networks) -> None:
         self._trusted = trusted
         self._client_of = lru_cache(_MAX_CLIENTS)(self._determine)
 
     def of(self, peer: str | None, forwarded_for: Iterable[bytes] = ()) -> str:
-        """Return the client's name in limits: an IPv4 address or an IPv6 subnet. `forwarded_for`: the values of all
-        header lines X-Forwarded-For in their order; they count only when a trusted proxy sent them."""
+        """Return the client that limits count by: an IPv4 address or an IPv6 subnet, as text.
+
+        `peer` is the address at the other end of the connection. `forwarded_for` holds the values of all header lines
+        X-Forwarded-For in their order; they count only if `peer` is a trusted proxy.
+        """
         lines = b",".join(forwarded_for) if self._trusted else b""
         return self._client_of(peer or "unknown", lines[-_MAX_FORWARDED:])
 
     def trusts(self, peer: str | None) -> bool:
-        """Return whether an address is that of a trusted proxy."""
+        """Return whether an address belongs to a trusted proxy."""
         address = _parse(peer or "")
         return address is not None and self._is_proxy(address)
 
     def of_scope(self, scope: Mapping[str, Any]) -> str:
-        """Return the client of an ASGI request."""
+        """Return the client of an ASGI request, as `of` does."""
         peer = scope["client"]
         lines = (value for name, value in scope["headers"] if name == _HEADER) if self._trusted else ()
         return self.of(peer[0] if peer else None, lines)
@@ -70,7 +73,10 @@ class ClientAddresses:
         return _name(address)
 
     def _last_untrusted(self, forwarded_for: bytes) -> Address | None:
-        """The last address that is not a proxy's; None if there is none, or a proxy wrote what is no address."""
+        """Return the last forwarded address that is not a trusted proxy's.
+
+        Return None if there is none, or if an entry behind it is not an address.
+        """
         for hop in reversed(forwarded_for.decode("latin-1").split(",")):
             if not hop.strip():
                 continue
@@ -84,7 +90,7 @@ class ClientAddresses:
 
 
 def _parse(text: str) -> Address | None:
-    """Parse an address, with or without a port; None if it is none. An IPv4 address in IPv6 form is that of IPv4."""
+    """Parse an address, with or without a port; None if it is invalid. An IPv4-mapped IPv6 address becomes IPv4."""
     text = text.strip().strip('"')
     matched = _WITH_PORT.fullmatch(text)
     if matched is not None:

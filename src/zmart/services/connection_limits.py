@@ -1,8 +1,8 @@
 """Limit each HTTP connection: time and size of heads and of body framing, time of a body, time to read an answer.
 
-uvicorn times only idle connections that were answered before, and bounds neither heads, trailers, nor clients that
-never read. `LimitedConnection` stands between a transport and uvicorn's protocol; httptools' callbacks tell it which
-part of a message arrives. `ConnectionBoundsMiddleware` judges a complete head before the application sees it.
+uvicorn limits only the idle time between requests. It limits neither heads, trailers, nor clients that never read.
+`LimitedConnection` stands between a transport and uvicorn's protocol; httptools' callbacks tell it which part of a
+message arrives. `ConnectionBoundsMiddleware` checks a complete head before the application sees it.
 """
 
 from __future__ import annotations
@@ -26,24 +26,33 @@ from zmart.services.plain_http import send_problem
 from zmart.services.problem_body import problem_body, request_id_of
 
 KEEP_ALIVE_S = 75
-"""How long a connection may rest between two requests; uvicorn's own timer."""
+"""How many seconds a connection may be idle between two requests; uvicorn's own timer measures them."""
 _PATH_IN_ERROR = 200
 _COLLECT_AFTER_BYTES = 16 * 1024 * 1024
 _DISCARDED_BYTES = 1024 * 1024
 _UNREAD_BYTES_PER_S = 16 * 1024 * 1024
-"""How fast a connection may send what no handler reads. Without it, clients whose requests were refused take all of
-the processor by sending on."""
+"""How fast a connection may send data that no handler reads.
+
+Without this limit, clients whose requests were refused could use up the processor by sending more data.
+"""
 _FRAMING_PER_BYTE = 8
-"""Bytes of chunk framing for each byte of a body: a chunk of one byte has five."""
+"""How many bytes of chunk framing are allowed for each byte of a body; a chunk of one byte needs five."""
 
 _CONNECTION = "zmart.connection"
-"""Key of a request's scope, for ConnectionBoundsMiddleware alone. A context variable would be in the context of each
-timer that begins meanwhile, and uvloop's timers keep theirs when they are cancelled: nothing would ever be freed."""
+"""The key of a request's scope at which ConnectionBoundsMiddleware finds the LimitedConnection.
+
+A context variable would be copied into the context of each timer, and a cancelled timer of uvloop keeps its context: no
+connection would ever be freed.
+"""
 
 
 class ConnectionBounds(msgspec.Struct, frozen=True):
-    """The limits of one connection. Times are checked every `check_s`, so they are exact to that much. `unread_bytes`:
-    what may still arrive of a body after its answer. `requests`: how many may be sent before the first is answered."""
+    """The limits of one connection, in bytes and seconds.
+
+    A head, a body, and the client's reading of an answer have each a time limit; these are checked every `check_s`
+    seconds. `unread_bytes`: how much of a body may still arrive after its request was answered. `requests`: how many
+    requests a client may send before the first is answered.
+    """
 
     head: HeadBounds = HeadBounds()
     head_within_s: float = 10.0
@@ -55,8 +64,11 @@ class ConnectionBounds(msgspec.Struct, frozen=True):
 
 
 class LimitedConnection(asyncio.Protocol):
-    """One connection. While no request is in progress it waits for a head, from the first byte on (a new connection:
-    from the beginning), or for the rest of a body that was answered already."""
+    """Pass the data of one connection to uvicorn's protocol, and end the connection when it exceeds a limit.
+
+    While no request is in progress, the time limit of a head runs from its first byte (on a new connection from the
+    start), or the time limit of a body that is still arriving after its request was answered.
+    """
 
     def __init__(
         self,
@@ -84,7 +96,7 @@ class LimitedConnection(asyncio.Protocol):
         self._reading_on: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first head, or end the connection where there are too many."""
+        """Begin to wait for the first head, or abort the connection if there are too many."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
         peer = transport.get_extra_info("peername")
         self._client = self._connections.enter(peer[0] if peer else None)
@@ -96,7 +108,7 @@ class LimitedConnection(asyncio.Protocol):
         self._inner.connection_made(_OpenTransport(self._transport))
 
     def data_received(self, data: bytes) -> None:
-        """Pass the data on in pieces, and end the connection when too much of it is neither body nor a whole head."""
+        """Pass the data on in pieces, and end the connection when a head, its framing or unread data is too large."""
         if self._client is None:
             return
         if self._discarded_bytes is not None:
@@ -118,7 +130,7 @@ class LimitedConnection(asyncio.Protocol):
             self._read_on_later(len(data))
 
     def _read_on_later(self, size: int) -> None:
-        """Read no more until the time is over that `size` bytes may take which nobody uses."""
+        """Pause reading for as long as `size` unread bytes take at _UNREAD_BYTES_PER_S."""
         if self._reading_on is None:
             self._transport.pause_reading()
             self._reading_on = self._loop.call_later(size / _UNREAD_BYTES_PER_S, self._read_on)
@@ -129,18 +141,18 @@ class LimitedConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _end_endless(self) -> None:
-        """Answer a head that is too long, where it is the next to be answered; else end the connection."""
+        """Answer 431 if a head is too long and is the next to be answered; otherwise abort the connection."""
         if self._in_body or self._in_progress or self._unanswered > 1:
             self._transport.abort()
             return
         self._inner.refuse_head()
-        # Closed with bytes that nobody has read, the connection would be reset, and the answer lost.
+        # If the connection were closed with unread bytes, it would be reset and the answer lost.
         self._discarded_bytes = 0
         self._waiting_since = self._loop.time()
         self._transport.write_eof()
 
     def _discard(self, size: int) -> None:
-        """Read on behind an answer that ends the connection, for as long as a head may take."""
+        """Discard data that follows an answer which ends the connection; abort the connection after 1 MiB of it."""
         self._discarded_bytes = (self._discarded_bytes or 0) + size
         self._received.add(size)
         if self._discarded_bytes > _DISCARDED_BYTES:
@@ -157,22 +169,22 @@ class LimitedConnection(asyncio.Protocol):
         )
 
     def eof_received(self) -> None:
-        """Pass it on."""
+        """Tell uvicorn's protocol that the client sends no more data."""
         if self._client is not None:
             self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """Begin to wait for the client to read."""
+        """Start the time limit in which the client must read the answer."""
         self._paused_since = self._loop.time()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Stop waiting for the client."""
+        """End the time limit in which the client must read the answer."""
         self._paused_since = None
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop watching the connection."""
+        """Cancel the timers, and stop counting the connection."""
         if self._client is None:
             return
         self._connections.leave(self._client)
@@ -183,48 +195,48 @@ class LimitedConnection(asyncio.Protocol):
 
     @property
     def head_bytes(self) -> int:
-        """How many bytes a head may have."""
+        """The maximum number of bytes of a head."""
         return self._bounds.head.head_bytes
 
     def head_begins(self) -> None:
-        """Note that the first line of a request begins."""
+        """Record that the first line of a request begins."""
         self._in_head = True
         self._framing_bytes = 0
         self._unanswered += 1
 
     def body_begins(self) -> None:
-        """Note that a head is complete."""
+        """Record that the head of a request is complete."""
         self._in_head, self._in_body = False, True
         self._body_bytes = self._framing_bytes = self._unread_bytes = 0
 
     def body_continues(self, size: int) -> None:
-        """Note that so many bytes of the body arrived; after the answer nobody reads them."""
+        """Record that `size` bytes of the body arrived; after the answer no handler reads them."""
         self._body_bytes += size
         self._framing_bytes -= size
         if not self._in_progress:
             self._unread_bytes += size
 
     def message_ends(self) -> None:
-        """Note that head, body and trailers are complete."""
+        """Record that head, body and trailers of a request are complete."""
         self._in_body = False
         self._body_bytes = self._framing_bytes = 0
         if not self._in_progress:
             self._waiting_since = None
 
     def request_begins(self) -> None:
-        """Note that the application has a request."""
+        """Record that the application has received a request."""
         self._in_progress += 1
         self._waiting_since = None
 
     def request_ends(self) -> None:
-        """Note that a request was answered."""
+        """Record that the application has answered a request."""
         self._in_progress -= 1
         self._unanswered -= 1
         if not self._in_progress and (self._in_head or self._in_body):
             self._waiting_since = self._loop.time()
 
     def _check_time(self) -> None:
-        """End the connection if it has used up its time; look again later if not."""
+        """Abort the connection if a time limit is exceeded; otherwise check again after `check_s` seconds."""
         now = self._loop.time()
         within_s = self._bounds.body_within_s if self._in_body else self._bounds.head_within_s
         slow_sender = self._waiting_since is not None and now - self._waiting_since >= within_s
@@ -242,24 +254,29 @@ class LimitedConnection(asyncio.Protocol):
 
 
 class ReceivedBytes:
-    """Collect garbage by the bytes that clients have sent. Requests leave reference cycles behind (exceptions with
-    their frames, a connection with its parser), each of a few objects that may hold a body of 64 KiB; Python's own
-    collector counts objects."""
+    """Run the garbage collector whenever clients have sent another 16 MiB.
+
+    Requests leave reference cycles behind (exceptions with their frames, a connection with its parser). Each has few
+    objects but may hold a body of 64 KiB, and Python's own collector counts objects only.
+    """
 
     def __init__(self) -> None:
         self._since_collection = 0
 
     def add(self, count: int) -> None:
-        """Count bytes, and collect when there are many."""
+        """Count received bytes, and collect garbage if 16 MiB were received since the last collection."""
         self._since_collection += count
         if self._since_collection >= _COLLECT_AFTER_BYTES:
             self._since_collection = 0
-            gc.collect(1)  # the young: a full collection would pause all clients
+            gc.collect(1)  # only young objects: a full collection would pause all clients
 
 
 class _OpenTransport(asyncio.Transport):
-    """A transport for uvicorn, which uses it for all answers that are under way when a connection ends: what is done to
-    it then has no effect. uvloop's own raises RuntimeError."""
+    """A transport for uvicorn whose methods have no effect once it is closing.
+
+    uvicorn still calls them for answers that are in progress when a connection ends; uvloop's transport would raise
+    RuntimeError.
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__()
@@ -291,7 +308,7 @@ _REFUSED = (
 
 
 class _ParsedMessages(HttpToolsProtocol):
-    """uvicorn's protocol, which also tells the connection what its parser finds."""
+    """uvicorn's HTTP protocol, which also reports the parts of a message that its parser finds to the connection."""
 
     def __init__(self, connection: LimitedConnection, options: dict[str, Any]) -> None:
         super().__init__(**options)
@@ -299,22 +316,22 @@ class _ParsedMessages(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # Else these live on in a reference cycle with this object.
+        # Otherwise these stay in memory, in a reference cycle with this object.
         self.pipeline.clear()
         self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as uvicorn itself begins
         del self._connection
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, and end the connection."""
+        """Answer 400 to data that is not HTTP, and close the connection; called by uvicorn."""
         self._refuse(400, "This is no HTTP request that can be read.")
         self.transport.close()
 
     def refuse_head(self) -> None:
-        """Refuse a head that does not end."""
+        """Answer 431 to a head that is too long."""
         self._refuse(431, f"The head of a request may have {self._connection.head_bytes} bytes.")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer in the shape of all errors."""
+        """Write an error response, in the shape that the errors of all services have."""
         path, request_id = self.url.partition(b"?")[0][:_PATH_IN_ERROR].decode("latin-1"), request_id_of(None)
         body = problem_body(status, message, path, request_id)
         line = f"{status} {HTTPStatus(status).phrase}".encode()
@@ -339,29 +356,32 @@ class _ParsedMessages(HttpToolsProtocol):
 
 
 class SlowBody(ZmartError):
-    """The client did not send its body in time."""
+    """Report that the client did not send its body in time."""
 
     def __init__(self) -> None:
         super().__init__("The body did not arrive in time: send it again.")
 
 
 class UnfinishedBody(ZmartError):
-    """The connection ended within the body: nobody waits for an answer, and what came of it means nothing."""
+    """Report that the connection ended before the whole body arrived: no answer can be sent."""
 
     def __init__(self) -> None:
         super().__init__("The connection ended before the whole body had arrived.")
 
 
 class ConnectionBoundsMiddleware:
-    """An ASGI application around another one. Refuses a head above its bounds; the application's `receive` raises
-    SlowBody or UnfinishedBody. How large a body may be is for each application to say: it knows what it expects."""
+    """Wrap an ASGI application: refuse a head that exceeds its bounds, and limit the time of a body.
+
+    The application's `receive` raises SlowBody or UnfinishedBody, and this middleware handles both. The size of a body
+    is limited by each application itself.
+    """
 
     def __init__(self, app: AsgiApp, bounds: ConnectionBounds) -> None:
         self._app = app
         self._bounds = bounds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request within the bounds."""
+        """Pass a request to the application, or answer it with an error if it exceeds a bound."""
         connection: LimitedConnection | None = scope.pop(_CONNECTION, None)
         if connection is None:
             await self._app(scope, receive, send)
@@ -383,8 +403,10 @@ class ConnectionBoundsMiddleware:
 
 
 class _TimedBody:
-    """`receive` of a request whose body has `within_s` to arrive. Raises SlowBody, and UnfinishedBody when
-    the connection ends before."""
+    """The `receive` of a request whose body must arrive within `within_s` seconds.
+
+    Raises SlowBody after that time, and UnfinishedBody when the connection ends before the body is complete.
+    """
 
     def __init__(self, receive: Receive, within_s: float) -> None:
         self._receive = receive
@@ -428,8 +450,10 @@ def server_config(
     connections: ConnectionCounts | None = None,
     **options: object,
 ) -> uvicorn.Config:
-    """Return uvicorn's configuration for a service: httptools, no logs and no headers of uvicorn's own, these limits.
-    Unless given, `connections` trusts no proxy."""
+    """Return uvicorn's configuration for a service: httptools with these limits, no logs or headers of uvicorn's own.
+
+    `bounds` has defaults; `connections` counts with no trusted proxy by default.
+    """
     bounds = bounds or ConnectionBounds()
     connections = connections or ConnectionCounts(ClientAddresses(()))
     return uvicorn.Config(

@@ -1,4 +1,4 @@
-"""The interface that every service has for the host that runs it (ops/host.py)."""
+"""Define the interface between a service and the host that runs it (ops/host.py)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SERVICES = {
     "websocket": "ws_port",
     "snapshots": "snapshots_port",
 }
-"""The six, with the setting that names their port."""
+"""The six services, each with the setting that holds its port."""
 
 PROBES = ("/health", "/ready", "/metrics")
-"""The paths that machines ask again and again, on the port of every service."""
+"""The paths that monitoring requests regularly, on the port of every service."""
 
 # The ASGI 3 interface as uvicorn calls it; its messages are untyped by that standard.
 Scope = MutableMapping[str, Any]
@@ -27,20 +27,20 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 ProbeMiddleware = Callable[[AsgiApp | None], AsgiApp]
-"""Puts /health, /ready and /metrics before an application; None: there are no other routes."""
+"""Adds /health, /ready and /metrics in front of an application; None: the service has no other routes."""
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    """The application of a service without routes."""
+    """Do nothing: the ASGI application of a service without routes."""
 
 
 def no_probes(app: AsgiApp | None) -> AsgiApp:
-    """The application alone."""
+    """Return the application without probes; for None, an application that does nothing."""
     return app or nothing_here
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a service is caught up, the reason when it is not, and figures for the operator."""
+    """Whether a service can do its work now, the reason if not, and details for the operator."""
 
     ready: bool
     reason: str = ""
@@ -48,23 +48,25 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service(Protocol):
-    """One of the six. `run` returns after `stop` is set and what was begun is finished (10 s at most)."""
+    """One of the six services. The host cancels `run` if it has not returned 10 seconds after `stop` was set."""
 
     name: str
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set."""
+        """Run the service until `stop` is set and its running work has ended."""
         ...
 
     async def readiness(self) -> Readiness:
-        """Return whether the service can do its work, and why not."""
+        """Return whether the service can do its work, and the reason if not."""
         ...
 
     def health(self) -> Mapping[str, object]:
-        """Extra fields of the /health answer; must not wait for anything."""
+        """Return extra fields of the /health answer, without waiting for anything."""
         ...
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp | None:
-        """The application of the service's port, the host's probes in it; None when the service serves its port
-        itself (the WebSocket server, which answers the probes too)."""
+        """Return the application of the service's port, with the host's probes.
+
+        Return None if the service serves its port itself, as the WebSocket server does, probes included.
+        """
         ...

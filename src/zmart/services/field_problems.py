@@ -1,4 +1,4 @@
-"""Say in the words of JSON what is missing or wrong in a body."""
+"""Describe which fields of a request body are missing or wrong, in the terms of JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
 
 
 def of_body(kind: type[msgspec.Struct], body: bytes) -> Iterator[FieldProblem]:
-    """Yield one problem for each field of a body that is missing or wrong; none for what is no JSON."""
+    """Yield one problem for each field of a body that is missing or wrong; nothing if the body is not JSON.
+
+    `kind` is the struct as which the body is decoded.
+    """
     try:
         value = msgspec.json.decode(body or b"{}")
     except JSON_ERRORS:
@@ -60,7 +63,7 @@ def of_body(kind: type[msgspec.Struct], body: bytes) -> Iterator[FieldProblem]:
 
 
 def field_problem(name: str, message: str, annotation: object, value: object = msgspec.UNSET) -> FieldProblem:
-    """Write msgspec's message in the words of JSON."""
+    """Return the problem of the field `name`, with msgspec's `message` translated to the terms of JSON."""
     inside = ""
     if (path := _PATH.search(message)) is not None:
         inside, message, value = path[1], message[: path.start()], msgspec.UNSET
@@ -87,7 +90,7 @@ def _of_json(kinds: str) -> list[str]:
 
 
 def _kind_of(value: object) -> str:
-    """Name a JSON value's kind; of an array that could be bytes, its length."""
+    """Name the kind of a JSON value; for an array that may be meant as bytes, include its length."""
     if isinstance(value, list):
         is_bytes = bool(value) and all(type(item) is int and 0 <= item < 256 for item in value)
         return f"an array of {len(value)} numbers" if is_bytes else "an array"
@@ -97,7 +100,7 @@ def _kind_of(value: object) -> str:
 
 
 def _allowed(hint: Any) -> list[str]:  # noqa: ANN401  # an annotation
-    """The values of the enum or the literals in an annotation."""
+    """Return the values that the enum or the literals in an annotation allow."""
     if isinstance(hint, type) and issubclass(hint, Enum):
         return [str(member.value) for member in hint]
     if get_origin(hint) is Literal:

@@ -1,4 +1,4 @@
-"""Judge the head of an HTTP request before anything reads it further."""
+"""Check the head of an HTTP request against limits before the application sees it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ _MAX_PORT = 65_535
 
 
 class HeadRefusal(msgspec.Struct, frozen=True):
-    """An HTTP status and a sentence."""
+    """The HTTP status and the sentence with which a request is refused."""
 
     status: int
     message: str
 
 
 class HeadBounds(msgspec.Struct, frozen=True):
-    """The limits of a head: all its bytes, its header lines, its target (path and query), the query's parameters."""
+    """The limits of a request's head.
+
+    They bound its size, the number of header lines, the size of its target (path and query), and the number of
+    parameters in the query.
+    """
 
     head_bytes: int = 64 * 1024
     headers: int = 100
@@ -53,7 +57,7 @@ class HeadBounds(msgspec.Struct, frozen=True):
 
 @lru_cache(1_024)
 def is_host(value: bytes) -> bool:
-    """Return whether this is a host with or without a port, as in a URL. Frameworks parse it as one."""
+    """Return whether a Host header is valid: a host with or without a port, as frameworks parse it from a URL."""
     matched = _HOST.fullmatch(value)
     if matched is None or (matched["port"] and int(matched["port"]) > _MAX_PORT):
         return False

@@ -1,4 +1,4 @@
-"""The socket that a service's HTTP server listens on."""
+"""Bind the socket that a service's HTTP server listens on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from zmart.settings import Settings
 
 
 def bind_service(settings: Settings, port_setting: str, *, shared: bool | None = None) -> socket.socket:
-    """Return the socket of a service's port; workers share theirs. Raises ConfigError if the port cannot be used."""
+    """Return a socket that is bound to a service's port. Raises ConfigError if the port cannot be used.
+
+    `port_setting` names the setting that holds the port. `shared`: other processes may bind the port, too; by default
+    that is so for workers.
+    """
     port: int = getattr(settings, port_setting)
     is_shared = worker_slot() is not None if shared is None else shared
     try:
@@ -21,11 +25,11 @@ def bind_service(settings: Settings, port_setting: str, *, shared: bool | None =
 
 
 def bind_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Return a socket that is bound to a port (0: a free one); `shared`: other sockets of this user may be bound to it,
-    too, and the kernel shares out connections. Raises OSError.
+    """Return a socket that is bound to a port (0: a free port). Raises OSError.
 
-    The protocol is named because asyncio sets TCP_NODELAY only then: without it the second write of each response
-    waits some 40 ms for the client's acknowledgement of the first.
+    `shared`: other sockets of this user may be bound to the port, too, and the kernel distributes connections to them.
+    The socket names TCP as its protocol, because only then asyncio sets TCP_NODELAY. Without that, the second write of
+    each response waits some 40 ms for the client's acknowledgement of the first.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -41,7 +45,7 @@ def bind_listener(host: str, port: int, *, shared: bool = False) -> socket.socke
 
 
 def listen_error(host: str, port: int, setting: str, problem: OSError) -> ConfigError:
-    """Return what to do about a port that cannot be listened on; `setting` names it."""
+    """Return the error for a port that cannot be bound, which says what to do; `setting` is the port's setting."""
     what = f"Port {port} on {host} cannot be used ({problem.strerror})"
     if problem.errno in (EADDRINUSE, EACCES):
         return ConfigError(f"{what}: stop what listens there or set {setting} to a free one.")

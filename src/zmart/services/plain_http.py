@@ -1,4 +1,4 @@
-"""Read bodies and send whole responses in plain ASGI, for the routes that are not the API's."""
+"""Read request bodies and send whole responses in plain ASGI, for routes outside of the API's framework."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JSON = "application/json"
 async def send_response(
     send: Send, status: int, body: bytes, content_type: str = JSON, headers: tuple[Header, ...] = ()
 ) -> None:
-    """Send a response that no cache keeps."""
+    """Send a whole response, with `Cache-Control: no-store`."""
     own = [
         (b"content-type", content_type.encode()),
         (b"content-length", b"%d" % len(body)),
@@ -31,7 +31,7 @@ async def send_response(
 
 
 async def send_json(send: Send, status: int, value: object, retry_after: str | None = None) -> None:
-    """Send a value as JSON; `retry_after` is in seconds."""
+    """Send a value as JSON; `retry_after` is the Retry-After header in seconds."""
     headers = () if retry_after is None else ((b"retry-after", retry_after.encode()),)
     await send_response(send, status, msgspec.json.encode(value), headers=headers)
 
@@ -45,7 +45,10 @@ async def send_problem(
     headers: tuple[Header, ...] = (),
     details: Sequence[FieldProblem] = (),
 ) -> None:
-    """Send an error in the shape of the API's errors, and its request id as a header; `retry_after` is in seconds."""
+    """Send an error in the shape of the API's errors, with its request id also as a header.
+
+    `retry_after` is the Retry-After header in seconds. `details` names the invalid fields of the request.
+    """
     request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
     headers = (*headers, (b"x-request-id", request_id.encode()))
     if retry_after is not None:
@@ -55,19 +58,19 @@ async def send_problem(
 
 
 async def send_store_problem(send: Send, scope: Scope, problem: StoreError) -> None:
-    """Send 503 with a sentence about the store, and when to ask again."""
+    """Send 503 for a failure of the store: a sentence, and a Retry-After header."""
     refusal = refusal_of(problem)
     await send_problem(send, scope, 503, refusal.message, refusal.retry_after)
 
 
 def path_of(scope: Scope) -> str:
-    """Return the path without a slash at its end: with one it names the same."""
+    """Return the path of a request without trailing slashes, which make no difference."""
     path: str = scope["path"]
     return path.rstrip("/") or "/"
 
 
 def content_encoding_problem(scope: Mapping[str, Any]) -> str | None:
-    """Return why a compressed body is refused; None for one that is not compressed."""
+    """Return why a request's compressed body is refused; None if the body is not compressed."""
     encoding = dict(scope["headers"]).get(b"content-encoding", b"").strip().lower()
     if encoding in (b"", b"identity"):
         return None
@@ -76,7 +79,7 @@ def content_encoding_problem(scope: Mapping[str, Any]) -> str | None:
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
-    """Return the body; None if it is longer than `max_bytes`."""
+    """Return the body of a request; None if it is longer than `max_bytes` bytes. Raises what `receive` raises."""
     body = bytearray()
     while True:
         message = await receive()

@@ -1,4 +1,4 @@
-"""Write the body of an error response: one shape on all ports."""
+"""Build the body of an error response, which has one shape on the ports of all services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zmart.market.times import now_iso
 
 _PATH_CHARS = 200
 _NAMES = {413: "Payload Too Large", 414: "URI Too Long"}
-"""Phrases that differ between versions of Python."""
+"""Phrases of HTTP statuses that differ between versions of Python."""
 _PROCESS_ID, _numbers = secrets.token_hex(6), itertools.count(secrets.randbits(32))
 _VALID_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
@@ -23,7 +23,7 @@ _VALID_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 def problem_body(
     status: int, message: str, path: str, request_id: str, details: Sequence[FieldProblem] = ()
 ) -> bytes:
-    """Return the JSON of an error."""
+    """Return the JSON of an error, a `Problem`; `path` is truncated to 200 characters."""
     return msgspec.json.encode(
         Problem(
             error=name_of(status),
@@ -43,7 +43,7 @@ def name_of(status: int) -> str:
 
 
 def request_id_of(given: bytes | None) -> str:
-    """Return the client's own request id if it is valid, else a new one."""
+    """Return the client's own request id if it is valid, else a new request id."""
     if given is not None and _VALID_ID.fullmatch(given):
         return given.decode()
     return f"{_PROCESS_ID}{next(_numbers):012x}"

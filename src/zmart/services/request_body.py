@@ -1,4 +1,4 @@
-"""Check the body of a request when it is decoded: each field by the rule in its annotation."""
+"""Check the body of a request while it is decoded: each field by the rule in its annotation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from msgspec import Meta
 from zmart.errors import Invalid, refuse_invalid
 
 Rule = Callable[[str, Any], Any]
-"""Takes a field's name and its value; returns the value as handlers get it. Raises Invalid."""
+"""Takes a field's name and its value, and returns the value that handlers get. Raises Invalid."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what a client sends. Decoding applies the rule of every field's annotation. Raises Invalid for all that is
-    wrong."""
+    """The base class of request bodies: decoding applies the rule in each field's annotation to the field's value.
+
+    Raises Invalid for an invalid field, and InvalidFields if there are several.
+    """
 
     either: ClassVar[tuple[str, ...]] = ()
     """Exactly one of these fields must be given."""
@@ -39,7 +41,7 @@ class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def missing(cls, given: Collection[str]) -> Iterator[Invalid]:
-        """Tell what is wrong with which of the optional fields are given."""
+        """Yield a problem if the fields named in `given` do not meet `either` or `any_of`."""
         if cls.either and sum(name in given for name in cls.either) != 1:
             yield Invalid(cls.either[0], f"Send either {' or '.join(cls.either)}.")
         if cls.any_of and not any(name in given for name in cls.any_of):
@@ -48,13 +50,13 @@ class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
 
 @cache
 def rules_of(kind: type[RequestBody]) -> Mapping[str, Rule]:
-    """Return the rules of a body's fields by their names."""
+    """Return the rules of a body's fields by field name; a field without a rule is left out."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: rule for name, hint in hints.items() if (rule := rule_of(hint)) is not None}
 
 
 def rule_of(hint: object) -> Rule | None:
-    """Return the rule in an annotation."""
+    """Return the rule in an annotation or in a part of its union; None if there is none."""
     for meta in getattr(hint, "__metadata__", ()):
         if isinstance(meta, Meta) and meta.extra is not None:
             rule: Rule = meta.extra["rule"]

@@ -1,4 +1,4 @@
-"""Turn failures of the store into what a client is told: a sentence, and after how long to retry."""
+"""Translate failures of the store to what a client is told: a sentence, and after how many seconds to retry."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ _READ_ONLY = (
 
 
 class StoreRefusal(msgspec.Struct, frozen=True):
-    """An answer with status 503; `retry_after` is the value of that header, in seconds."""
+    """The sentence of an answer with status 503, and the value of its Retry-After header in seconds."""
 
     message: str
     retry_after: str
 
 
 def refusal_of(problem: StoreError) -> StoreRefusal:
-    """Return the answer for a failure of the store. It does not repeat PostgreSQL's own words, which are in the log and
-    in /ready."""
+    """Return the answer for a failure of the store.
+
+    It does not repeat PostgreSQL's own message, which is in the log and in /ready.
+    """
     return StoreRefusal(_message(problem), str(ceil(problem.retry_after_s)))
 
 

@@ -1,6 +1,6 @@
-"""Receiving Helius' webhook, the same on the gateway's port and on the indexer's: check, write down, answer.
+"""Receive deliveries of Helius' webhook, on the gateway's port and on the indexer's: check, store, acknowledge.
 
-A delivery is only a hint: it is stored raw and acknowledged; the indexer works on it later.
+A delivery is only a hint: it is stored as received, and the indexer processes it later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ TRANSACTIONS = Counter("zmart_webhook_transactions", "transactions named by webh
 
 
 class WebhookRefusal(msgspec.Struct, frozen=True):
-    """An HTTP status from 400 on, and a sentence."""
+    """The HTTP status (400 or above) and the sentence that refuse a delivery.
+
+    `retry_after` is the Retry-After header in seconds; None without that header.
+    """
 
     status: int
     message: str
@@ -38,7 +41,10 @@ class WebhookRefusal(msgspec.Struct, frozen=True):
 
 
 class WebhookReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The numbers of transactions in a delivery; `reasons`: why elements of it were refused."""
+    """How many transactions of a delivery were received, and how many of these were known already.
+
+    `refused` counts invalid elements; `reasons` says why the first of them were refused.
+    """
 
     received: int
     duplicates: int
@@ -47,8 +53,10 @@ class WebhookReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WebhookReceiver:
-    """Receive webhook deliveries and store their transactions in the inbox. Raises SettingError when no secret is set
-    outside of ZMART_ENV=local."""
+    """Receive webhook deliveries and store their transactions in the inbox.
+
+    Raises SettingError if no secret is set, except with ZMART_ENV=local.
+    """
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
@@ -64,8 +72,10 @@ class WebhookReceiver:
             )
 
     async def receive(self, scope: Scope, receive: Receive) -> WebhookReceipt | WebhookRefusal:
-        """Return the receipt of one delivery, or its refusal; raises nothing for what a client may send. What the head
-        shows (no secret, a long body) is judged before the body is read."""
+        """Receive one delivery and return its receipt or its refusal; an invalid delivery raises nothing.
+
+        A head without the secret, or with too large a Content-Length, is refused before the body is read.
+        """
         answer = await self._judge(scope, receive, time.time_ns())
         status = answer.status if isinstance(answer, WebhookRefusal) else 200
         DELIVERIES.labels(str(status)).inc()
@@ -114,12 +124,12 @@ class WebhookReceiver:
         return WebhookReceipt(len(hints), duplicates, delivery.refused, tuple(delivery.reasons))
 
     async def woken(self) -> None:
-        """Return once the workers know of everything that was delivered."""
+        """Wait until the indexer's workers have been notified of all deliveries so far."""
         if self._waking is not None:
             await self._waking
 
     def _wake_workers(self) -> None:
-        """Wake the workers after the response: no delivery waits for it. Concurrent deliveries share one wake."""
+        """Notify the indexer's workers in a task, so that no response waits for it; concurrent deliveries share it."""
         self._wake_pending = True
         if self._waking is None or self._waking.done():
             self._waking = asyncio.create_task(self._notify())
@@ -136,7 +146,7 @@ class WebhookReceiver:
         return not self._secret or authorization_matches(_text(headers.get(b"authorization")), self._secret)
 
     def _hmac_signature(self, headers: dict[bytes, bytes]) -> str | None:
-        """Return the signature of the body if it may prove the sender."""
+        """Return the HMAC signature in the headers; None if there is none or HELIUS_WEBHOOK_HMAC is off."""
         return _text(headers.get(b"x-helius-signature")) if self._with_hmac else None
 
 
@@ -145,7 +155,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _is_short(announced: bytes | None, most: int) -> bool:
-    """Return whether the body may have at most `most` bytes by what its head announces."""
+    """Return whether the Content-Length `announced` is at most `most` bytes; true without that header."""
     if announced is None:
         return True
     size = parse_decimal(announced.decode("latin-1"))

@@ -72,10 +72,8 @@ class Aggregator:
             await self._close()
 
     async def decide_due(self, only: Sequence[MarketId] | None = None) -> TickCounts:
-        """Start work on every proposal that may be due (of `only`, if given), and return their number as {"due": n}.
-
-        First the eligibility of wallets that voted on chain in any open vote is judged.
-        """
+        """Start work on every proposal that may be due (of `only`, if given), and return their number as {"due": n}."""
+        # Votes on chain count only once the eligibility of their wallets has been judged.
         await self._voters.judge_open()
         decider = await self._decider()
         policy = decider.policy
