@@ -1,1 +1,1 @@
-"""Carry committed changes from PostgreSQL's change feed to Redis and to clients."""
+"""Relay committed changes from PostgreSQL's change feed to Redis, and encode them as messages for clients."""

@@ -62,12 +62,12 @@ _QUERY: Document = {
 
 @lru_cache(maxsize=4)
 def published(socket_url: str) -> bytes:
-    """Return the document's JSON for the socket that clients reach at `socket_url` (ws:// or wss://)."""
+    """Return the AsyncAPI document as JSON, for the socket that clients reach at `socket_url` (ws:// or wss://)."""
     return msgspec.json.encode(document(socket_url))
 
 
 def document(socket_url: str) -> Document:
-    """Return the AsyncAPI document; `receive` and `send` are the server's, as AsyncAPI 3 defines them."""
+    """Return the AsyncAPI document; its actions `receive` and `send` are those of the server, as AsyncAPI 3 demands."""
     every = [kind.__name__ for kind in (*FROM_CLIENTS, *ANSWERS, *CHANGES)]
     url = urlsplit(socket_url)
     return {
@@ -134,7 +134,7 @@ def _schemas() -> Document:
 
 
 def _with_amounts(part: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
-    """Return the document with references to `Amount` where an amount of lamports or shares stands."""
+    """Return a part of the document with each schema of lamports or shares replaced by a reference to `Amount`."""
     if isinstance(part, list):
         return [_with_amounts(item) for item in part]
     if not isinstance(part, dict):

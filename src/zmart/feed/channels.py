@@ -10,7 +10,7 @@ from zmart.store.change_feed import Topic
 
 
 class ChannelKind(Enum):
-    """Name the part of a channel's name before the colon."""
+    """The kinds of channels; the value is the part of a channel's name before the colon."""
 
     MARKETS = "markets"
     MARKET = "market"
@@ -34,7 +34,7 @@ _TOPICS = {
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """Identify a channel of one market, or of all if `market_id` is None. `str()` is its name on the wire."""
+    """A channel of one market, or of all markets if `market_id` is None. `str()` returns its name on the wire."""
 
     kind: ChannelKind
     market_id: str | None = None
@@ -54,7 +54,7 @@ class Channel(msgspec.Struct, frozen=True):
 
 
 class ChannelName(msgspec.Struct, frozen=True):
-    """Hold a channel as a client names it: `market` may be an id or an address, and is None for all markets."""
+    """A channel as a client names it: `market` is an id or an address, or None for all markets."""
 
     kind: ChannelKind
     market: str | None

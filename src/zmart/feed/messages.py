@@ -56,8 +56,8 @@ Code = Literal[
 
 
 class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Subscribe to `channel`, or to all channels of `market_id`. To resume, send the last `epoch` and `offset`
-    received. Without `numeric` that of the URL counts, else `number`."""
+    """Subscribe to `channel`, or to all changes of `market_id`. To resume, send the last `epoch` and `offset`
+    received. Without `numeric` the value in the URL counts, and without that `number`."""
 
     action: Literal["subscribe"]
     channel: RequestedChannel | UnsetType = UNSET
@@ -82,13 +82,13 @@ class Ping(Struct, frozen=True, kw_only=True):
 
 
 class PongFromClient(Struct, frozen=True, kw_only=True):
-    """Not answered; like any frame it shows that the client is connected."""
+    """A pong of the client. It gets no answer; like any frame, it shows that the client is connected."""
 
     action: Literal["pong"]
 
 
 class Envelope(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """The fields that everything sent by the server has, in the order in which they are sent."""
+    """The fields that every message of the server has, in the order in which they are sent."""
 
     channel: SentChannel
     epoch: Epoch
@@ -97,8 +97,8 @@ class Envelope(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class AnswerEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """The envelope of an answer. Messages of the channel follow `offset`; `market_id` is set on channels of one
-    market."""
+    """The envelope of an answer. The channel's next messages are those after `offset`. `market_id` is set if the
+    channel is that of one market."""
 
     channel: SentChannel
     market_id: str | UnsetType = UNSET
@@ -108,7 +108,7 @@ class AnswerEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class ChangeEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """The envelope of a committed change at `offset`. `slot` is set for chain data; `timestamp` is the commit's."""
+    """The envelope of a committed change at `offset`. `slot` is set for chain data; `timestamp` is the commit's time."""
 
     channel: SentChannel
     market_id: str
@@ -119,7 +119,7 @@ class ChangeEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class ConnectionLimits(Struct, frozen=True, kw_only=True):
-    """Limits of this connection."""
+    """The limits of this connection: bytes of a message, subscriptions, messages a second, bytes of its queue."""
 
     frame_bytes: int
     subscriptions: int
@@ -128,7 +128,7 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
 
 
 class WelcomeData(Struct, frozen=True, kw_only=True):
-    """The data of a welcome: the client's id, the feed's epoch, the ping interval and the limits."""
+    """The data of a welcome: the client's id, the feed's epoch, the interval of pings in milliseconds, the limits."""
 
     client_id: str
     message: str
@@ -159,8 +159,8 @@ class Subscribed(AnswerEnvelope, frozen=True, kw_only=True, tag="subscribed"):
 
 
 class SubscribedToMarketData(PriceFigures, frozen=True, kw_only=True):
-    """The start of a subscription by market, with the market's prices as after each change. `snapshot` is null if the
-    market does not exist."""
+    """The start of a subscription by market. The prices are those of the snapshot, under the names that each change
+    of the market uses. `snapshot` is null if the market does not exist."""
 
     message: str
     subscriptions: list[str]
@@ -175,7 +175,7 @@ class SubscribedToMarket(AnswerEnvelope, frozen=True, kw_only=True, tag="market_
 
 
 class UnsubscribedData(Struct, frozen=True, kw_only=True):
-    """The remaining subscriptions."""
+    """The remaining subscriptions of the connection."""
 
     subscriptions: list[str]
 
@@ -187,7 +187,7 @@ class Unsubscribed(AnswerEnvelope, frozen=True, kw_only=True, tag="unsubscribed"
 
 
 class UnsubscribedFromMarketData(Struct, frozen=True, kw_only=True):
-    """The remaining subscriptions, with a sentence for people."""
+    """The remaining subscriptions of the connection, with a sentence for people."""
 
     message: str
     subscriptions: list[str]
@@ -213,30 +213,30 @@ class Gap(AnswerEnvelope, frozen=True, kw_only=True, tag="gap"):
 
 
 class ErrorData(Struct, frozen=True, kw_only=True):
-    """`error` is for people, `code` for programs."""
+    """The reason of an error: `error` is a sentence for people, `code` is for programs."""
 
     error: str
     code: Code
 
 
 class Error(Envelope, frozen=True, kw_only=True, tag="error"):
-    """A message could not be processed. Past a limit the connection is closed after it, with 1008."""
+    """A message could not be processed. If it exceeded a limit, the connection is closed next, with code 1008."""
 
     data: ErrorData
 
 
 class PongData(Struct, frozen=True):
-    """An empty object."""
+    """The data of a pong: an empty object."""
 
 
 class Pong(Envelope, frozen=True, kw_only=True, tag="pong"):
-    """The answer to ping."""
+    """The answer to a ping message."""
 
     data: PongData
 
 
 class MarketStateMessage(ChangeEnvelope, frozen=True, kw_only=True, tag="market_state"):
-    """A market's row has changed."""
+    """A market's row was created, changed or deleted."""
 
     data: MarketChange
 
@@ -248,7 +248,7 @@ class TradeMessage(ChangeEnvelope, frozen=True, kw_only=True, tag="trade"):
 
 
 class VoteMessage(ChangeEnvelope, frozen=True, kw_only=True, tag="vote"):
-    """A vote was cast, here or on chain."""
+    """A vote was recorded, changed or removed; it was cast off chain or on chain."""
 
     data: VoteChange
 

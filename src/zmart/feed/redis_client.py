@@ -1,7 +1,7 @@
-"""Connect to Redis in one way, with the errors of the store.
+"""Create the Redis clients of all services, whose errors are StoreErrors.
 
-Responses are bytes. A client does not retry unless the caller asks for it: a Redis that restarted may have lost its
-last second, which the feed must notice.
+Responses are bytes. A client does not retry commands unless its creator asks for it: a Redis that restarted may have
+lost its last second of writes, which the feed must notice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable, 
 from zmart.feed import metrics
 from zmart.hidden_packages import hidden
 
-# redis-py imports what it finds of OpenTelemetry, for metrics that are off: 0.13 s and 3 MB of each process.
+# redis-py imports OpenTelemetry if it is installed, for metrics that are off: 0.13 s and 3 MB in each process.
 with hidden("opentelemetry"):
     from redis import exceptions
     from redis.asyncio import BlockingConnectionPool, Redis
@@ -53,7 +53,7 @@ _KINDS_BY_CODE: dict[str, type[StoreError]] = {
     "BUSY": Busy,  # a script runs
     "UNBLOCKED": Unavailable,  # it became a replica while a client waited
 }
-"""Replies that redis-py has no class for, by the first word, which is their code."""
+"""The errors for replies of Redis that redis-py has no class for, by the reply's first word, which is its code."""
 _MESSAGES = {
     Unavailable: "Redis is unavailable",
     Busy: "Redis is busy",
@@ -62,17 +62,17 @@ _MESSAGES = {
 
 
 class CommandRefused(ZmartError):
-    """Redis knows no such command, or not with these arguments."""
+    """Report that Redis does not know a command, or refuses its arguments."""
 
 
 class RedisClient(Redis):
-    """Execute commands. Raises Unavailable, Busy and ReadOnly; any other exception is a bug.
+    """A client of redis-py whose commands raise Unavailable, Busy or ReadOnly; any other exception is a bug.
 
-    A pipeline needs `store_errors` around its execution.
+    The execution of a pipeline raises errors of redis-py unless it runs within `store_errors`.
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in redis-py
-        """Execute one command, as in redis-py."""
+        """Execute one command as redis-py does, but raise its errors as StoreErrors."""
         with store_errors():
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
@@ -85,9 +85,11 @@ def connect(
     answer_s: float = 10.0,
     retries: int = 0,
 ) -> RedisClient:
-    """Return a client, which connects when it is first used. Close it with `aclose()`. Raises SettingError.
+    """Return a client, which connects when it is first used; close it with `aclose()`. Raises SettingError.
 
-    `retries` are for connections that were lost; what takes too long is not repeated: that would take as long again.
+    The client has at most `connections` connections. `connect_s` and `answer_s` limit the seconds to connect and to
+    wait for an answer. `retries` is how often a command is repeated after its connection was lost; a command that timed
+    out is not repeated, since that would take as long again.
     """
     try:
         pool = BlockingConnectionPool.from_url(
@@ -98,15 +100,17 @@ def connect(
             socket_timeout=answer_s,
             retry=Retry(NoBackoff(), retries, supported_errors=(exceptions.ConnectionError,)),
         )
-        pool.connection_class(**pool.connection_kwargs)  # it judges the options, and connects when it is used
+        pool.connection_class(**pool.connection_kwargs)  # validates the options; it does not connect yet
     except (ValueError, TypeError, exceptions.RedisError):  # its text may hold the password
         raise SettingError("REDIS_URL has an option that is unknown or wrong: see .env.example.") from None
     return cast("RedisClient", RedisClient.from_pool(pool))
 
 
 async def plain_reply(client: RedisClient, command: Sequence[bytes]) -> object:
-    """Send a command and return the reply as the server sent it. Raises StoreError, or CommandRefused with the server's
-    own words."""
+    """Send a command and return the reply as the server sent it.
+
+    Raises StoreError, or CommandRefused with the server's own message.
+    """
     client.response_callbacks.clear()
     try:
         return await client.execute_command(*command)
@@ -115,8 +119,10 @@ async def plain_reply(client: RedisClient, command: Sequence[bytes]) -> object:
 
 
 async def require_accepted(redis_url: str) -> None:
-    """Raise SettingError or Unavailable if the server refuses REDIS_URL; return if it accepts it, or cannot be asked
-    now."""
+    """Raise SettingError, or a StoreError with its `setting`, if REDIS_URL is invalid or the server refuses it.
+
+    Return if the server accepts REDIS_URL or cannot be asked now.
+    """
     client = connect(redis_url, connections=1, connect_s=1.0, answer_s=1.0)
     try:
         await client.ping()
@@ -128,7 +134,7 @@ async def require_accepted(redis_url: str) -> None:
 
 
 async def require_writable(redis_url: str) -> None:
-    """Write a key that expires at once. Raises SettingError and StoreError."""
+    """Check that Redis accepts writes, with a key that expires at once. Raises SettingError or StoreError."""
     client = connect(redis_url, connections=1, answer_s=5.0)
     try:
         await client.set(_CHECK_KEY, b"1", px=1)
@@ -138,7 +144,7 @@ async def require_writable(redis_url: str) -> None:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raise errors of redis-py within the block as those of the store."""
+    """Raise errors of redis-py and OSErrors within the block as StoreErrors, and count them."""
     try:
         yield
     except (exceptions.RedisError, OSError) as problem:
@@ -150,7 +156,7 @@ def store_errors() -> Iterator[None]:
 
 
 def redis_error(problem: Exception) -> StoreError | None:
-    """The error of the store for one of redis-py; None for a bug (a wrong command, a key of another type)."""
+    """Return the StoreError for an error of redis-py; None for a bug, such as a wrong command or a key's wrong type."""
     kind = next((kind for error, kind in _KINDS if isinstance(problem, error)), None)
     if kind is None and isinstance(problem, exceptions.ResponseError):
         is_refused = str(problem).startswith((_NO_DATABASE, _NO_PERMISSION_IN_SCRIPT))

@@ -1,7 +1,7 @@
 """Relay the change feed from PostgreSQL to the Redis stream: one process at a time, by an advisory lock.
 
-NOTIFY wakes it; it also polls every few seconds in case a notification was lost. It may be killed at any line: the
-stream's own last entry determines what is appended.
+NOTIFY wakes the relay; it also polls every three seconds in case a notification was lost. Its process may be killed at
+any line: the last entry of the stream determines which changes are appended next.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _REFILL = 10_000  # an empty stream is refilled with this many newest changes
 _FALLBACK_POLL_S = 3.0
 _LOCK_RETRY_S = 1.0
 _SILENT_AFTER_S = 7.0
-"""A leader without a statement for so long is stopped: it polls every few seconds, whatever Redis does."""
+"""After how many seconds without a statement the relay of another process counts as stopped.
+
+A running relay polls PostgreSQL every few seconds, whatever Redis does.
+"""
 _PRUNE_EVERY_S = 60.0
 _COMPARE_EPOCH_EVERY_S = 1.0
 _RETRY_S = 0.5
@@ -40,7 +43,11 @@ log = structlog.get_logger()
 
 
 class FeedRelay:
-    """Run as a task and cancel it to end it. `leading` is true while this process holds the lock."""
+    """Relay the change feed to Redis while this process holds the lock; otherwise wait for the lock.
+
+    Run it as a task, and cancel the task to end it. `leading` is true while this process holds the lock. `on_commit` is
+    called after each committed change, in every process.
+    """
 
     def __init__(
         self, database_url: str, redis: RedisClient, keep_hours: int, on_commit: Callable[[], None]
@@ -55,7 +62,7 @@ class FeedRelay:
         self.leading = False
 
     async def run(self) -> None:
-        """Relay without end; retries while a server is unavailable."""
+        """Relay until cancelled, with retries while PostgreSQL or Redis is unavailable."""
         never = StopSignal(asyncio.Event())
         await retrying(self._until_broken, never, _WORK, self.outages, retry_s=_RETRY_S)
 
@@ -72,7 +79,7 @@ class FeedRelay:
         return _RETRY_S
 
     async def _with_connection(self) -> None:
-        """Use one connection for the lock and for LISTEN: both end with it."""
+        """Open one connection for both the lock and LISTEN, so that both end together, and relay on it."""
         pool = await Pool.open(self._database_url, size=1)
         try:
             async with pool.acquire() as connection:
@@ -89,7 +96,7 @@ class FeedRelay:
 
     async def _contend(self, connection: Connection) -> None:
         while not await change_feed.try_relay_lock(connection):
-            self.outages.end(_WORK)  # that of another process is fine, too
+            self.outages.end(_WORK)  # the relay of another process does the work
             if await change_feed.end_silent_relay(connection, _SILENT_AFTER_S):
                 log.warning("the feed relay of another process was stopped, its session is ended")
                 continue
@@ -108,14 +115,17 @@ class FeedRelay:
             await asyncio.sleep(_RETRY_S)
 
     async def _publish_until_lost(self, connection: Connection) -> None:
-        """Append committed changes until the epoch ends. Raises StoreError, its server is Redis if it was Redis."""
+        """Append committed changes to the stream until the epoch ends.
+
+        Raises StoreError, whose `server` says whether Redis or PostgreSQL failed.
+        """
         stream, position = await self._begin(connection)
         while await self._is_present(connection):
             self._woken.clear()
             await self._prune(connection)
             changes = await change_feed.read_after(connection, position, BATCH)
             if not changes:
-                self.outages.end(_APPENDING)  # Redis has them all
+                self.outages.end(_APPENDING)  # Redis has all changes
                 await self._wait()
                 continue
             position = await stream.append([encode(change, self._epoch) for change in changes])
@@ -145,7 +155,10 @@ class FeedRelay:
         return stream, refill_from if last is None else last
 
     async def _is_present(self, connection: Connection) -> bool:
-        """Return whether the epoch is still that of the database: a reader that misses changes begins another."""
+        """Return whether the relay's epoch is still that of the database; it is compared once a second.
+
+        A reader that finds changes lost begins a new epoch in the database.
+        """
         if time.monotonic() < self._compare_epoch_at:
             return True
         self._compare_epoch_at = time.monotonic() + _COMPARE_EPOCH_EVERY_S

@@ -1,4 +1,4 @@
-"""Decode rows of published tables, and convert them to what clients see. Pure, so that replays are equal.
+"""Convert the rows of published tables to the data that clients see. Pure, so that a replay gives equal data.
 
 Money and shares are integers (1e-9 units); prices are decimal strings with 9 places under snake_case names and
 numbers from 0 to 1 under the camelCase names of the first web client; times are ISO 8601 in UTC with milliseconds.
@@ -29,14 +29,14 @@ from zmart.market.types import PRICE_ONE, VoteKind
 from zmart.store.outcomes import choice_of, outcome_of
 
 MarketJson = MarketColumns[str, str, datetime]
-"""A row of `markets` as PostgreSQL's to_jsonb gives it."""
+"""A row of `markets` in the JSON of PostgreSQL's to_jsonb."""
 
 TradeJson = TradeColumns[Literal["buy", "sell"], str, datetime]
-"""A row of `trades` as PostgreSQL's to_jsonb gives it."""
+"""A row of `trades` in the JSON of PostgreSQL's to_jsonb."""
 
 
 class MarketWithText(MarketColumns[str, str, datetime], frozen=True, kw_only=True):
-    """A row of `markets` with what its question document says; None where that is unknown."""
+    """A row of `markets` with the fields of its question document, which are None while they are unknown."""
 
     question: str | None = None
     description: str | None = None
@@ -46,7 +46,7 @@ class MarketWithText(MarketColumns[str, str, datetime], frozen=True, kw_only=Tru
 
 
 class VoteJson(Struct, frozen=True, kw_only=True):
-    """A row of `votes`, or of `onchain_votes` (with `voted_at` and `slot`)."""
+    """A row of `votes` (with `created_at`) or of `onchain_votes` (with `voted_at` and `slot`)."""
 
     kind: Literal["proposal", "dispute"]
     choice: Literal["for", "against"]
@@ -70,12 +70,12 @@ class CommentJson(Struct, frozen=True, kw_only=True):
 
 
 def market(row: MarketJson) -> MarketData:
-    """Return the market under the names that the HTTP API uses."""
+    """Convert a market's row to the names that the HTTP API uses."""
     return MarketData(**_market_fields(row, MarketData))
 
 
 def market_snapshot(row: MarketWithText) -> MarketSnapshotData:
-    """Return the market with its document and the figures of a price display."""
+    """Convert a market's row to the market of a snapshot: with its question document, prices and shares."""
     return MarketSnapshotData(**_market_fields(row, MarketSnapshotData), **price_figures(row))
 
 
@@ -97,7 +97,7 @@ def _market_fields(row: MarketJson, shape: type[MarketData]) -> dict[str, Any]:
 
 
 def price_figures(row: MarketJson) -> dict[str, Any]:
-    """Return the fields of a price display."""
+    """Return the prices of YES and NO, from 0 to 1, and the sum of all shares, an integer in units of 1e-9."""
     return {
         "price_yes": row.price_yes_e9 / PRICE_ONE,
         "price_no": (PRICE_ONE - row.price_yes_e9) / PRICE_ONE,
@@ -106,7 +106,7 @@ def price_figures(row: MarketJson) -> dict[str, Any]:
 
 
 def trade(row: TradeJson) -> TradeData:
-    """Return a trade; `price` is the average price of one share, `price_after` the YES price after it."""
+    """Convert a trade's row; `price` is the average price of one share, `price_after` the YES price after the trade."""
     identity = f"{row.signature}:{row.ordinal}"
     return TradeData(
         trade_id=identity,
@@ -128,7 +128,7 @@ def trade(row: TradeJson) -> TradeData:
 
 
 def vote(row: VoteJson, action: Action) -> VoteChange:
-    """Return a vote, cast here or on chain; `tally` counts all of that kind in the market when it was cast."""
+    """Convert the row of a vote; `tally` counts all votes of its kind in the market as of the change."""
     choice = choice_of(row.choice)
     return VoteChange(
         action=action,
@@ -143,7 +143,7 @@ def vote(row: VoteJson, action: Action) -> VoteChange:
 
 
 def comment(row: CommentJson, *, is_deleted: bool = False) -> CommentData:
-    """Return a comment; a deleted one has no content."""
+    """Convert a comment's row; the content of a deleted comment is None."""
     return CommentData(
         id=row.id,
         market_id=row.market_id,

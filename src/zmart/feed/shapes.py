@@ -21,7 +21,8 @@ Action = Literal["created", "updated", "deleted"]
 
 
 class TallyData(Struct, frozen=True, kw_only=True):
-    """Votes that count: `for` likes a proposal, or agrees with a dispute."""
+    """The votes that count on a proposal or a dispute. `for` counts those who like the proposal, or agree with the
+    dispute."""
 
     for_: int = field(name="for")
     against: int
@@ -29,7 +30,7 @@ class TallyData(Struct, frozen=True, kw_only=True):
 
 
 class MarketData(Struct, frozen=True, kw_only=True):
-    """The market's row under the names of the HTTP API."""
+    """A market's row under the names of the HTTP API."""
 
     market_id: str
     state: str
@@ -73,8 +74,8 @@ class MarketData(Struct, frozen=True, kw_only=True):
 
 
 class MarketSnapshotData(MarketData, frozen=True, kw_only=True):
-    """A market in a snapshot: with its question document, null until that is known, and the figures of a price
-    display."""
+    """A market in a snapshot. It also has the fields of its question document, null until that is known, and prices
+    from 0 to 1."""
 
     price_yes: float = field(name="priceYes")
     price_no: float = field(name="priceNo")
@@ -87,7 +88,7 @@ class MarketSnapshotData(MarketData, frozen=True, kw_only=True):
 
 
 class PriceFigures(Struct, frozen=True, kw_only=True):
-    """The figures of a price display, missing where the market's row is."""
+    """The prices of YES and NO, from 0 to 1, and the sum of all shares; missing if the market's row is missing."""
 
     price_yes: float | UnsetType = field(name="priceYes", default=UNSET)
     price_no: float | UnsetType = field(name="priceNo", default=UNSET)
@@ -95,7 +96,7 @@ class PriceFigures(Struct, frozen=True, kw_only=True):
 
 
 class MarketChange(Struct, frozen=True, kw_only=True):
-    """A market was created, changed its state, or has another price. `new_state` is null for a deleted one."""
+    """A change of a market's row. `old_state` is null for a new market, `new_state` for a deleted one."""
 
     action: Action
     old_state: str | None
@@ -109,7 +110,7 @@ class MarketChange(Struct, frozen=True, kw_only=True):
 class TradeData(Struct, frozen=True, kw_only=True):
     """A trade. `price` is the average price of one share; `price_after` the price of YES after the trade."""
 
-    action: Action | UnsetType = UNSET  # here, so that it is a change's first field; else there is none
+    action: Action | UnsetType = UNSET  # here, so that it is the first field of TradeChange; otherwise unset
     trade_id: str = field(name="tradeId")
     id: str
     market_id: str
@@ -128,7 +129,7 @@ class TradeData(Struct, frozen=True, kw_only=True):
 
 
 class TradeChange(TradeData, frozen=True, kw_only=True):
-    """A change of a trade. `deleted`: its transaction has left the chain."""
+    """A change of a trade. If `action` is `deleted`, the transaction of the trade has left the chain."""
 
     action: Action
 
@@ -159,7 +160,8 @@ class CommentData(Struct, frozen=True, kw_only=True):
 
 
 class CommentChange(Struct, frozen=True, kw_only=True):
-    """A change of a comment. `deleted` also means that its author removed it. `content` is the comment's own."""
+    """A change of a comment. `action` is also `deleted` when its author deletes it. The last four fields repeat those
+    of `discussion`."""
 
     action: Action
     discussion: CommentData
@@ -170,7 +172,7 @@ class CommentChange(Struct, frozen=True, kw_only=True):
 
 
 class MarketsSnapshot(Struct, frozen=True, kw_only=True):
-    """The newest 50 of `count` markets."""
+    """The newest 50 markets, the newest first; `count` is the number of all markets."""
 
     count: int
     markets: list[MarketSnapshotData]
@@ -184,7 +186,7 @@ class Tallies(Struct, frozen=True, kw_only=True):
 
 
 class VotesSnapshot(Struct, frozen=True, kw_only=True):
-    """The votes of a market, counted."""
+    """The snapshot of a channel of votes: the tallies of a market."""
 
     tally: Tallies
 
@@ -197,4 +199,7 @@ SNAPSHOTS: Mapping[ChannelKind, object] = {
     ChannelKind.VOTES: VotesSnapshot,
     ChannelKind.DISCUSSIONS: list[CommentData],
 }
-"""The state that a subscription begins with, by the kind of its channel. Lists hold the newest 50, oldest first."""
+"""The type of the state with which a subscription begins, by the kind of its channel.
+
+A list of trades or comments holds the newest 50, the oldest first.
+"""

@@ -1,7 +1,7 @@
-"""Store the feed as a Redis stream: entry ids are offsets, entries follow each other without holes.
+"""Store the feed as a Redis stream: entry ids are offsets, and the offsets are consecutive.
 
-A script appends atomically and only directly after the last entry, so two relays, a Redis that lost its last second,
-or a repeated call can neither leave a hole nor write a change twice.
+A script appends atomically and only directly after the last entry. So two relays, a Redis that lost its last second of
+writes, or a repeated call can neither leave a hole nor write a change twice.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from zmart.feed.redis_client import RedisClient
 from zmart.feed.wire import WireMessage
 
 WIRE_VERSION = 1
-"""Part of the stream's name: processes of two releases never read each other's encoding."""
+"""A part of the stream's name, so that processes of two releases never read each other's encoding."""
 
 MAX_ENTRIES = 20_000
-"""About this many newest changes are kept in Redis; older ones come from PostgreSQL."""
+"""About how many of the newest changes are kept in Redis; older ones are read from PostgreSQL."""
 
 _KEEP_SECONDS = 2 * 24 * 3600
 
@@ -41,7 +41,7 @@ return last
 
 
 class FeedStream:
-    """Read and write the stream of one epoch. All methods raise StoreError if Redis is unavailable."""
+    """Read and write the stream of one epoch. All methods raise StoreError if Redis cannot execute the command."""
 
     def __init__(self, redis: RedisClient, epoch: str) -> None:
         self._redis = redis
@@ -54,13 +54,14 @@ class FeedStream:
         return _offset(newest[0][0]) if newest else None
 
     async def reset(self) -> None:
-        """Empty the stream, when what follows its last entry no longer exists anywhere."""
+        """Delete the stream. That is needed when the changes after its last entry have been pruned from PostgreSQL."""
         await self._redis.delete(self.name)
 
     async def append(self, messages: Sequence[WireMessage]) -> int:
         """Append messages with consecutive offsets and return the last offset in the stream.
 
-        It is smaller than the last of `messages` if they did not follow the stream: continue from it then.
+        The result is smaller than the last offset of `messages` if these did not follow the stream's last entry. Then
+        the caller continues from the result.
         """
         arguments: list[str | bytes | int] = [messages[0].offset, MAX_ENTRIES, _KEEP_SECONDS]
         for message in messages:
@@ -68,9 +69,9 @@ class FeedStream:
         return int(await self._append(keys=[self.name], args=arguments))
 
     async def read_after(self, offset: int, limit: int, wait_ms: int) -> list[WireMessage]:
-        """Return the next messages; waits up to `wait_ms` for the first.
+        """Return up to `limit` messages after `offset`; wait up to `wait_ms` milliseconds for the first.
 
-        They may begin later than `offset` + 1 if the stream no longer holds what came before.
+        The first message is later than `offset` + 1 if the stream no longer holds the ones before it.
         """
         response = await self._redis.xread({self.name: f"{offset}-0"}, count=limit, block=wait_ms)
         if not response:

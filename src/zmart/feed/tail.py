@@ -1,7 +1,7 @@
 """Read the feed from an offset: from Redis, or from PostgreSQL if Redis is unavailable, slow, or has a hole.
 
-PostgreSQL announces every commit (`wake`). Redis brings it some milliseconds later; where it does not within
-`_REDIS_GRACE_S`, slow or hanging as it may be, PostgreSQL is read. Without announcements it is read every two seconds.
+PostgreSQL announces every commit (`wake`). Usually Redis delivers the change some milliseconds later. If it does not
+within `_REDIS_GRACE_S`, PostgreSQL is read. Without announcements PostgreSQL is read every two seconds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class FeedBroken(ZmartError):
 class FeedReader:
     """Read consecutive messages without repetition or omission: `await start()`, then `await next()` repeatedly.
 
-    `wake()` ends a wait for PostgreSQL early. `source` names where the last batch came from.
+    `position` is the offset of the last message of `epoch` that was read. `source` names where it came from, "redis" or
+    "postgresql". `trouble` says why PostgreSQL could not be read last; "" if it could. `caught_up_at` is when the feed
+    was last read to its end, a time of the monotonic clock.
     """
 
     def __init__(self, pool: Pool, redis: RedisClient) -> None:
@@ -49,7 +51,7 @@ class FeedReader:
         self._poll_at = 0.0
         self._stream: FeedStream | None = None
         self._reading: asyncio.Task[list[WireMessage]] | None = None
-        """A call to Redis; it may be under way while PostgreSQL is read."""
+        """The call to Redis that is in progress; PostgreSQL may be read meanwhile."""
         self.epoch = ""
         self.position = 0
         self.source = "redis"
@@ -57,13 +59,13 @@ class FeedReader:
         self.caught_up_at = 0.0
 
     def wake(self) -> None:
-        """Signal that a change was committed."""
+        """Signal that a change was committed to PostgreSQL, so that `next` soon returns it."""
         self._woken.set()
 
     async def start(self, back: int = 0) -> int:
-        """Start `back` changes before the present end of the feed, or where it begins; returns the end.
+        """Start `back` changes before the end of the feed, or at its beginning if it has fewer changes.
 
-        Raises StoreError if PostgreSQL is unavailable.
+        Return the offset of the feed's end. Raises StoreError if PostgreSQL is unavailable.
         """
         await self.close()
         head = await change_feed.head(self._pool)
@@ -73,7 +75,10 @@ class FeedReader:
         return head.head
 
     async def next(self) -> list[WireMessage]:
-        """Return the next messages; an empty list from time to time if there are none. Raises FeedBroken."""
+        """Wait for the next messages and return up to 500 of them, or an empty list after some seconds without any.
+
+        Raises FeedBroken when the feed does not continue after `position`.
+        """
         messages, before = None, self.source
         if time.monotonic() < self._redis_retry_at:
             await self._wait()
@@ -89,20 +94,23 @@ class FeedReader:
         return messages
 
     def _is_incomplete(self, messages: list[WireMessage]) -> bool:
-        """Whether the stream begins later than here, or has nothing for so long that a change may be committed which
-        no relay has sent to it."""
+        """Return whether PostgreSQL must be read, because messages from Redis may be missing.
+
+        That is so if the first message does not follow `position`, or if Redis had none until the next poll was due: no
+        relay may have sent a committed change to Redis.
+        """
         if messages:
             return messages[0].offset != self.position + 1
         return time.monotonic() >= self._poll_at
 
     async def close(self) -> None:
-        """Give up what is under way, and wait until it has ended: then the client of Redis can be closed."""
+        """Cancel the call to Redis and wait until it has ended; after that the Redis client can be closed."""
         if self._reading is not None:
             await end([self._reading])
             self._reading = None
 
     async def _from_redis(self) -> list[WireMessage] | None:
-        """Read from Redis; None if it is unavailable, or has not brought what was announced."""
+        """Return the next messages from Redis; None if it is unavailable or did not deliver an announced change."""
         if not await self._redis_answers():
             return None
         assert self._reading is not None, "_redis_answers begins it"
@@ -122,7 +130,7 @@ class FeedReader:
         return messages
 
     async def _redis_answers(self) -> bool:
-        """Wait for an answer of Redis, but only for the grace time after an announcement, or until the next poll."""
+        """Return whether Redis answered: within the grace time after an announcement, or before the next poll."""
         assert self._stream is not None, "start() comes first"
         if self._reading is None:
             reading = self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
@@ -169,7 +177,7 @@ class FeedReader:
         self.trouble = str(problem)
 
     async def _wait(self) -> None:
-        """Wait for a commit, or until Redis should be tried again."""
+        """Wait for an announced commit, or until Redis should be tried again."""
         try:
             async with asyncio.timeout(max(0.05, self._redis_retry_at - time.monotonic())):
                 await self._woken.wait()

@@ -1,4 +1,4 @@
-"""End asyncio tasks reliably, and take what they raise."""
+"""End asyncio tasks reliably, and retrieve their exceptions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _RETRY_S = 0.2
 async def end(tasks: Iterable[asyncio.Task[Any]], retry_s: float = _RETRY_S) -> None:
     """Cancel tasks and wait until they have ended; their exceptions are not raised here.
 
-    They are cancelled again every `retry_s`: as long as what they do at their end may take.
-
-    One cancellation is not enough: before Python 3.12 `asyncio.wait_for`, which the clients of PostgreSQL and Redis
-    use, loses a cancellation that arrives together with the awaited result.
+    Tasks that still run are cancelled again every `retry_s` seconds, which must be enough for their cleanup. One
+    cancellation is not enough: before Python 3.12 `asyncio.wait_for`, which the clients of PostgreSQL and Redis use,
+    loses a cancellation that arrives together with the awaited result.
     """
     running = set(tasks)
     while running:
@@ -25,9 +24,10 @@ async def end(tasks: Iterable[asyncio.Task[Any]], retry_s: float = _RETRY_S) -> 
 
 
 def retrieve(task: asyncio.Future[Any]) -> None:
-    """Take the exception of a task that has ended: a callback for one that others await by `asyncio.shield`.
+    """Retrieve the exception of a task that has ended: a done callback for a task that is awaited by `asyncio.shield`.
 
-    It is raised for each of them. If all have gone before, asyncio would report it as one that nobody looked at.
+    The exception is raised for each awaiter. If all awaiters were cancelled before, asyncio would otherwise log it as
+    never retrieved.
     """
     if not task.cancelled():
         task.exception()

@@ -13,12 +13,12 @@ from zmart.feed import shapes
 
 
 def with_text_amounts(json: bytes) -> bytes:
-    """Return a message, or a part of one, with every amount of lamports or shares as decimal text."""
+    """Return encoded JSON, a message or a part of a message, with all lamports and shares as decimal text."""
     return _AMOUNT.sub(rb'\1"\2"', json)
 
 
 def amount_names() -> frozenset[str]:
-    """Return the names on the wire of all fields that hold an amount."""
+    """Return the JSON names of all message fields that hold lamports or shares."""
     kinds = [kind for _, kind in getmembers(shapes, isclass) if issubclass(kind, msgspec.Struct)]
     return frozenset(name for kind in kinds for name in _amounts_of(kind))
 
@@ -30,5 +30,5 @@ def _amounts_of(kind: type[msgspec.Struct]) -> Iterator[str]:
             yield encoded_name
 
 
-# A quotation mark inside of a JSON string is escaped, so this matches a field and never what a user wrote.
+# A quotation mark inside a JSON string is escaped, so this matches fields and never a user's text.
 _AMOUNT = re.compile(rb'("(?:%b)":)(-?[0-9]+)(?=[,}])' % "|".join(sorted(amount_names())).encode())

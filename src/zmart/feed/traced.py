@@ -1,4 +1,4 @@
-"""Record the way of transactions through the feed: what names its transaction, and is new."""
+"""Record trace spans for transactions on their way through the feed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmart.market.types import Signature
 from zmart.store.change_feed import Change, Topic
 
 _RECENT = timedelta(seconds=60)
-"""Older changes are replayed, after a restart of Redis or of a socket server: their spans were recorded then."""
+"""Older changes get no span: a restart of Redis or of a socket server replays them, after their spans were recorded."""
 _OF_ROWS = frozenset({Topic.TRADES, Topic.ONCHAIN_VOTES})
 
 
@@ -36,7 +36,7 @@ _TAIL = msgspec.json.Decoder(_TradeTail)
 
 
 def trace_relayed(changes: Sequence[Change]) -> None:
-    """Record for the transaction of each change how long it took from its commit until it was in the stream."""
+    """Record a span for the transaction of each recent trade or vote on chain: from commit to the Redis stream."""
     now = datetime.now(UTC)
     for change in changes:
         row = change.new_row
@@ -53,7 +53,11 @@ def trace_relayed(changes: Sequence[Change]) -> None:
 def trace_sent(
     messages: Sequence[WireMessage], began_ns: int, subscribers: Callable[[WireMessage], int]
 ) -> None:
-    """Record for the transaction of each trade that it was written to its subscribers, from `began_ns` until now."""
+    """Record a span for the transaction of each recent trade that was written to subscribers.
+
+    The span lasts from `began_ns`, a Unix time in nanoseconds, until now. `subscribers` returns how many connections
+    got a message.
+    """
     now, ended_ns = datetime.now(UTC), time.time_ns()
     for message in messages:
         if message.type != "trade":

@@ -1,5 +1,7 @@
-"""Encode a committed change as the message that clients receive. Pure: every process, and every replay, encodes a
-change as the same bytes."""
+"""Encode a committed change as the message that clients receive.
+
+The encoding is pure: every process, and every replay, encodes a change as the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,10 @@ Row = TypeVar("Row")
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one change for all its channels. Offsets are those of the change feed.
+    """The encoded message of one change, for all channels that carry it.
 
-    `tail` is everything after the channel's name, so a frame for a channel is a concatenation.
+    `offset` is the change's offset in the feed. `tail` is the JSON after the channel's name, so that the message for a
+    channel is a concatenation.
     """
 
     offset: int
@@ -41,16 +44,16 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True):
     tail: bytes
 
     def payload(self, channel: str) -> bytes:
-        """Return the JSON text for the subscribers of `channel`."""
+        """Return the message's JSON for the subscribers of `channel`."""
         return b'{"type":"%b","channel":"%b",%b' % (self.type.encode(), channel.encode(), self.tail)
 
     def with_text_amounts(self) -> WireMessage:
-        """Return the message for subscribers who want amounts as text."""
+        """Return the message with lamports and shares as decimal text."""
         return msgspec.structs.replace(self, tail=with_text_amounts(self.tail))
 
 
 def encode(change: Change, epoch: str) -> WireMessage:
-    """Encode a change. Raises msgspec.DecodeError if the row does not fit its table."""
+    """Encode a change of the feed's `epoch`. Raises msgspec.DecodeError if its row does not match the table's type."""
     message = _message(change, epoch)
     kind = str(message.__struct_config__.tag)
     before_tail = len(b'{"type":"%b","channel":"",' % kind.encode())
@@ -64,7 +67,7 @@ def encode(change: Change, epoch: str) -> WireMessage:
 
 
 def _message(change: Change, epoch: str) -> ChangeMessage:
-    """Return the message without the name of a channel."""
+    """Return the message of a change with an empty channel name."""
     envelope: dict[str, Any] = {
         "channel": "",
         "market_id": change.market_id or "",
