@@ -1,7 +1,7 @@
 """Call the HTTP API with typed results.
 
-`async with Client("http://127.0.0.1:4000") as api: await api.markets()`, or, without asyncio, `with SyncClient(...)
-as api: api.markets()`.
+With asyncio: `async with Client("http://127.0.0.1:4000") as api: await api.markets()`. Without asyncio:
+`with SyncClient("http://127.0.0.1:4000") as api: api.markets()`.
 """
 
 from __future__ import annotations

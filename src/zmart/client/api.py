@@ -1,4 +1,7 @@
-"""Define the calls of the API, each with the shape of its response. Amounts are lamports and units of 1e-9 shares."""
+"""Define the calls of the HTTP API, each with the shape of its response.
+
+Amounts are lamports, or shares in units of 1e-9. `key` names a market by its id or its address on chain.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,15 @@ from zmart.market.types import Address, MarketId, Side, Signature, VoteKind, Wal
 from zmart.market.votes import Statement
 
 Sign = Callable[[bytes], str]
-"""Sign bytes with the wallet's key and return the signature in base58."""
+"""Signs bytes with the wallet's key and returns the signature in base58."""
 
 
 class Client:
-    """Call the API; use as an async context manager, or call `close()`. Raises ApiError for every refusal."""
+    """Call the API; use as an async context manager, or call `close()`.
+
+    Every call raises ApiError when the API refuses it, and ZmartError without a usable response. `timeout_s` limits
+    each request in seconds. `token` is that of a session.
+    """
 
     def __init__(
         self,
@@ -40,11 +47,11 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the API."""
         await self._http.close()
 
     async def sign_in(self, wallet: Wallet, sign: Sign) -> people.Session:
-        """Sign in with Solana; the client sends the session's token with every later request."""
+        """Sign in with Solana and return the session; later requests send the session's token."""
         nonce = await self._http.post(people.Nonce, "/api/auth/nonce", {"wallet": wallet})
         body = {"wallet": wallet, "message": nonce.message, "signature": sign(nonce.message.encode())}
         session = await self._http.post(people.Session, "/api/auth/verify", body)
@@ -52,7 +59,7 @@ class Client:
         return session
 
     async def sign_out(self) -> None:
-        """End the session."""
+        """End the session; later requests send no token."""
         await self._http.post(people.Message, "/api/auth/logout")
         self._http.token = ""
 
@@ -77,7 +84,7 @@ class Client:
         return await self._http.get(market_shapes.MarketDetail, f"/api/markets/{key}")
 
     async def draft(self, market_id: MarketId) -> market_shapes.Market:
-        """Return your own market before it exists on chain."""
+        """Return a market of the signed-in wallet that does not exist on chain yet."""
         return await self._http.get(market_shapes.Market, f"/api/markets/{market_id}")
 
     async def search(self, q: str, limit: int = 20) -> market_shapes.SearchResult:
@@ -85,7 +92,7 @@ class Client:
         return await self._http.get(market_shapes.SearchResult, "/api/search", {"q": q, "limit": limit})
 
     async def trending(self, limit: int = 10) -> market_shapes.TrendingMarkets:
-        """List the markets with the most activity in 24 hours."""
+        """List the markets with the most activity in the last 24 hours."""
         return await self._http.get(market_shapes.TrendingMarkets, "/api/markets/trending", {"limit": limit})
 
     async def timeline(self, key: str, limit: int = 100) -> market_shapes.Timeline:
@@ -93,12 +100,12 @@ class Client:
         return await self._http.get(market_shapes.Timeline, f"/api/markets/{key}/timeline", {"limit": limit})
 
     async def trades(self, key: str, limit: int = 50, cursor: str | None = None) -> tape.MarketTrades:
-        """List trades of a market."""
+        """List the newest trades of a market; pass `next_cursor` of a response as `cursor` for older ones."""
         query = {"limit": limit, "cursor": cursor}
         return await self._http.get(tape.MarketTrades, f"/api/markets/{key}/trades", query)
 
     async def candles(self, key: str, interval: str = "1h") -> tape.Candles:
-        """Return the price history of a market as candles."""
+        """Return the YES prices of a market as candles of `interval`, such as "1h"."""
         return await self._http.get(tape.Candles, f"/api/markets/{key}/candles", {"interval": interval})
 
     async def market_stats(self, key: str) -> tape.MarketStats:
@@ -106,7 +113,7 @@ class Client:
         return await self._http.get(tape.MarketStats, f"/api/markets/{key}/stats")
 
     async def holders(self, key: str, limit: int = 50) -> people.Holders:
-        """List the positions in a market."""
+        """List the positions in a market, the largest first."""
         return await self._http.get(people.Holders, f"/api/markets/{key}/holders", {"limit": limit})
 
     async def quote(
@@ -120,7 +127,7 @@ class Client:
         min_shares: int | None = None,
         slippage_bps: int | None = None,
     ) -> tape.Quote:
-        """Quote a trade: buy by `shares` or `max_cost`, sell by `shares`."""
+        """Quote a trade: a purchase by `shares` or `max_cost`, a sale by `shares`. `outcome`: true for YES."""
         query = {
             "side": side.value,
             "outcome": side_name(outcome),
@@ -142,7 +149,7 @@ class Client:
         category: str = "other",
         tags: Sequence[str] = (),
     ) -> transactions.CreatedMarket:
-        """Store a market's question and return the transaction that creates it."""
+        """Store a market's question document and return the transaction that creates the market."""
         body = {
             "question": question,
             "description": description,
@@ -161,7 +168,7 @@ class Client:
     async def resolve(
         self, key: str, outcome: bool, *, evidence: str | None = None, evidence_cid: str | None = None
     ) -> transactions.ResolveTransaction:
-        """Return the transaction that proposes an outcome; `evidence` is stored, or named by `evidence_cid`."""
+        """Return the transaction that proposes an outcome, with evidence: a text to store, or the CID of a document."""
         body = {"outcome": outcome, "evidence": evidence, "ipfs_evidence_hash": evidence_cid}
         return await self._http.post(transactions.ResolveTransaction, f"/api/markets/{key}/resolve", body)
 
@@ -170,11 +177,11 @@ class Client:
         return await self._http.post(transactions.MarketTransaction, f"/api/markets/{key}/dispute")
 
     async def approve(self, key: str) -> transactions.OperatorTransaction:
-        """Approve a proposal. Requires the operator's token."""
+        """Approve a proposal, or return the transaction for the admin to sign. Requires the operator's token."""
         return await self._http.post(transactions.OperatorTransaction, f"/api/markets/{key}/approve")
 
     async def cancel(self, key: str) -> transactions.OperatorTransaction:
-        """Cancel a market. Requires the operator's token."""
+        """Cancel a market, or return the transaction for the admin to sign. Requires the operator's token."""
         return await self._http.post(transactions.OperatorTransaction, f"/api/markets/{key}/cancel")
 
     async def buy(
@@ -187,9 +194,9 @@ class Client:
         min_shares: int | None = None,
         slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        """Return the transaction of a purchase, by `max_cost` or `shares`, or of so many shares for at most that.
+        """Return the transaction that buys shares: for `max_cost`, or `shares` of them, or both as a limit of the cost.
 
-        `min_shares` follows from `slippage_bps` of the quote unless given.
+        `min_shares` is computed from the quote and `slippage_bps` unless it is given.
         """
         body = {
             "market_id": key,
@@ -210,7 +217,10 @@ class Client:
         min_proceeds: int | None = None,
         slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        """Return the transaction of a sale. `min_proceeds` follows from `slippage_bps` of the quote unless given."""
+        """Return the transaction that sells shares.
+
+        `min_proceeds` is computed from the quote and `slippage_bps` unless it is given.
+        """
         body = {
             "market_id": key,
             "outcome": outcome,
@@ -221,25 +231,25 @@ class Client:
         return await self._http.post(transactions.TradeTransaction, "/api/trades/sell", body)
 
     async def claim(self, key: str) -> transactions.ClaimTransaction:
-        """Return the transaction that claims a payout."""
+        """Return the transaction that claims the payout of the wallet's position."""
         return await self._http.post(transactions.ClaimTransaction, "/api/trades/claim", {"market_id": key})
 
     async def withdraw(self, key: str) -> transactions.WithdrawTransaction:
-        """Return the transaction that withdraws a creator's liquidity, or a debt."""
+        """Return the transaction that withdraws the creator's liquidity, or what the market owes the wallet."""
         body = {"market_id": key}
         return await self._http.post(transactions.WithdrawTransaction, "/api/trades/withdraw", body)
 
     async def send(self, transaction: str) -> transactions.Relayed:
-        """Relay a signed transaction (base64)."""
+        """Relay a signed transaction, in base64, to the chain."""
         body = {"transaction": transaction}
         return await self._http.post(transactions.Relayed, "/api/transactions", body)
 
     async def transaction(self, signature: Signature) -> transactions.TransactionState:
-        """Return the state of a transaction."""
+        """Return the state of a transaction: landed, failed, live or expired."""
         return await self._http.get(transactions.TransactionState, f"/api/transactions/{signature}")
 
     async def vote(self, statement: Statement, sign: Sign) -> votes.VoteAnswer:
-        """Sign a statement and cast the vote."""
+        """Sign the statement of a vote and cast the vote; return its receipt, too."""
         body = {
             "market_id": statement.market_id,
             "vote": statement.vote,
@@ -250,30 +260,33 @@ class Client:
         return await self._http.post(votes.VoteAnswer, f"/api/votes/{statement.kind.value}", body)
 
     async def vote_counts(self, key: str) -> votes.VoteCounts:
-        """Return the counts of a market's votes."""
+        """Return the counts of both votes of a market."""
         return await self._http.get(votes.VoteCounts, f"/api/votes/{key}")
 
     async def vote_proof(self, key: str, wallet: Wallet, since: int | None = None) -> votes.Proof:
-        """Return the proof that the wallet's votes are in the market's log. Format: docs/votes.md."""
+        """Return the proof that the wallet's votes are in the market's log, in the format of docs/votes.md.
+
+        `since` also proves that the log of that size is the beginning of the present log.
+        """
         query: Query = {"wallet": wallet, "since": since}
         return await self._http.get(votes.Proof, f"/api/votes/{key}/proof", query)
 
     async def comment(self, key: str, content: str, parent_id: str | None = None) -> people.DiscussionAnswer:
-        """Write a comment, or a reply to `parent_id`."""
+        """Write a comment on a market, or a reply to the comment `parent_id`."""
         body = {"market_id": key, "content": content, "parent_id": parent_id}
         return await self._http.post(people.DiscussionAnswer, "/api/discussions", body)
 
     async def delete_comment(self, comment_id: str) -> None:
-        """Delete your own comment."""
+        """Delete a comment of the signed-in wallet."""
         await self._http.delete(people.Message, f"/api/discussions/{comment_id}")
 
     async def discussions(self, key: str, limit: int = 50, cursor: str | None = None) -> people.Discussions:
-        """List the comments on a market."""
+        """List the comments on a market; pass `next_cursor` of a response as `cursor` for the next page."""
         query = {"limit": limit, "cursor": cursor}
         return await self._http.get(people.Discussions, f"/api/discussions/{key}", query)
 
     async def snapshots(self, key: str) -> people.DiscussionSnapshots:
-        """List the pinned snapshots of a market."""
+        """List the snapshots of a market that were pinned to IPFS."""
         return await self._http.get(people.DiscussionSnapshots, f"/api/discussions/{key}/snapshots")
 
     async def user(self, wallet: Wallet) -> people.User:
@@ -289,7 +302,7 @@ class Client:
         avatar_url: str | None = None,
         twitter_handle: str | None = None,
     ) -> people.User:
-        """Change your profile. None keeps a field, an empty text clears it."""
+        """Change the profile of the signed-in wallet. None keeps a field, an empty text clears it."""
         body = {
             "display_name": display_name,
             "bio": bio,
@@ -306,7 +319,7 @@ class Client:
         return await self._http.get(tape.WalletTrades, f"/api/users/{wallet}/trades", query)
 
     async def user_votes(self, wallet: Wallet, limit: int = 50) -> votes.UserVotes:
-        """List a wallet's votes."""
+        """List a wallet's votes on proposals and disputes."""
         return await self._http.get(votes.UserVotes, f"/api/users/{wallet}/votes", {"limit": limit})
 
     async def leaderboard(self, window: str = "all", by: str = "pnl", limit: int = 50) -> people.Leaderboard:
@@ -320,7 +333,7 @@ class Client:
         return await self._http.get(tape.Activities, "/api/markets/activity", query)
 
     async def user_stats(self, wallet: Wallet) -> people.UserStats:
-        """Return a wallet's results."""
+        """Return a wallet's results: volume, profits and losses in lamports, and the rate of settled gains."""
         return await self._http.get(people.UserStats, f"/api/users/{wallet}/stats")
 
     async def positions(self, wallet: Wallet) -> list[people.Position]:
@@ -332,15 +345,15 @@ class Client:
         return await self._http.get(people.PortfolioPosition, f"/api/users/{wallet}/positions/{market}")
 
     async def portfolio(self, wallet: Wallet) -> people.Portfolio:
-        """Return a wallet's positions with their values and history."""
+        """Return a wallet's positions with their values, and the history of the portfolio's value."""
         return await self._http.get(people.Portfolio, f"/api/users/{wallet}/portfolio")
 
     async def status(self) -> system.Status:
-        """Return the state of the backend."""
+        """Return the state of the backend: its services, index, queues and feed."""
         return await self._http.get(system.Status, "/api/status")
 
     async def events(self, since_ms: int | None = None, limit: int = 50) -> system.LatestEvents:
-        """List the latest changes since a time in milliseconds."""
+        """List the changes that were committed after `since_ms`, a Unix time in milliseconds."""
         query = {"since": since_ms, "limit": limit}
         return await self._http.get(system.LatestEvents, "/api/events/latest", query)
 
@@ -348,7 +361,7 @@ class Client:
 def statement_now(
     program: Address, market_id: MarketId, kind: VoteKind, vote: bool, wallet: Wallet
 ) -> Statement:
-    """Build the statement of a vote, issued at this moment."""
+    """Return the statement of a vote, issued now, for the wallet to sign."""
     return Statement(
         program=program,
         market_id=market_id,

@@ -23,9 +23,9 @@ def _blocking(
 
 
 class SyncClient:
-    """Call the API from one thread; use as a context manager, or call `close()`. Raises ApiError for every refusal.
+    """Call the API without asyncio, from one thread; use as a context manager, or call `close()`.
 
-    Where an event loop runs, use `Client`.
+    The calls and their errors are those of `Client`. Code in a running event loop must use `Client` itself.
     """
 
     def __init__(self, base_url: str, *, timeout_s: float = 20.0, token: str = "") -> None:
@@ -39,7 +39,7 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the API."""
         try:
             self._run(self._client.close())
         finally:

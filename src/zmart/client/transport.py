@@ -1,4 +1,4 @@
-"""Send the client's requests: JSON in and out, errors as exceptions, a session if there is one."""
+"""Send the client's requests: encode and decode JSON, raise errors, send the session's token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Query = Mapping[str, str | int | None]
 class ApiError(ZmartError):
     """Report that the API refused a request.
 
-    `status` is the HTTP status; `problem` the body, None if it does not have the API's own shape.
+    `status` is the HTTP status. `problem` is the decoded body; None if it does not have the shape of the API's errors.
     """
 
     def __init__(self, status: int, message: str, problem: Problem | None = None) -> None:
@@ -30,7 +30,10 @@ class ApiError(ZmartError):
 
 
 class Transport:
-    """Hold one connection pool and at most one session. Raises ApiError, or ZmartError without a response."""
+    """Send requests over one connection pool, with the session's `token` unless it is empty.
+
+    Every request raises ApiError when the API refuses it, and ZmartError without a usable response.
+    """
 
     def __init__(self, base_url: str, timeout_s: float, http: httpx.AsyncClient | None) -> None:
         self._http = http or httpx.AsyncClient(
@@ -39,23 +42,23 @@ class Transport:
         self.token = ""
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the API."""
         await self._http.aclose()
 
     async def get(self, shape: type[Shape], path: str, query: Query | None = None) -> Shape:
-        """Send a GET request; returns the body as `shape`."""
+        """Send a GET request and return the response's body as `shape`; a parameter that is None is left out."""
         return await self._call(shape, "GET", path, query=query)
 
     async def post(self, shape: type[Shape], path: str, body: Mapping[str, object] | None = None) -> Shape:
-        """Send a POST request; returns the body as `shape`."""
+        """Send a POST request and return the response's body as `shape`; a field that is None is left out."""
         return await self._call(shape, "POST", path, body={} if body is None else body)
 
     async def put(self, shape: type[Shape], path: str, body: Mapping[str, object]) -> Shape:
-        """Send a PUT request; returns the body as `shape`."""
+        """Send a PUT request and return the response's body as `shape`; a field that is None is left out."""
         return await self._call(shape, "PUT", path, body=body)
 
     async def delete(self, shape: type[Shape], path: str) -> Shape:
-        """Send a DELETE request; returns the body as `shape`."""
+        """Send a DELETE request and return the response's body as `shape`."""
         return await self._call(shape, "DELETE", path)
 
     async def _call(

@@ -108,7 +108,8 @@ class AnswerEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class ChangeEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """The envelope of a committed change at `offset`. `slot` is set for chain data; `timestamp` is the commit's time."""
+    """The envelope of a change that was committed at `offset`. `slot` is set for chain data; `timestamp` is the
+    commit's time."""
 
     channel: SentChannel
     market_id: str

@@ -1,5 +1,5 @@
-"""Define the shapes of the HTTP API: what the gateway sends and the client reads, one definition for both.
+"""Define the shapes of the HTTP API's responses: the gateway encodes them and the client decodes them.
 
-Lamports and shares are integers in units of 1e-9, times ISO 8601 in UTC with milliseconds, prices of YES decimal text
-with nine places. Fields may be added; a client ignores unknown ones.
+Lamports and shares are integers in units of 1e-9. Times are ISO 8601 in UTC with milliseconds. Prices of YES are
+decimal text with nine places. Later versions may add fields; a client ignores unknown fields.
 """

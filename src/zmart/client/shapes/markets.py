@@ -1,4 +1,4 @@
-"""Define the shapes of markets: the row of a list, the whole market, lists about markets."""
+"""Define the shapes of markets: a market in a list, a market with its details, and lists of markets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ class VoteTally(Struct, frozen=True, kw_only=True):
 
 
 class DisputeWindow(Struct, frozen=True, kw_only=True):
-    """When a proposed outcome can be disputed, and who disputed it; voting ends `voting_ends_at`."""
+    """When a proposed outcome can be disputed, and who disputed it. Votes on the dispute count until
+    `voting_ends_at`."""
 
     opens_at: str | None
     closes_at: str | None
@@ -80,7 +81,7 @@ class DisputeWindow(Struct, frozen=True, kw_only=True):
 
 
 class Fees(Struct, frozen=True, kw_only=True):
-    """Fees that a market has collected so far."""
+    """The fees that a market has collected so far, in lamports."""
 
     protocol: Lamports
     resolver: Lamports
@@ -100,7 +101,7 @@ class DisputeReview(Struct, frozen=True, kw_only=True):
 
 
 class MarketDetail(Market, frozen=True, kw_only=True):
-    """The whole market."""
+    """A market with its votes, its dispute, its fees and the rules of its votes."""
 
     resolver: Wallet | None
     question_cid: str | None
@@ -119,7 +120,7 @@ class MarketDetail(Market, frozen=True, kw_only=True):
 
 
 class Markets(Struct, frozen=True, kw_only=True):
-    """A page of markets. `count` is the number of all that match, not of this page."""
+    """A page of markets. `count` is the number of all markets that match, not of those on this page."""
 
     markets: Sequence[Market]
     count: int
@@ -142,14 +143,14 @@ class TrendingMarket(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class TrendingMarkets(Struct, frozen=True, kw_only=True):
-    """The markets with the most activity, first the most active."""
+    """The markets with the most activity in the last 24 hours, the most active first."""
 
     trending: Sequence[TrendingMarket]
     count: int
 
 
 class Category(Struct, frozen=True, kw_only=True):
-    """A category. `trend`: by how much it grew within seven days, as "+12%"."""
+    """A category of markets. `trend` is by how much the number of its markets grew within seven days, as "+12%"."""
 
     id: str
     name: str
@@ -159,14 +160,14 @@ class Category(Struct, frozen=True, kw_only=True):
 
 
 class Categories(Struct, frozen=True, kw_only=True):
-    """All categories."""
+    """All categories of markets."""
 
     categories: Sequence[Category]
     count: int
 
 
 class RelatedMarket(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A market that resembles another one."""
+    """A market that resembles the requested market. `category_match`: both have the same category."""
 
     id: MarketId
     question: str
@@ -176,7 +177,7 @@ class RelatedMarket(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RelatedMarkets(Struct, frozen=True, kw_only=True):
-    """Markets that resemble another one."""
+    """The markets that resemble the requested market."""
 
     related: Sequence[RelatedMarket]
     count: int
@@ -189,7 +190,7 @@ class FoundMarket(Market, frozen=True, kw_only=True):
 
 
 class SearchResult(Struct, frozen=True, kw_only=True):
-    """Markets that match the words, the best first."""
+    """The markets that match the words of `q`, the best match first."""
 
     markets: Sequence[FoundMarket]
     count: int
@@ -199,8 +200,9 @@ class SearchResult(Struct, frozen=True, kw_only=True):
 class TimelineEntry(Struct, frozen=True, kw_only=True):
     """A state change or another event of the market on chain, with the wallet that caused it.
 
-    `details.is_debt` of a LiquidityWithdrawn: another wallet than the creator received what the market owed it. If a
-    node truncated the log, `details` has the instruction and its arguments; the result is unknown.
+    `details.is_debt` of a LiquidityWithdrawn: a wallet other than the creator received what the market owed that
+    wallet. If a node truncated the transaction's log, `details` has the instruction and its arguments; the result is
+    unknown.
     """
 
     event: str
@@ -213,7 +215,7 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
 
 
 class Timeline(Struct, frozen=True, kw_only=True):
-    """The events of a market."""
+    """The events of a market on chain, oldest first."""
 
     market_id: MarketId
     timeline: Sequence[TimelineEntry]

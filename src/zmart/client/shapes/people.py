@@ -10,7 +10,7 @@ from zmart.market.types import Lamports, MarketId, Shares, Wallet
 
 
 class UserCounts(Struct, frozen=True, kw_only=True):
-    """What a wallet has done, counted."""
+    """The numbers of a wallet's trades, votes, comments and markets."""
 
     total_trades: int
     total_votes: int
@@ -34,14 +34,15 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class WalletBalance(Struct, frozen=True, kw_only=True):
-    """What a wallet holds on chain now, without its shares."""
+    """The lamports that a wallet holds on chain now; shares do not count."""
 
     wallet: Wallet
     lamports: Lamports
 
 
 class UserStats(Struct, frozen=True, kw_only=True):
-    """A wallet's results. PnL in lamports; `win_rate` is the percentage of settled positions with a gain."""
+    """A wallet's results. `*_pnl` is profit or loss in lamports; `win_rate` is the percentage of settled positions with
+    a gain."""
 
     wallet: Wallet
     total_trades: int
@@ -73,7 +74,7 @@ class UserPosition(Struct, frozen=True, kw_only=True):
 
 
 class Position(Struct, frozen=True, kw_only=True):
-    """A position with amounts as integers."""
+    """A wallet's position in a market, with amounts as integers."""
 
     id: str
     market_id: MarketId
@@ -103,8 +104,8 @@ class PortfolioPosition(Struct, frozen=True, kw_only=True):
 
 
 class ValuePoint(Struct, frozen=True, kw_only=True):
-    """A portfolio at one time: `invested` is the cost of what was held, `realized_pnl` what was realized until
-    then."""
+    """A portfolio at one time: `value` and `invested` are the value and the cost of the shares held then,
+    `realized_pnl` is the profit or loss realized until then."""
 
     timestamp: str
     value: Lamports
@@ -137,7 +138,7 @@ class Leader(Struct, frozen=True, kw_only=True):
 
 
 class Leaderboard(Struct, frozen=True, kw_only=True):
-    """The wallets with the highest PnL or volume."""
+    """The wallets with the highest profit or volume within `window`, the highest first."""
 
     leaders: Sequence[Leader]
     count: int
@@ -146,7 +147,7 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
 
 
 class Holder(Struct, frozen=True, kw_only=True):
-    """A wallet's position; percentages are of all shares of that side."""
+    """A wallet's position in a market; percentages are of all YES shares and of all NO shares."""
 
     wallet: Wallet
     shares_yes: Shares
@@ -160,8 +161,8 @@ class Holder(Struct, frozen=True, kw_only=True):
 
 
 class Holders(Struct, frozen=True, kw_only=True):
-    """The holders of a market: `holders` are all positions, the largest first; `yes` and `no` the largest of each side.
-    Counts are of all."""
+    """A page of a market's positions, the largest first: `holders` of both sides, `yes` and `no` of one side each. The
+    counts are of all positions, not of those on this page."""
 
     market_id: MarketId
     holders: Sequence[Holder]
@@ -185,7 +186,7 @@ class Discussion(Struct, frozen=True, kw_only=True):
 
 
 class Discussions(Struct, frozen=True, kw_only=True):
-    """A page of comments."""
+    """A page of the comments on a market."""
 
     discussions: Sequence[Discussion]
     count: int
@@ -201,7 +202,7 @@ class DiscussionAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A sentence for people."""
+    """An answer that is only a sentence for people."""
 
     message: str
 

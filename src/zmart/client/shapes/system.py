@@ -1,4 +1,4 @@
-"""Define the shapes of the backend's state: status, health, latest events, errors."""
+"""Define the shapes of the backend's state and of errors: status, health, latest events, problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FieldProblem(Struct, frozen=True, kw_only=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """The body of every response from 400 on."""
+    """The body of every response with a status of 400 or above."""
 
     error: str
     message: str
@@ -38,7 +38,7 @@ class ApiCall(Struct, frozen=True, kw_only=True):
 
 
 class ApiIndex(Struct, frozen=True, kw_only=True):
-    """What the API has, and where it is described. Paths are those of this address."""
+    """All calls of the API, and the paths of its descriptions on this server."""
 
     name: str
     version: str
@@ -75,7 +75,8 @@ class ServiceHealth(Struct, frozen=True, kw_only=True):
 
 
 class IndexState(Struct, frozen=True, kw_only=True):
-    """How far the index has come. `gap_free_through_slot`: nothing is missing up to this slot."""
+    """The progress of the index. Through `gap_free_through_slot` no transaction is missing; `lag_slots` is how many
+    slots that is behind `tip_slot`."""
 
     program_id: str
     gap_free_through_slot: Slot
@@ -93,7 +94,7 @@ class FeedState(Struct, frozen=True, kw_only=True):
 
 
 class QueueState(Struct, frozen=True, kw_only=True):
-    """Numbers of waiting items."""
+    """The numbers of items that wait in the backend's queues, and of open alerts."""
 
     inbox_pending: int
     unconfirmed: int
@@ -106,8 +107,8 @@ class QueueState(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """The state of the backend. `version` and `commit`: of the gateway that answers; the other services' are in their
-    details."""
+    """The state of the backend. `version` and `commit` are those of the gateway that answers; those of the other
+    services are in their details."""
 
     status: str
     timestamp: str
@@ -130,7 +131,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 class LatestEvent(Struct, frozen=True, kw_only=True):
-    """One change, as the WebSocket sends it."""
+    """A committed change, as the WebSocket sends it."""
 
     id: str
     type: str
@@ -142,7 +143,8 @@ class LatestEvent(Struct, frozen=True, kw_only=True):
 
 
 class LatestEvents(Struct, frozen=True, kw_only=True):
-    """Changes after `since` in the order of their commits; pass `timestamp` as the next `since`. Both in Unix ms."""
+    """The changes after `since` in the order of their commits; pass `timestamp` as the next `since`. Both are Unix
+    times in milliseconds."""
 
     events: Sequence[LatestEvent]
     count: int

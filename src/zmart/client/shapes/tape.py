@@ -1,4 +1,4 @@
-"""Define the shapes of trades, of what is computed from them, and of quotes."""
+"""Define the shapes of trades, of statistics and prices that are computed from trades, and of quotes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zmart.market.types import Lamports, MarketId, Shares, Signature, Slot, Wall
 
 
 class Trade(Struct, frozen=True, kw_only=True):
-    """A trade. `cost`: paid with fees included (buy), received with fees deducted (sell)."""
+    """A trade. `cost` is what the buyer paid, fees included, or what the seller received, fees deducted."""
 
     id: str
     market_id: MarketId
@@ -48,7 +48,7 @@ class WalletTrades(Struct, frozen=True, kw_only=True):
 
 
 class TapeStats(Struct, frozen=True, kw_only=True):
-    """Volume in lamports and counts of trades."""
+    """Volumes in lamports, and the numbers of trades and traders."""
 
     total_volume: Lamports
     total_trades: int
@@ -58,14 +58,14 @@ class TapeStats(Struct, frozen=True, kw_only=True):
 
 
 class MarketStats(Struct, frozen=True, kw_only=True):
-    """Volume and counts of a market's trades."""
+    """Volumes and numbers of a market's trades."""
 
     market_id: MarketId
     stats: TapeStats
 
 
 class PricePoint(Struct, frozen=True, kw_only=True):
-    """Prices in percent."""
+    """The prices of YES and NO at one time, in percent."""
 
     timestamp: str
     yes: float
@@ -73,7 +73,7 @@ class PricePoint(Struct, frozen=True, kw_only=True):
 
 
 class PriceHistory(Struct, frozen=True, kw_only=True):
-    """Prices of a market over time."""
+    """The prices of a market over time."""
 
     market_id: MarketId
     price_history: Sequence[PricePoint]
@@ -81,7 +81,7 @@ class PriceHistory(Struct, frozen=True, kw_only=True):
 
 
 class Candle(Struct, frozen=True, kw_only=True):
-    """YES prices of one interval; without trades all four are the close before it and the volume is 0."""
+    """The YES prices of one interval. Without trades all four are the closing price before it, and the volume is 0."""
 
     timestamp: str
     open_price_yes: str
@@ -93,7 +93,7 @@ class Candle(Struct, frozen=True, kw_only=True):
 
 
 class Candles(Struct, frozen=True, kw_only=True):
-    """Candles of a market, oldest first."""
+    """The candles of a market, oldest first."""
 
     market_id: MarketId
     interval: str

@@ -1,4 +1,4 @@
-"""Define the shapes of transactions for a user's wallet to sign, and of their outcomes."""
+"""Define the shapes of transactions that a user's wallet is to sign, and of their outcomes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from zmart.market.types import Address, Lamports, MarketId, Signature, Slot, Wal
 
 
 class SimulationError(Struct, frozen=True, kw_only=True):
-    """The program's name for the refusal and a sentence for people; `code` is -1 for an error of the runtime."""
+    """Why a transaction is refused: the program's name for it and a sentence for people. `code` is -1 for an error of
+    the runtime."""
 
     code: int
     name: str
@@ -19,7 +20,7 @@ class SimulationError(Struct, frozen=True, kw_only=True):
 
 
 class Simulation(Struct, frozen=True, kw_only=True):
-    """The result of a simulation."""
+    """The result of a transaction's simulation; `units` are the compute units that it used."""
 
     ok: bool
     units: int
@@ -38,15 +39,15 @@ class UnsignedTransaction(Struct, frozen=True, kw_only=True):
 
 
 class MarketTransaction(UnsignedTransaction, frozen=True, kw_only=True):
-    """A transaction on a market."""
+    """An unsigned transaction on a market."""
 
     market_id: MarketId
     on_chain_address: Address
 
 
 class CreatedMarket(MarketTransaction, frozen=True, kw_only=True):
-    """The transaction that creates a market, which is a draft until that has landed; `cid` names its stored question
-    document."""
+    """The transaction that creates a market. The market is a draft until the transaction has landed; `cid` names its
+    stored question document."""
 
     id: MarketId
     cid: str
@@ -77,7 +78,7 @@ class ClaimTransaction(MarketTransaction, frozen=True, kw_only=True):
     """The transaction of a claim. `payout` is the value of the position; 0 if the simulation shows that the claim would
     be refused.
 
-    `debts` are those recorded before it: the transaction pays each whose wallet can be credited.
+    `debts` are those that the market has recorded before: the transaction pays each whose wallet can be credited.
     """
 
     payout: Lamports
@@ -88,7 +89,8 @@ class WithdrawTransaction(MarketTransaction, frozen=True, kw_only=True):
     """The transaction of a withdrawal. `amount` is the creator's liquidity, or another wallet's debt; 0 if the
     simulation shows a refusal.
 
-    `debts` as for a claim: a debt to the creator itself is paid in addition to `amount`.
+    `debts` are those that the market has recorded before, as for a claim. A debt to the creator itself is paid in
+    addition to `amount`.
     """
 
     amount: Lamports
@@ -96,7 +98,7 @@ class WithdrawTransaction(MarketTransaction, frozen=True, kw_only=True):
 
 
 class OperatorTransaction(Struct, frozen=True, kw_only=True):
-    """An operator's transaction: sent by the backend if it holds the admin key, else to be signed by the admin.
+    """An operator's transaction. The backend sends it if it holds the admin key; otherwise the admin has to sign it.
 
     `status`: landed, already_done, pending (sent, not judged yet), or unsigned (`transaction` is to be signed).
     """

@@ -12,8 +12,8 @@ from zmart.market.types import Address, MarketId, Wallet
 class VoteTerms(Struct, frozen=True, kw_only=True):
     """Who may vote: `rule` as in the memo on chain (open, funded;N, staked;N, listed;CID), `words` for people.
 
-    With fewer than `min_votes` nothing is decided. `fixed`: the rule applies to this vote, whatever the settings say
-    later.
+    With fewer than `min_votes` votes nothing is decided. `fixed`: these terms apply to this vote, whatever the settings
+    say later.
     """
 
     kind: str
@@ -46,8 +46,8 @@ class Vote(Struct, frozen=True, kw_only=True):
 
 
 class VoteStats(Struct, frozen=True, kw_only=True):
-    """The counts of a vote. `approval_rate` in percent. `not_counted`: further votes, of wallets that may not vote or
-    are not judged yet."""
+    """The counts of a vote. `approval_rate` is in percent. `not_counted` is the number of further votes, of wallets
+    that may not vote or are not judged yet."""
 
     likes: int
     dislikes: int
@@ -100,10 +100,10 @@ class VoteCounts(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The vote's position in the market's log, the log's head after it, and who may vote.
+    """The receipt of a vote: its position in the market's log, the log's size and root with it, and the vote's rule.
 
-    `signature` is the backend authority's over the receipt's text (docs/votes.md); null from a gateway that does not
-    hold that key.
+    `signature` is that of the backend authority over the receipt's text (docs/votes.md). It is null from a gateway
+    that does not hold that key.
     """
 
     program: Address
@@ -118,7 +118,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 class VoteMetadata(Struct, frozen=True, kw_only=True):
-    """What was voted on, and a sentence for people."""
+    """What the vote was cast on and by whom, and a sentence for people."""
 
     message: str
     market_id: MarketId
@@ -145,7 +145,7 @@ class Inclusion(Struct, frozen=True):
 
 
 class Consistency(Struct, frozen=True):
-    """A proof that the present log begins with the one that had `old_root` at `old_size` (hex)."""
+    """A proof that the present log begins with the log that had `old_root` at `old_size`; hashes are in hex."""
 
     old_size: int
     old_root: str
