@@ -1,4 +1,4 @@
-"""Hold what a service needs that acts for the backend on chain: database, RPC, program, keys and how to send."""
+"""Open and hold what a service needs to act on chain for the backend: database, RPCs, program, keys, send policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from zmart.store.pool import Pool
 
 @dataclass(frozen=True)
 class DecisionContext:
-    """Open with `DecisionContext.open`, close with `aclose`. `admin` is None where the service has no admin key."""
+    """The connections and keys with which a service acts on chain for the backend.
+
+    Open it with `DecisionContext.open`, close it with `aclose`. `second_rpc` is another endpoint that must agree before
+    something is considered not to exist; None if only one is set. `admin` is None if the service has no admin key.
+    """
 
     pool: Pool
     rpc: Rpc
@@ -36,11 +40,15 @@ class DecisionContext:
     admin: Keypair | None
     policy: SendPolicy
     claims: Claims | None = None
-    """Holds the locks of all intents; None: each lock takes a connection of `pool` for as long as it is held."""
+    """Holds the locks of the intents that this process executes; None: they are held on a connection of `pool`."""
 
     @classmethod
     async def open(cls, settings: Settings) -> DecisionContext:
-        """Check everything before anything runs. Raises ConfigError, one sentence for the first thing wrong."""
+        """Read the keys, connect, and check the program's config on chain.
+
+        Raises ConfigError, with one sentence for the first problem; ChainError or StoreError if a server is
+        unavailable.
+        """
         if not settings.rpc_urls:
             raise ConfigError("No Solana RPC is set: put SOLANA_RPC_URL into .env or the environment.")
         backend, admin = wallet.backend_keypair(settings), wallet.admin_keypair(settings)
@@ -69,12 +77,12 @@ class DecisionContext:
         return context
 
     async def check(self) -> GlobalConfig:
-        """Return the present GlobalConfig, if it still names our keys. Raises ConfigError, ChainError."""
+        """Return the present GlobalConfig. Raises ConfigError if it does not name our keys, and ChainError."""
         admin = self.admin.pubkey() if self.admin else None
         return await check_program(self.rpc, self.program, backend=self.backend.pubkey(), admin=admin)
 
     async def report_refused(self, service: str) -> None:
-        """Raise an alert while answers of an endpoint are refused, and resolve it when none are."""
+        """Raise an alert while answers of an RPC endpoint are refused, and resolve it when none are."""
         await report_refused(self.pool, self._rpcs, service)
 
     async def aclose(self) -> None:
@@ -87,8 +95,10 @@ class DecisionContext:
         await self.pool.close()
 
     async def market(self, market_id: MarketId, since: Slot | None = None) -> MarketAccount:
-        """Return the market's present account, or the account at slot `since` or later. Raises ConfigError when
-        there is none."""
+        """Return a market's account as it is now, or as it was at slot `since` or later.
+
+        Raises ConfigError if no endpoint has the account, and ChainError if an endpoint cannot be asked.
+        """
         address = self.program.addresses.market(market_id)
         info = await absence.account(self._rpcs, address, since)
         if info is None:

@@ -1,4 +1,4 @@
-"""Translate an intent into the program's terms: its instructions, and whether an account shows its effect."""
+"""Build the instructions of an intent, and determine whether the market's account shows its effect."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from zmart.market.types import MarketState, Wallet
 from zmart.store.intents import Action, IntentRow
 
 ADMIN_ACTIONS = (Action.APPROVE_PROPOSAL, Action.CANCEL_MARKET)
-"""What only the admin's key may send."""
+"""The actions that only the admin's key may sign."""
 
 
 def instructions_of(
     intent: IntentRow, program: Program, backend: Keypair, admin: Keypair | None
 ) -> list[Instruction]:
-    """Return the instructions of an effect, with its memo. Raises ConfigError for one that needs a key we lack."""
+    """Return the instructions of an intent, with its memo if it has one.
+
+    Raises ConfigError if the intent needs the admin's key and `admin` is None.
+    """
     build, payer = program.instructions, Wallet(str(backend.pubkey()))
     arguments = intent.arguments
     memos = [compose.memo(str(arguments["memo"]), [backend.pubkey()])] if "memo" in arguments else []
@@ -42,7 +45,10 @@ def instructions_of(
 
 
 def shows_effect(account: MarketAccount, intent: IntentRow) -> bool:
-    """Return whether the account shows the intent's effect, or is in a state in which it is no longer possible."""
+    """Return whether the market's account shows the intent's effect.
+
+    For votes on a proposal and an approval it is enough that the market is no longer in PROPOSED.
+    """
     match intent.action:
         case Action.AGGREGATE_PROPOSAL_VOTES:
             planned = Tally(int(intent.arguments["votes_for"]), int(intent.arguments["votes_against"]))

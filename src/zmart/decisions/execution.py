@@ -1,6 +1,6 @@
 """Execute planned effects on chain once, confirm their outcome, and resume those that another process left.
 
-A caller that executes an intent has just read the market's account, and it does not show the effect.
+Before a caller executes an intent, it reads the market's account and finds that the effect is not there.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ log = structlog.get_logger()
 
 
 async def execute(context: DecisionContext, intent: IntentRow) -> Outcome | None:
-    """Send a planned effect to the chain, once, whatever other process tries; None while another one does.
+    """Send a planned effect to the chain and return the outcome; None while another process executes the intent.
 
-    An intent that was closed is opened again: the account does not show its effect. Raises ChainError or StoreError
-    when the outcome is not known; then nothing is lost, and it may be called again.
+    The effect happens once, even if several processes try. An intent that was closed is opened again, because the
+    account does not show its effect. Raises ChainError or StoreError if the outcome is not known; a later call finds
+    it out.
     """
     if intent.state.is_done:
         await intents.reopen(context.pool, intent.id)
@@ -57,9 +58,10 @@ async def execute(context: DecisionContext, intent: IntentRow) -> Outcome | None
 
 
 async def confirm(context: DecisionContext, intent: IntentRow, outcome: Outcome | None) -> bool:
-    """Return whether the chain shows the effect; False while another process executes it.
+    """Return whether the effect is on chain by `outcome`, the result of `execute`.
 
-    Raises ProgramError when it was refused, ChainError when it expired or cannot be judged (then with an alert).
+    Return False while another process executes the intent. Raises ProgramError if the program refused it. Raises
+    ChainError if its transactions expired, or if nobody can tell whether one landed; then an alert is raised, too.
     """
     action, key = intent.action.value, f"uncertain:{intent.id}"
     match outcome:
@@ -85,8 +87,11 @@ async def confirm(context: DecisionContext, intent: IntentRow, outcome: Outcome 
 
 
 async def resume(context: DecisionContext, intent: IntentRow) -> bool:
-    """Finish an intent that was left open, if the account shows its effect (a stored signature is judged then), or
-    if an operator requested it. False for all others: the service that decides about the market plans them again."""
+    """Finish an intent that another process left open, and return whether that was done here.
+
+    An intent is finished if the market's account shows its effect: its stored transaction is judged then. An intent
+    that an operator requested is executed. All others return False: the deciding service plans them again.
+    """
     by_operator = intent.round == _OPERATORS_ROUND and intent.action in ADMIN_ACTIONS
     if not by_operator and not shows_effect(await context.market(intent.market_id), intent):
         return False
@@ -142,7 +147,7 @@ async def _sent(sender: Sender, chain_intent: Intent, intent: IntentRow) -> Outc
 
 
 def _described(intent: IntentRow) -> dict[str, str | int]:
-    """Return the attributes of an intent's span."""
+    """Return the attributes of an intent's trace span."""
     return {
         "zmart.action": intent.action.value,
         "zmart.market": intent.market_id,

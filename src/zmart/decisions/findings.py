@@ -1,4 +1,4 @@
-"""Record what a person found out about an effect that could not be judged."""
+"""Record what a person found out about an effect on chain whose outcome the backend could not determine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from zmart.store.intents import IntentRow, IntentState
 from zmart.store.pool import Pool
 
 WAIT_S = 10.0
-"""A service judges an uncertain transaction again for less than that."""
+"""How many seconds to wait for a service that is executing the intent; judging a transaction again takes less."""
 _POLL_S = 0.2
 
 
 async def resolve_intent(
     pool: Pool, intent_id: UUID, state: IntentState, reason: str, wait_s: float = WAIT_S
 ) -> IntentRow:
-    """Give the intent the state that a person determined, close its alert, and return it. Waits `wait_s` for a service
-    that executes it. Raises NotFound, and Conflict when it is still being executed then, or done."""
+    """Set the state of an intent that a person determined, resolve its alert, and return the intent.
+
+    It waits up to `wait_s` seconds while a service executes the intent. Raises NotFound for an unknown intent, and
+    Conflict if the intent is done already or is still being executed after the wait.
+    """
     deadline = time.monotonic() + wait_s
     async with Claims(pool) as claims:
         while not await _resolved(claims, intent_id, state, reason):
@@ -33,7 +36,10 @@ async def resolve_intent(
 
 
 async def _resolved(claims: Claims, intent_id: UUID, state: IntentState, reason: str) -> bool:
-    """Return False while another process executes the intent. Raises NotFound, Conflict."""
+    """Set the intent's state; return False, and change nothing, while another process executes the intent.
+
+    Raises NotFound for an unknown intent, and Conflict if it is done.
+    """
     async with claims.claim(intent_id) as claim:
         if claim is None:
             return False

@@ -1,4 +1,4 @@
-"""Watch the balance of the backend authority, which pays for every effect."""
+"""Watch the balance of the backend authority, which pays the fees of every effect."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from zmart.market.types import Address, Lamports
 from zmart.store import alerts
 
 LOW_LAMPORTS = Lamports(1_000_000_000)
-"""Below 1 SOL an operator is alerted; a decision costs some 10,000 lamports."""
+"""The balance, 1 SOL, below which an alert is raised; a decision costs some 10,000 lamports."""
 
 lamports = Gauge("zmart_payer_lamports", "What the backend authority can still spend")
 lamports.set(math.nan)  # until it is read
 
 
 async def check_balance(context: DecisionContext) -> Lamports:
-    """Return the balance; raise an alert when it is low, and resolve it when it is not."""
+    """Return the balance of the backend authority in lamports; raise an alert if it is low, else resolve the alert."""
     address = Address(str(context.backend.pubkey()))
     balance = await context.rpc.get_balance(address)
     lamports.set(balance)

@@ -1,4 +1,4 @@
-"""Plan effects: write down the intent that brings a decision to the chain, before anything is signed."""
+"""Plan effects: store the intent that records a tally on chain, before a transaction is signed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ACTION_OF_TALLY = {
     VoteKind.PROPOSAL: Action.AGGREGATE_PROPOSAL_VOTES,
     VoteKind.DISPUTE: Action.FINALIZE_MARKET,
 }
-"""The instruction that carries the counts of a vote."""
+"""The action whose instruction records the counts of each kind of vote on chain."""
 
 
 async def plan_tally(db: Pool | Connection, row: TallyRow) -> IntentRow:
-    """Return the intent that brings a tally, with its log's root, to the chain; written now unless it was before."""
+    """Return the intent that records a tally and its log's root on chain; it is stored now unless it was before."""
     arguments: dict[str, int | str] = {
         "votes_for": row.tally.votes_for,
         "votes_against": row.tally.votes_against,

@@ -12,8 +12,11 @@ from zmart.store.pool import Pool
 
 
 async def report_refused(pool: Pool, rpcs: Iterable[Rpc], service: str) -> None:
-    """Check which chain each endpoint belongs to, also those that are only a second opinion. Raise an alert while
-    answers are refused, and resolve it when none are."""
+    """Raise an alert of `service` while answers of an endpoint are refused, and resolve it when none are.
+
+    First the chain of each endpoint is checked, unless that was done recently: an endpoint that is asked rarely may
+    belong to another chain.
+    """
     refusals: dict[str, str] = {}
     for rpc in rpcs:
         with suppress(ChainError):

@@ -1,4 +1,4 @@
-"""Run a tick at once when an operator asks for one on the dashboard."""
+"""Run a tick at once when an operator requests one on the dashboard."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ async def tick_on_request(
     stop: asyncio.Event,
     outages: Outages | None = None,
 ) -> None:
-    """Call `tick` after each request until `stop` is set. One that no process hears is served by the next tick."""
+    """Call `tick` after each request until `stop` is set.
+
+    If no process listens when a request is made, the next scheduled tick does its work.
+    """
     outages, work = outages or Outages(), "Listening for requests of operators"
 
     async def until_broken() -> float:
         async with listening(database_url, TICK_CHANNEL) as listener:
             outages.end(work)
-            listener.clear()  # that it listens is no request
+            listener.clear()  # the notification that it listens now is no request
             while await _requested(listener, stop):
                 listener.clear()
                 await tick()
@@ -34,7 +37,7 @@ async def tick_on_request(
 
 
 async def _requested(listener: NotificationListener, stop: asyncio.Event) -> bool:
-    """Wait for a notification; False when the service stops."""
+    """Wait for a notification and return True; return False when the service stops."""
     waiting = {asyncio.create_task(listener.notified.wait()), asyncio.create_task(stop.wait())}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -1,9 +1,9 @@
 """Run a cron schedule that many processes share: PgQueuer gives each tick to one of them.
 
-PgQueuer keeps one row per (entrypoint, expression) and takes it with FOR UPDATE SKIP LOCKED, moving next_run to the
-next tick in the same statement; a holder that stopped its heartbeat for 30 s loses it, and after SILENT_S where a tick
-is not run again. So one tick may, after a stall, run twice: what runs here must be harmless twice, and effects on chain
-are (intents).
+PgQueuer keeps one row for each (entrypoint, expression). A process takes the row with FOR UPDATE SKIP LOCKED, and the
+same statement moves next_run to the next tick. A holder without a heartbeat for 30 s loses the row; with
+`restart_after_crash` False already after SILENT_S. So after a stall a tick may run twice, and that must be harmless.
+Effects on chain meet this, because they are intents.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ OUTAGE_RETRY_S = 2.0
 GRACE_S = 3.0
 RETRY_S = 2.0
 SILENT_S = 4.0
-"""A process that took a tick and has said nothing for so long died or was stopped before it gave the schedule back."""
+"""After how many seconds without a heartbeat the holder of a schedule counts as dead or stopped."""
 log = structlog.get_logger()
 
 
 class _WatchedQueries(Queries):
-    """PgQueuer's statements; `succeeded` is called whenever it could look for due schedules. `releases_silent`: a
-    schedule whose holder is silent may be taken at its next tick."""
+    """PgQueuer's statements, with two additions.
+
+    `succeeded` is called whenever due schedules could be read. `releases_silent`: a schedule whose holder is silent for
+    SILENT_S is released, so that its next tick can be taken.
+    """
 
     succeeded: Callable[[], None]
     releases_silent = False
@@ -63,14 +66,14 @@ async def run_schedule(
 ) -> None:
     """Call `tick` at each time of `cron` that no other process takes, until `stop` is set.
 
-    Ticks that were missed while no process ran are made up for by one. A tick that raises is logged and the schedule
-    continues; it waits for what PostgreSQL cannot do now. A tick that returns False is called again after
-    `outage_retry_s`, until a later one begins: what a server that was unavailable kept it from doing waits for no cron.
-    A tick starts up to JITTER_S late unless `cron` counts
-    seconds; a stop leaves it GRACE_S.
+    One tick makes up for all that were missed while no process ran. A tick starts up to JITTER_S seconds late unless
+    `cron` counts seconds. A tick that raises is logged, and the schedule continues. A tick that returns False because a
+    server was unavailable is called again every `outage_retry_s` seconds until the next one begins. While PostgreSQL is
+    unavailable, the schedule waits. After `stop` a running tick has GRACE_S seconds to end.
 
-    A tick whose process dies is run again by another after 30 s, and the next ones wait for that; with
-    `restart_after_crash` False they don't: right for a tick that finds what is due whenever it runs.
+    If a process dies during a tick, another process runs that tick again after 30 s, and later ticks wait for it. With
+    `restart_after_crash` False the tick is not run again, and later ticks do not wait. That suits a tick that finds all
+    due work whenever it runs.
     """
     jitter_s = JITTER_S if len(cron.split()) == 5 else 0.0
 
@@ -132,7 +135,7 @@ async def _run(
 
     try:
         await manager.run()
-    except RuntimeError as problem:  # it misses its tables
+    except RuntimeError as problem:  # PgQueuer's tables are missing
         raise await schema_error(database_url) or problem from None
     finally:
         await connection.close()

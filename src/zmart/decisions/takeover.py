@@ -1,4 +1,4 @@
-"""Resume, within seconds, the intents that another process began and no longer holds."""
+"""Resume, within seconds, the intents that a process began to execute and no longer holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.store.retrying import Outages, StopSignal, retrying
 
 EVERY_S = 3.0
 UNTOUCHED_S = 3.0
-"""An intent that no process wrote to for so long may be abandoned; its lock tells."""
+"""After how many seconds without a change an intent may be abandoned; then its lock is checked."""
 
 
 async def resume_abandoned(
@@ -23,11 +23,11 @@ async def resume_abandoned(
     stop: asyncio.Event,
     outages: Outages | None = None,
 ) -> None:
-    """Call `resume` with every open intent that no process holds, every EVERY_S, until `stop` is set.
+    """Call `resume` with every open intent of `actions` that no process holds, every EVERY_S seconds, until `stop`.
 
-    PostgreSQL frees the lock of an intent when the session of its holder ends, and a session that has run no statement
-    for SILENT_AFTER_S is ended here (store/intent_claims.py). So an intent waits for at most EVERY_S + UNTOUCHED_S
-    after its process ended, and SILENT_AFTER_S + EVERY_S after its process or its host stopped. Intents of a market
+    PostgreSQL frees the lock of an intent when the session of its holder ends. A holder's session that has run no
+    statement for SILENT_AFTER_S is ended (store/intent_claims.py). So an intent waits for at most EVERY_S + UNTOUCHED_S
+    after its process ended, and SILENT_AFTER_S + EVERY_S after its process or its host was stopped. Intents of a market
     that pauses after a failure wait for the end of the pause.
     """
 
@@ -45,8 +45,10 @@ async def resume_abandoned_once(
     resume: Callable[[IntentRow], None],
     untouched_s: float,
 ) -> None:
-    """Call `resume` once with each open intent that no process has changed for `untouched_s` and none holds. Raises
-    ZmartError."""
+    """Call `resume` once with each open intent of `actions` that no process holds or has changed for `untouched_s`.
+
+    `untouched_s` is in seconds. Raises StoreError.
+    """
     for intent in await intents.open_intents(context.pool, actions, untouched_s):
         if context.claims is None or await context.claims.is_free(intent.id):
             resume(intent)

@@ -1,4 +1,4 @@
-"""Run the ticks of a service and record how they went, for /ready and /health; its schedule sees no exception."""
+"""Run the ticks of a service and record their results for /ready and /health; no exception reaches the schedule."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ log = structlog.get_logger()
 
 
 def is_outage(problem: Exception) -> bool:
-    """Return whether a server was unavailable: then the same succeeds once it is back."""
+    """Return whether an exception reports an unavailable server: then the same work succeeds once it is available."""
     return isinstance(problem, (StoreError, TransientRpcError))
 
 
 TickCounts = Mapping[str, int]
-"""What a tick did, for its line in the log."""
+"""What a tick did, as names and numbers for its log line."""
 
 
 class TickRecord:
-    """Run ticks and record how the last one ended.
+    """Run ticks and record how the last tick ended.
 
-    `error`: why it failed, or "" when it succeeded. `was_outage`: it failed because a server was unavailable, and
-    should soon be run again. `name` is what the log calls it.
+    `error` is why it failed, "" if it succeeded. `was_outage`: it failed because a server was unavailable, and should
+    be run again soon. `name` names the ticks in the log.
     """
 
     def __init__(self, name: str, counter: Counter, seconds: Histogram) -> None:
         self._name = name
         self._counter = counter
         for result in ("ok", "failed"):
-            counter.labels(result)  # known from the start: its first failure must be an increase
+            counter.labels(result)  # exported from the start, so that the first failure is an increase
         self._seconds = seconds
         self.error = ""
         self.was_outage = False
@@ -43,7 +43,7 @@ class TickRecord:
         self.runs = 0
 
     async def run(self, tick: Callable[[], Awaitable[TickCounts | None]]) -> bool:
-        """Run a tick and return whether it succeeded."""
+        """Run a tick and return whether it succeeded; its exception is logged and recorded."""
         started = time.monotonic()
         try:
             with traces.around(traces.ServiceWork.TICK, lambda: {"zmart.tick": self._name}):
@@ -65,7 +65,7 @@ class TickRecord:
         return not self.error
 
     def health(self) -> dict[str, object]:
-        """Return the fields of /health."""
+        """Return the fields of /health about the ticks: status, time of the last, their number, last error."""
         return {
             "status": "degraded" if self.error else "ok",
             "last_tick_at": self.last_at_s,

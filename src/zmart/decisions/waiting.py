@@ -28,7 +28,10 @@ async def resume_waiting(
     stop: asyncio.Event,
     outages: Outages | None = None,
 ) -> None:
-    """Call `decide` with the markets for which the index has caught up, again and again, until `stop` is set."""
+    """Call `decide` every second with the markets whose wait for the index has ended, until `stop` is set.
+
+    It also keeps the alerts about long waits up to date.
+    """
     alerted_at_s = -_ALERT_EVERY_S
 
     async def resume_then_pause() -> float:
@@ -46,7 +49,7 @@ async def resume_waiting(
 async def resume_ready(
     pool: Pool, jobs: Sequence[Job], decide: Callable[[Sequence[MarketId]], Awaitable[object]]
 ) -> list[WaitingForIndex]:
-    """Call `decide` once with the markets for which the index has caught up; return all that waited."""
+    """Call `decide` once with the markets whose wait for the index has ended; return all that were waiting, by job."""
     waiting = await market_work.waiting_for_index(pool, jobs)
     ready = [market_id for item in waiting for market_id in item.ready]
     if ready:
@@ -55,7 +58,7 @@ async def resume_ready(
 
 
 async def update_alerts(pool: Pool, jobs: Sequence[Job], waiting: Sequence[WaitingForIndex]) -> None:
-    """Raise or resolve the alert of each job."""
+    """Raise the alert of each job whose longest wait is ALERT_AFTER_S seconds or more, else resolve it."""
     for job in jobs:
         await _update_alert(pool, job, next((item for item in waiting if item.job is job), None))
 

@@ -1,4 +1,7 @@
-"""Work on many markets at once, one task for each: a slow or failing market delays no other, failures are stored."""
+"""Work on many markets at once, with one task for each market: a slow or failing market delays no other.
+
+Failures are stored, and the work is retried after a pause.
+"""
 
 from __future__ import annotations
 
@@ -23,25 +26,25 @@ failures = Counter(
     "zmart_market_work_failures_total", "Decisions that failed and are tried again", ["decision"]
 )
 for job in Job:
-    failures.labels(job.value)  # known from the start: the first failure must be an increase
+    failures.labels(job.value)  # exported from the start, so that the first failure is an increase
 running = Gauge("zmart_market_work_running", "Markets that are being worked on")
 
 AT_ONCE = 16
-"""Markets in work at the same time: each spends most of its time waiting for the chain."""
+"""How many markets are worked on at the same time; the work mostly waits for the chain."""
 DRAIN_S = 5.0
-"""The time that a stop leaves to running work; what is cancelled then is resumed by the next process."""
+"""How many seconds running work has after a stop; work that is cancelled then is resumed by the next process."""
 OUTAGE_PAUSE_S = 5.0
-"""The longest pause after a server was unavailable: the wait must not outlive the outage."""
+"""The longest pause in seconds after a server was unavailable; a longer one would outlast the outage."""
 WAITING_PAUSE_S = 30.0
-"""Between two attempts at a market that waits for a person or another service."""
+"""The pause in seconds between two attempts at a market that waits for a person, another service or the index."""
 
 log = structlog.get_logger()
 
 
 class MarketWorkers:
-    """Run the work on markets: on each market one piece at a time, on `limit` markets at once.
+    """Run work on markets: one task at a time for a market, and on at most `limit` markets at once.
 
-    With `held` (HOLD_DECISIONS) `start` begins nothing.
+    With `held` (HOLD_DECISIONS) `start` does nothing.
     """
 
     def __init__(self, pool: Pool, limit: int = AT_ONCE, *, held: bool = False) -> None:
@@ -73,7 +76,10 @@ class MarketWorkers:
         await alerts.raise_alert(self._pool, key, "warning", text)
 
     async def drain(self, within_s: float | None = None) -> None:
-        """Wait for all work; `within_s`: only for what has begun, then cancel the rest."""
+        """Wait until all work has ended.
+
+        With `within_s`, cancel work that has not begun, wait at most `within_s` seconds for the rest, and cancel that.
+        """
         if within_s is not None:
             for market_id, task in self._tasks.items():
                 if market_id not in self._begun:
@@ -86,7 +92,7 @@ class MarketWorkers:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def cancel(self) -> None:
-        """Stop at once, as a crash would: everything is stored, and the next start continues."""
+        """Cancel all work at once. Nothing is lost, as after a crash: the work continues from what is stored."""
         for task in self._tasks.values():
             task.cancel()
 
@@ -100,15 +106,19 @@ class MarketWorkers:
             self._begun.add(market_id)
             try:
                 await run_job(self._pool, market_id, job, work)
-            except Exception as problem:  # no failure can be stored while PostgreSQL is unavailable
+            except Exception as problem:  # PostgreSQL is unavailable, so that the failure cannot be stored
                 log.warning(
                     "work on a market was lost", market=market_id, job=job.value, problem=str(problem)
                 )
 
 
 async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> bool:
-    """Run work on a market and return whether it succeeded. A failure is stored with a growing pause, and alerts when
-    it repeats. Work that waits for the index did not fail: it resumes as soon as the index is complete enough."""
+    """Run work on a market and return whether it succeeded.
+
+    A failure is stored with a growing pause, and raises an alert if the same error repeats. Work that waits for the
+    index (IndexIncomplete) has not failed: it resumes as soon as the index is complete enough. Raises StoreError if
+    the result cannot be stored.
+    """
     started = time.monotonic()
     try:
         with traces.around(
@@ -149,14 +159,16 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
 async def report_waiting(
     pool: Pool, market_id: MarketId, job: Job, status: str, severity: Severity, message: str
 ) -> None:
-    """Store and alert that the job cannot continue until a person or another service acts."""
+    """Store `status` and raise an alert: the job cannot continue until a person or another service acts."""
     await market_work.note(pool, market_id, job, status, WAITING_PAUSE_S)
     await alerts.raise_alert(pool, _key("waiting", job, market_id), severity, message)
 
 
 async def clear_finished(pool: Pool) -> None:
-    """Delete the work of markets that have moved on, and resolve the alerts whose reason is gone, whichever process
-    did it."""
+    """Delete the stored jobs of markets whose state has changed since, and resolve the alerts that no longer apply.
+
+    It does not matter which process changed the state.
+    """
     await market_work.forget_finished(pool)
     await decision_alerts.resolve_outdated(pool)
 

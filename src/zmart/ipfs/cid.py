@@ -1,4 +1,4 @@
-"""Compute the content identifier of a file, equal to what Kubo and Pinata compute for the same bytes."""
+"""Compute the content identifier (CID) of a file, equal to the one that Kubo and Pinata compute for the same bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ __all__ = ["Cid", "FileCheck", "cid_of", "cid_of_stream", "parse_cid", "same_fil
 
 
 def cid_of(data: bytes, version: int) -> str:
-    """Return the CID of a file with these bytes. Version 0: 46 characters (`Qm...`, what the program stores); version
-    1: base32 with raw leaves (`baf...`)."""
+    """Return the CID of a file with these bytes.
+
+    Version 0 has 46 characters (`Qm...`); the program stores this form. Version 1 is base32, with raw leaves
+    (`baf...`).
+    """
     return cid_of_stream((data,), version)
 
 
 def cid_of_stream(pieces: Iterable[bytes], version: int) -> str:
-    """Return the CID of a file that comes in pieces of any size; memory is bounded by a chunk and the open nodes."""
+    """Return the CID of a file that is given in pieces of any size, of which only one chunk is held in memory."""
     builder = FileBuilder(version)
     for piece in pieces:
         builder.write(piece)
@@ -25,7 +28,10 @@ def cid_of_stream(pieces: Iterable[bytes], version: int) -> str:
 
 
 def same_file(cid: str, data: bytes) -> bool:
-    """Return whether `data` is the file that `cid` names (as Kubo's default layouts build it). Raises Invalid."""
+    """Return whether `data` is the file that `cid` names, in one of Kubo's default layouts.
+
+    Raises Invalid for an invalid CID.
+    """
     check = FileCheck(cid)
     check.write(data)
     return check.holds()
@@ -34,7 +40,8 @@ def same_file(cid: str, data: bytes) -> bool:
 class FileCheck:
     """Check piece by piece whether a file is the one that a CID names. Raises Invalid for an invalid CID.
 
-    The CID's version states how it is written, not with which layout the file was added: both are tried.
+    The version of a CID says how the CID is written, not with which layout the file was added, so both layouts are
+    tried.
     """
 
     def __init__(self, cid: str) -> None:
@@ -49,6 +56,6 @@ class FileCheck:
             builder.write(piece)
 
     def holds(self) -> bool:
-        """Return whether the pieces are the file that the CID names."""
+        """Return whether the pieces so far are the file that the CID names; call it once, after the last piece."""
         roots = [builder.finish().cid for builder in self._builders]
         return any((root.codec, root.digest) == (self._cid.codec, self._cid.digest) for root in roots)

@@ -13,16 +13,16 @@ from zmart.loopback import client_options
 FETCH_MAX_BYTES = 16 * 1024 * 1024
 WITHIN_S = 60.0
 _TIMEOUT_S = 30.0
-"""Of one read; a gateway searches for long before it sends the first byte."""
+"""The limit of one read in seconds: a gateway may search for a file for a long time before it sends the first byte."""
 
 
 async def fetch_from_gateway(
     gateway_url: str, cid: str, *, max_bytes: int = FETCH_MAX_BYTES, within_s: float = WITHIN_S
 ) -> bytes:
-    """Return the file `cid` from an IPFS gateway, checked against the CID.
+    """Return the bytes of the file `cid` from an IPFS gateway, checked against the CID.
 
-    Raises Invalid for an invalid CID, PinError when the gateway is unavailable, takes longer than `within_s` in all,
-    sends another file, or more than `max_bytes`.
+    Raises Invalid for an invalid CID. Raises PinError if the gateway is unavailable, takes longer than `within_s`
+    seconds in all, sends another file, or sends more than `max_bytes` bytes.
     """
     check = FileCheck(cid)
     url = f"{gateway_url.rstrip('/')}/ipfs/{cid}"

@@ -1,6 +1,6 @@
 """Read and write content identifiers, as text and as bytes: CIDv0 and base32 CIDv1 over SHA-256.
 
-Source: github.com/multiformats/cid, multihash and unsigned-varint; only the two codecs of IPFS files.
+Source: github.com/multiformats/cid, multihash and unsigned-varint. Only the two codecs of IPFS files are known.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VARINT_MAX_BYTES = 9
 
 
 class Cid(msgspec.Struct, frozen=True):
-    """A content identifier. `version` 0 or 1, `codec` RAW or DAG_PB, `digest` the SHA-256 of the block."""
+    """A content identifier: `version` is 0 or 1, `codec` RAW or DAG_PB, `digest` the SHA-256 of the block."""
 
     version: int
     codec: int
@@ -33,12 +33,12 @@ class Cid(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_block(cls, version: int, codec: int, block: bytes) -> Cid:
-        """Return the CID of a block, hashed by SHA-256."""
+        """Return the CID of a block, whose SHA-256 it contains."""
         return cls(version, codec, hashlib.sha256(block).digest())
 
     @property
     def binary(self) -> bytes:
-        """The bytes that links and CAR files carry."""
+        """The CID in its byte form, as links and CAR files contain it."""
         multihash = _SHA2_256 + self.digest
         return multihash if self.version == 0 else bytes((1, self.codec)) + multihash
 
@@ -48,13 +48,15 @@ class Cid(msgspec.Struct, frozen=True):
         return "b" + base64.b32encode(self.binary).decode().lower().rstrip("=")
 
     def matches(self, block: bytes) -> bool:
-        """Whether `block` is what this identifier names."""
+        """Return whether `block` is the block that this CID names."""
         return hashlib.sha256(block).digest() == self.digest
 
 
 def parse_cid(text: str) -> Cid:
-    """Return the identifier that `text` spells. Raises Invalid for anything but a canonical CIDv0 or base32 CIDv1 of
-    SHA-256 with codec raw or dag-pb."""
+    """Parse a CID.
+
+    Raises Invalid for any text that is not a canonical CIDv0 or base32 CIDv1 of SHA-256 with codec raw or dag-pb.
+    """
     try:
         cid = cid_from_binary(_binary_of(text))
     except (ValueError, binascii.Error):
@@ -65,7 +67,7 @@ def parse_cid(text: str) -> Cid:
 
 
 def cid_from_binary(binary: bytes) -> Cid:
-    """Return the identifier of its byte form. Raises ValueError."""
+    """Return the CID of its byte form. Raises ValueError for another hash than SHA-256 or an unknown codec."""
     if len(binary) == len(_SHA2_256) + _DIGEST_BYTES and binary.startswith(_SHA2_256):
         return Cid(0, DAG_PB, binary[2:])
     if len(binary) != 4 + _DIGEST_BYTES or binary[0] != 1 or binary[2:4] != _SHA2_256:
@@ -86,7 +88,10 @@ def varint(number: int) -> bytes:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number at `at` and the position after it. Raises ValueError when it is truncated or too long."""
+    """Return the unsigned LEB128 number at position `at`, and the position after it.
+
+    Raises ValueError if the number is truncated or has more than nine bytes.
+    """
     number = shift = 0
     for position in range(at, min(at + _VARINT_MAX_BYTES, len(data))):
         number |= (data[position] & 0x7F) << shift

@@ -1,6 +1,7 @@
-"""Pin our own bytes with Pinata, or with anything that speaks its legacy API, as the local pin store does.
+"""Pin files with Pinata, or with another server of its legacy API, such as the local pin store.
 
-The CID is computed here first; an answer with another one is refused. API: docs.pinata.cloud, `pinning` and `data`.
+The CID of a file is computed here first; an answer with a different CID is refused. API: docs.pinata.cloud, `pinning`
+and `data`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class _PinList(msgspec.Struct, frozen=True):
 
 
 class PinataClient:
-    """Pinata, or anything that speaks its legacy API. Use as an async context manager, or call `close()`."""
+    """A client of Pinata or another server of its legacy API. Use as an async context manager, or call `close()`.
+
+    A call is attempted up to four times while the provider is unavailable, busy or at its rate limit.
+    """
 
     def __init__(
         self,
@@ -66,7 +70,7 @@ class PinataClient:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PinataClient:
-        """Use PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY. Raises SettingError when neither is set."""
+        """Return a client by PINATA_JWT, or PINATA_API_KEY and PINATA_SECRET_KEY. Raises SettingError without these."""
         name = "local" if settings.is_local else "pinata"
         return cls(settings.pinata_api_url, _credentials(settings), name)
 
@@ -77,13 +81,13 @@ class PinataClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the provider."""
         await self._http.aclose()
 
     async def pin(
         self, data: bytes, name: str, *, cid_version: int = 1, keyvalues: Mapping[str, str] | None = None
     ) -> Pinned:
-        """Upload `data` as a file. Raises PinError, also if the returned CID is not the expected one."""
+        """Upload `data` as the file `name` and return its pin. Raises PinError, also if the provider's CID differs."""
         expected = cid_of(data, cid_version)
         mime_type = "application/json" if name.endswith(".json") else "application/octet-stream"
         answer = await self._call(
@@ -102,7 +106,7 @@ class PinataClient:
         return Pinned(expected, self.name, one_line(pinned.provider_id, _MESSAGE_CHARS), len(data))
 
     async def unpin(self, cid: str) -> bool:
-        """Unpin `cid`; False if it was not pinned. Raises PinError."""
+        """Unpin `cid`, and return False if it was not pinned. Raises PinError, and Invalid for an invalid CID."""
         try:
             await self._call("DELETE", f"/pinning/unpin/{parse_cid(cid)}")
         except _Refused as refusal:
@@ -112,14 +116,14 @@ class PinataClient:
         return True
 
     async def is_pinned(self, cid: str) -> bool:
-        """Return whether `cid` is pinned. Raises PinError."""
+        """Return whether `cid` is pinned. Raises PinError, and Invalid for an invalid CID."""
         query = {"hashContains": str(parse_cid(cid)), "status": "pinned"}
         answer = await self._call("GET", "/data/pinList", params=query)
         rows = _decode(answer, _PinList).rows
         return any(row.ipfs_pin_hash == cid and row.date_unpinned is None for row in rows)
 
     async def check(self) -> None:
-        """Check the credentials. Raises PinError."""
+        """Check the credentials. Raises PinError if the provider is unavailable or refuses them."""
         await self._call("GET", "/data/testAuthentication")
 
     async def _call(

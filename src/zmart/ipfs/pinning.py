@@ -1,4 +1,4 @@
-"""Define what any pin provider does: keep bytes under their CID."""
+"""Define the interface of a pinning provider, which stores files under their CIDs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from zmart.errors import ZmartError
 
 
 class PinError(ZmartError):
-    """A pin provider or an IPFS gateway was unavailable, refused, or answered with other bytes than ours."""
+    """Report that a pinning provider or an IPFS gateway is unavailable, refused, or sent a wrong CID or wrong bytes."""
 
 
 class Pinned(msgspec.Struct, frozen=True):
-    """A file that a provider keeps. `provider_id` is the provider's own name for it, empty when it gives none."""
+    """A file that a provider has pinned; `provider_id` is the provider's own id of the pin, empty if it has none."""
 
     cid: str
     provider: str
@@ -24,23 +24,23 @@ class Pinned(msgspec.Struct, frozen=True):
 
 
 class PinClient(Protocol):
-    """A provider that keeps bytes under their CID. Every call may be repeated without harm."""
+    """A client of a pinning provider, whose name is `name`. Every call may be repeated without harm."""
 
     name: str
 
     async def pin(
         self, data: bytes, name: str, *, cid_version: int = 1, keyvalues: Mapping[str, str] | None = None
     ) -> Pinned:
-        """Upload `data` as a file. Raises PinError, also when the CID that comes back is not ours."""
+        """Upload `data` as the file `name` and return its pin. Raises PinError, also if the provider's CID differs."""
         ...
 
     async def unpin(self, cid: str) -> bool:
-        """Release `cid`; False when it was not pinned. Raises PinError."""
+        """Unpin `cid`, and return False if it was not pinned. Raises PinError."""
         ...
 
     async def is_pinned(self, cid: str) -> bool:
         """Return whether `cid` is pinned. Raises PinError."""
 
     async def check(self) -> None:
-        """Raise PinError when the provider is unavailable or refuses our credentials."""
+        """Raise PinError if the provider is unavailable or refuses our credentials."""
         ...

@@ -1,6 +1,6 @@
 """Build files as IPFS stores them: chunks, dag-pb nodes and the balanced tree that `ipfs add` of Kubo builds.
 
-Version 0 wraps each 256 KiB chunk in a dag-pb leaf, version 1 keeps raw leaves; a node has up to 174 links. Source:
+Version 0 wraps each chunk of 256 KiB in a dag-pb leaf, version 1 has raw leaves. A node has up to 174 links. Source:
 specs.ipfs.tech/unixfs and the profiles unixfs-v0-2015 and `ipfs add --cid-version=1` of IPIP-499.
 """
 
@@ -22,7 +22,7 @@ BlockSink = Callable[[Cid, bytes], None]
 
 
 class Dag(msgspec.Struct, frozen=True):
-    """A tree or a leaf of one: its root, the bytes of the file below it, and the bytes of all its blocks."""
+    """A subtree of a file: its root's CID, the size of the file's part in it, and the size of all its blocks."""
 
     cid: Cid
     file_bytes: int
@@ -30,14 +30,17 @@ class Dag(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A child of a node; `file_bytes` of the file lie below it."""
+    """A child of a node; `file_bytes` is the size of the file's part in that child."""
 
     cid: Cid
     file_bytes: int
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A decoded dag-pb block of a file: bytes of its own, then its children in order."""
+    """A decoded dag-pb block of a file: its own bytes, then its children in order.
+
+    `file_bytes` is the size of the file's part in the node and its children.
+    """
 
     data: bytes
     links: tuple[Link, ...]
@@ -45,8 +48,10 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class FileBuilder:
-    """Build the DAG of a file piece by piece. Each block is passed to `put` once; at most one chunk and the open nodes
-    are in memory."""
+    """Build the DAG of a file piece by piece, in the layout of CID version `version`, 0 or 1.
+
+    Each block is passed to `put` once. Only one chunk and the unfinished nodes are held in memory.
+    """
 
     def __init__(self, version: int, put: BlockSink | None = None) -> None:
         if version not in (0, 1):
@@ -65,7 +70,7 @@ class FileBuilder:
         del self._pending[:whole]
 
     def finish(self) -> Dag:
-        """Return the root; the builder cannot be used afterwards."""
+        """Return the root of the file's DAG; the builder cannot be used afterwards."""
         if self._pending or self._levels == [[]]:
             self._push(0, self._leaf(bytes(self._pending)))
         level = 0
@@ -102,7 +107,7 @@ class FileBuilder:
 
 
 def decode_node(block: bytes) -> Node:
-    """Return a dag-pb block of a file. Raises ValueError when it is anything else."""
+    """Decode a dag-pb block of a file. Raises ValueError if `block` is anything else."""
     links: list[Cid] = []
     payload = b""
     for field, value in _fields(block):
@@ -139,7 +144,7 @@ def _decode_file(payload: bytes) -> tuple[bytes, list[int]]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The (field number, value) pairs of a protobuf message with varint and bytes fields."""
+    """Yield the (field number, value) pairs of a protobuf message that has varint and bytes fields only."""
     at = 0
     while at < len(message):
         key, at = read_varint(message, at)

@@ -1,1 +1,1 @@
-"""Hash, sign and verify: Merkle log, canonical documents, receipts, tallies, snapshots. Nothing here writes."""
+"""Hash, sign and verify: Merkle logs, canonical documents, receipts, tallies, snapshots. Nothing here is stored."""

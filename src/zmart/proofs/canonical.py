@@ -1,4 +1,4 @@
-"""Canonical JSON: one value, one sequence of bytes, on every machine and in every language.
+"""Encode and parse canonical JSON: a value has one sequence of bytes, on every machine and in every language.
 
 The rule (RFC 8785 without its floating point numbers): UTF-8; no white space; object keys are ASCII strings in
 ascending order; integers in decimal, exact at any size; true, false, null; strings with `"`, `\\`, \\b \\t \\n \\f \\r
@@ -20,8 +20,11 @@ _DEPTH_MAX = 32
 
 
 def canonical_json(value: Json) -> bytes:
-    """Return the canonical bytes of `value`. Raises Invalid for floats, other types, keys that are not ASCII text, and
-    text that UTF-8 cannot encode."""
+    """Return the canonical bytes of `value`.
+
+    Raises Invalid for floats and other types, for keys that are not ASCII text, for text that UTF-8 cannot encode, and
+    for more than 32 levels of nesting.
+    """
     _check(value, _DEPTH_MAX)
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     try:
@@ -31,7 +34,7 @@ def canonical_json(value: Json) -> bytes:
 
 
 def parse_canonical(data: bytes) -> Json:
-    """Return the value of canonical bytes. Raises Invalid when they are not JSON or not in canonical form."""
+    """Return the value that canonical bytes encode. Raises Invalid if they are not JSON or not in canonical form."""
     try:
         value: Json = json.loads(data, parse_float=_refuse, parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The results of checks: a sentence for people and a verdict for scripts."""
+"""Define the results of checks: a sentence for people and a verdict for scripts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Verdict(Enum):
 
     HOLDS = "holds"
     NOTE = "note"
-    """True, and a reader should know it."""
+    """A remark that is true and that a reader should know."""
     UNKNOWN = "unknown"
-    """It could not be checked."""
+    """The check could not be made."""
     BROKEN = "broken"
 
 
@@ -27,27 +27,27 @@ _MARKS = {
 
 
 class ProofFinding(msgspec.Struct, frozen=True):
-    """A check with its result in a sentence."""
+    """The result of one check: a verdict and a sentence."""
 
     verdict: Verdict
     text: str
 
     @property
     def line(self) -> str:
-        """Return the mark of the verdict and the sentence, as the command line prints them."""
+        """The mark of the verdict and the sentence, as the command line prints them."""
         return f"{_MARKS[self.verdict]} {self.text}"
 
 
 def check(holds: bool, good: str, bad: str) -> ProofFinding:
-    """Return a finding that holds, with the text `good`, or is broken, with the text `bad`."""
+    """Return a finding by the result of a check: HOLDS with the text `good`, or BROKEN with the text `bad`."""
     return ProofFinding(Verdict.HOLDS, good) if holds else broken(bad)
 
 
 def note(text: str) -> ProofFinding:
-    """Return a remark that is no check."""
+    """Return a finding that is only a remark."""
     return ProofFinding(Verdict.NOTE, text)
 
 
 def broken(text: str) -> ProofFinding:
-    """Return a check that failed."""
+    """Return the finding of a check that failed."""
     return ProofFinding(Verdict.BROKEN, text)

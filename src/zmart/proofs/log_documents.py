@@ -1,4 +1,4 @@
-"""The documents in which a vote log is published: pages of its entries, and proofs about the votes of one wallet."""
+"""Define the documents in which a vote log is published: pages of its entries, and proofs of a wallet's votes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ MAX_PAGE = 1_000
 
 
 class InclusionProof(msgspec.Struct, frozen=True):
-    """One entry of a wallet and its audit path to the root (hex); `entry` is the text that the leaf covers."""
+    """One entry of a wallet and its audit path to the root. `leaf_hash` is the hash of the text `entry`; hashes are in
+    hex."""
 
     index: int
     entry: str
@@ -20,7 +21,7 @@ class InclusionProof(msgspec.Struct, frozen=True):
 
 
 class ConsistencyProof(msgspec.Struct, frozen=True):
-    """Prove that the current log begins with the one that had `old_root` at `old_size` (hex)."""
+    """A proof that the present log begins with the log that had `old_root` at `old_size`; hashes are in hex."""
 
     old_size: int
     old_root: str
@@ -28,8 +29,8 @@ class ConsistencyProof(msgspec.Struct, frozen=True):
 
 
 class VoteProof(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one wallet's votes on a market, against one head of its log; `rules`: who may vote, by kind,
-    where that is fixed."""
+    """All entries of one wallet in a market's vote log, proven against the head `tree_size` and `root`. `rules` says
+    who may vote, by kind of vote, if that is fixed."""
 
     market_id: MarketId
     wallet: Wallet
@@ -41,8 +42,8 @@ class VoteProof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries from `start` on, as text; `size` and `root` are the head when the page was read. `rules`: who may vote,
-    by kind; a saved log has none, so that the same log is the same file."""
+    """The entries of a vote log from index `start` on, as text. `size` and `root` are the log's head when the page was
+    read. `rules` says who may vote, by kind of vote; a saved log has none, so that equal logs are equal files."""
 
     market_id: MarketId
     size: int

@@ -1,4 +1,4 @@
-"""Read a market's vote log from a published copy: an API, a file, IPFS. votes/vote_log.py reads the database's."""
+"""Read a market's vote log from a published copy: the API, a file or IPFS. votes/vote_log.py reads the database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _BUSY = frozenset((429, 502, 503, 504))
 
 
 async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
-    """Read the log page by page from GET /api/votes/<market>/log. Raises NotFound, Invalid, ZmartError."""
+    """Read the log page by page from GET /api/votes/<market>/log, and return its entries.
+
+    Raises NotFound for an unknown market, Invalid for an invalid page, and ZmartError if the API does not answer.
+    """
     async with httpx.AsyncClient(timeout=30.0, **client_options(base_url)) as client:
         url = f"{base_url.rstrip('/')}/api/votes/{market_id}/log"
 
@@ -52,13 +55,13 @@ async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
 
 
 async def from_ipfs(gateway_url: str, cid: str, market_id: MarketId) -> list[bytes]:
-    """Read a saved log that was pinned, its bytes checked against the CID. Raises Invalid, PinError."""
+    """Read a saved log from IPFS, check its bytes against the CID, and return its entries. Raises Invalid, PinError."""
     raw = await fetch_from_gateway(gateway_url, cid, max_bytes=_MAX_FILE_BYTES, within_s=_LARGE_FILE_S)
     return [entry.encode() for entry in _page(raw, market_id).entries]
 
 
 def as_file(log: Sequence[bytes], market_id: MarketId) -> bytes:
-    """Return the whole log as one page of the API. The same log always gives the same bytes, and so the same CID."""
+    """Return the whole log as the bytes of one page of the API. Equal logs give equal bytes, and so the same CID."""
     root = merkle.roots_at(map(merkle.leaf_hash, log), [len(log)])[len(log)]
     entries = [entry.decode() for entry in log]
     page = LogPage(market_id=market_id, size=len(log), root=root.hex(), start=0, entries=entries)
@@ -66,7 +69,7 @@ def as_file(log: Sequence[bytes], market_id: MarketId) -> bytes:
 
 
 def from_file(path: Path, market_id: MarketId) -> list[bytes]:
-    """Read a saved response of the API that contains the whole log. Raises Invalid."""
+    """Read the log from a file that `as_file` or the API's response made, and return its entries. Raises Invalid."""
     try:
         raw = read_at_most(path, _MAX_FILE_BYTES)
     except OSError as problem:
@@ -75,9 +78,9 @@ def from_file(path: Path, market_id: MarketId) -> list[bytes]:
 
 
 async def read_pages(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
-    """Return every entry of the log, as it was at the first page; `page(start)` reads one page.
+    """Return the entries of a log up to at least the size that its first page names; `page(start)` reads one page.
 
-    Stops early at a page without entries.
+    A page without entries ends the reading early.
     """
     first = await page(0)
     entries = [entry.encode() for entry in first.entries]
@@ -96,8 +99,11 @@ async def _get(client: httpx.AsyncClient, url: str, query: dict[str, int]) -> Ht
 
 
 async def _patient(request: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
-    """Read a page. While the API is busy, or at its rate limit, wait as long as it requests: a long log has more pages
-    than the limit allows in a minute."""
+    """Request a page up to 10 times, while the API is busy or at its rate limit, and return the last answer.
+
+    Each wait is as long as Retry-After says, at most 60 s: a long log has more pages than the rate limit allows in a
+    minute.
+    """
     for _ in range(_MOST_REQUESTS - 1):
         answer = await request()
         if answer.status_code not in _BUSY:

@@ -1,6 +1,6 @@
-"""The text of a market as one canonical document, which is pinned and whose CID is on chain.
+"""Compose and read the text of a market as one canonical document, which is pinned and whose CID is on chain.
 
-`read` checks both a draft before it is pinned and bytes that came from IPFS.
+`read` checks both a new document before it is pinned and bytes that came from IPFS.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zmart.proofs.canonical import Json, canonical_json, parse_canonical
 TYPE = "zmart-question"
 VERSION = 1
 MAX_BYTES = 64 * 1024
-"""More than any document that keeps the limits below."""
+"""The maximum size of a document, which is more than the limits below allow."""
 
 QUESTION_CHARS = (10, 200)
 DESCRIPTION_CHARS = (0, 2_000)
@@ -35,7 +35,7 @@ _U64 = Meta(ge=0)
 
 
 class MarketDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hold the text of a market as its creator sent it."""
+    """The text and the parameters of a market as its creator sent them; `b_parameter` is in shares of 1e-9."""
 
     question: str
     description: str
@@ -47,7 +47,7 @@ class MarketDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MarketDocument(MarketDraft, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hold the text of a market, its id and its creator. Its amounts are on chain only."""
+    """The content of a market's document: the creator's draft, with the program, the market's id and its creator."""
 
     program: Annotated[Address, _Key]
     market_id: Annotated[MarketId, Meta(pattern=f"^{MARKET_ID_FORM}$")]
@@ -55,7 +55,7 @@ class MarketDocument(MarketDraft, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def compose(document: MarketDocument) -> bytes:
-    """Return the canonical bytes. Raises Invalid for what `read` would refuse."""
+    """Return the canonical bytes of a document. Raises Invalid for a document that `read` would refuse."""
     fields: dict[str, Json] = {
         "type": TYPE,
         "version": VERSION,
@@ -69,7 +69,7 @@ def compose(document: MarketDocument) -> bytes:
 
 
 def read(raw: bytes) -> MarketDocument:
-    """Return the content of a document. Raises Invalid, with the reason, when it is no market document."""
+    """Return the content of a document's bytes. Raises Invalid, with the reason, if they are no market document."""
     if len(raw) > MAX_BYTES:
         raise Invalid("document", f"A market document has {MAX_BYTES} bytes at most.")
     value = parse_canonical(raw)
@@ -86,11 +86,11 @@ def read(raw: bytes) -> MarketDocument:
 
 def _is_version(value: Mapping[str, object]) -> bool:
     version = value.get("version")
-    return version == VERSION and version is not True  # Python holds true for equal to 1
+    return version == VERSION and version is not True  # in Python True == 1
 
 
 def _accepted_values(parsed: MarketDraft) -> dict[str, str | list[str]]:
-    """Return the texts of the document in the form in which they are displayed. Raises Invalid."""
+    """Check the texts of a document and return them in the form in which they are displayed. Raises Invalid."""
     question = _accepted("question", parsed.question, QUESTION_CHARS, one_line=True)
     description = _accepted("description", parsed.description, DESCRIPTION_CHARS)
     category = _accepted("category", parsed.category, CATEGORY_CHARS, one_line=True)

@@ -1,7 +1,8 @@
-"""The append-only Merkle tree of RFC 6962: roots, inclusion and consistency proofs.
+"""Compute the append-only Merkle tree of RFC 6962: roots, inclusion proofs and consistency proofs.
 
-A log stores the hashes of all complete subtrees, so that appending and proving touch O(log n) of them: a
-function here first says which nodes it wants (`*_nodes`), the caller reads those, and then it computes.
+A log stores the hashes of all complete subtrees, so that appending and proving read O(log n) of them. First
+`complete_subtrees` or `nodes_of` names the nodes that are needed, then the caller reads these, then a function computes
+the result from them.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ EMPTY_ROOT = sha256().digest()
 
 
 class MerkleNode(NamedTuple):
-    """A complete subtree: the leaves from number * 2^level on, 2^level of them."""
+    """A complete subtree of 2^level leaves, the first of which is leaf number * 2^level."""
 
     level: int
     number: int
 
 
 Span = tuple[int, int]
-"""Leaves from `start` (in) to `end` (out), where start is a multiple of the size rounded up to a power of 2."""
+"""The leaves from `start` (included) to `end` (excluded).
+
+`start` is a multiple of the span's size rounded up to a power of 2.
+"""
 
 Nodes = Mapping[MerkleNode, bytes]
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Return the hash of an entry (RFC 6962, section 2.1)."""
+    """Return the leaf hash of an entry (RFC 6962, section 2.1)."""
     return sha256(b"\0" + entry).digest()
 
 
@@ -58,12 +62,15 @@ def span_hash(start: int, end: int, known: Nodes) -> bytes:
 
 
 def root(size: int, known: Nodes) -> bytes:
-    """Return the root of the first `size` leaves; `known` holds complete_subtrees(0, size)."""
+    """Return the root of the first `size` leaves; `known` holds the hashes of complete_subtrees(0, size)."""
     return span_hash(0, size, known)
 
 
 def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[MerkleNode, bytes]:
-    """Return the nodes that `leaves` (hashes) add to a log of `size`; `known` holds complete_subtrees(0, size)."""
+    """Return the nodes that new leaves, given as hashes, add to a log of `size` leaves, with their hashes.
+
+    `known` holds the hashes of complete_subtrees(0, size).
+    """
     added: dict[MerkleNode, bytes] = {}
     for position, leaf in enumerate(leaves, start=size):
         node, value = MerkleNode(0, position), leaf
@@ -77,7 +84,10 @@ def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[MerkleNode,
 
 
 def roots_at(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
-    """Return the roots that a log of these leaves (hashes) had at those sizes. Takes one pass and O(log n) memory."""
+    """Return the roots that a log of these leaves, given as hashes, had at `sizes`, by size.
+
+    It takes one pass and O(log n) memory.
+    """
     requested, peaks = set(sizes), list[tuple[int, bytes]]()
     roots = {0: EMPTY_ROOT} if 0 in requested else {}
     for size, leaf in enumerate(leaves, start=1):
@@ -98,7 +108,10 @@ def _joined(peaks: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def inclusion_spans(index: int, size: int) -> list[Span]:
-    """Return the spans whose hashes are the audit path PATH(index, D[size]) of RFC 6962 2.1.1. 0 <= index < size."""
+    """Return the spans whose hashes are the audit path PATH(index, D[size]) of RFC 6962, section 2.1.1.
+
+    It requires 0 <= index < size.
+    """
     spans: list[Span] = []
     start, end = 0, size
     while end - start > 1:
@@ -113,7 +126,10 @@ def inclusion_spans(index: int, size: int) -> list[Span]:
 
 
 def consistency_spans(old_size: int, size: int) -> list[Span]:
-    """Return the spans whose hashes are PROOF(old_size, D[size]) of RFC 6962 2.1.2. 0 < old_size <= size."""
+    """Return the spans whose hashes are the consistency proof PROOF(old_size, D[size]) of RFC 6962, section 2.1.2.
+
+    It requires 0 < old_size <= size.
+    """
     spans: list[Span] = []
     start, end, whole = 0, size, True
     while old_size < end:
@@ -140,7 +156,7 @@ def proof(spans: Iterable[Span], known: Nodes) -> list[bytes]:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], expected_root: bytes) -> bool:
-    """Return whether the leaf (a hash) is number `index` of the log with that size and root (RFC 9162 2.1.3.2)."""
+    """Return whether the leaf, a hash, is number `index` of the log with this size and root (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     position, last, value = index, size - 1, leaf
@@ -160,7 +176,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
 def verify_consistency(
     old_size: int, size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
 ) -> bool:
-    """Return whether the log with `new_root` begins with the log that had `old_root` (RFC 9162 2.1.4.2)."""
+    """Return whether the log with `new_root` begins with the log that had `old_root` (RFC 9162, 2.1.4.2)."""
     if not 0 < old_size <= size:
         return old_size == 0 and old_root == EMPTY_ROOT and not path
     if old_size == size:

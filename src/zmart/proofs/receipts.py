@@ -1,6 +1,6 @@
-"""The receipt of an accepted vote: the head of the log after it, signed by the backend authority.
+"""Make and check the receipt of an accepted vote: the head of the log with the vote, signed by the backend authority.
 
-With it a voter can prove later that an entry was removed from the log or changed. Format: docs/votes.md.
+With it a voter can prove later that an entry of the log was removed or changed. Format: docs/votes.md.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from zmart.proofs.signatures import signed_text
 
 
 class VoteReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the receipt of a vote: its `index` and `leaf_hash` in the log, and the log's head with it in, `tree_size`
-    and `root` (hex). `rule`: who may vote. `authority` and `signature` are None where this process does not hold the
-    backend authority's key."""
+    """The receipt of a vote.
+
+    `index` and `leaf_hash` locate its entry in the log. `tree_size` and `root` are the log's head with that entry.
+    Hashes are in hex. `rule` says who may vote. `authority` and `signature` are None if the process that accepted the
+    vote does not hold the backend authority's key.
+    """
 
     program: Address
     market_id: MarketId
@@ -28,7 +31,7 @@ class VoteReceipt(msgspec.Struct, frozen=True, kw_only=True):
     signature: str | None = None
 
     def text(self) -> str:
-        """The text that the backend authority signs; it contains the rule unless that is `open`."""
+        """Return the text that the backend authority signs; it contains the rule unless that is `open`."""
         rule = "" if self.rule == "open" else f"\nrule: {self.rule}"
         return (
             f"ZMART vote receipt\nprogram: {self.program}\nmarket: {self.market_id}\nindex: {self.index}\n"
@@ -37,7 +40,7 @@ class VoteReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_receipt(receipt: VoteReceipt, authority: Keypair | None) -> VoteReceipt:
-    """Return the receipt with the authority's signature over its text."""
+    """Return the receipt with the authority's signature over its text; unchanged without an authority's key."""
     if authority is None:
         return receipt
     return msgspec.structs.replace(
@@ -48,5 +51,5 @@ def sign_receipt(receipt: VoteReceipt, authority: Keypair | None) -> VoteReceipt
 
 
 def receipt_holds(receipt: VoteReceipt, authority: Wallet) -> bool:
-    """Return whether the backend authority that GlobalConfig names signed this receipt."""
+    """Return whether `authority`, the backend authority that GlobalConfig names, signed the receipt."""
     return receipt.signature is not None and signed_text(authority, receipt.text(), receipt.signature)

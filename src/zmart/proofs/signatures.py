@@ -18,13 +18,18 @@ from zmart.market.types import Wallet
 
 _DOMAIN = b"\xffsolana offchain"
 _FORMATS = (b"\1", b"\0", b"\2")
-"""Short UTF-8, as wallets show line feeds; plain ASCII, which some claim nevertheless; UTF-8 of any length."""
+"""The formats of a message in version 0: short UTF-8 (a text with line feeds), ASCII, UTF-8 of any length.
+
+Some wallets name ASCII also for a text with line feeds.
+"""
 _MAX_TEXT_BYTES = 65_535
 
 
 def require_signature(wallet: Wallet, text: str, signature: str, application: str = "") -> str:
-    """Return a wallet's signature over `text` in base58; `signature` may be base58, base64 or hex. Raises
-    Unauthenticated: it is none of these, or not the wallet's."""
+    """Return a wallet's signature over `text` in base58; `signature` is in base58, base64 or hex.
+
+    Raises Unauthenticated if it is in none of these, or is not the wallet's. `application` as in `signed_text`.
+    """
     read = read_signature(signature)
     if not signed_text(wallet, text, read, application):
         raise Unauthenticated(f"The signature is not that of {wallet[:44]} over this text.")
@@ -32,8 +37,11 @@ def require_signature(wallet: Wallet, text: str, signature: str, application: st
 
 
 def signed_text(wallet: Wallet, text: str, signature: str, application: str = "") -> bool:
-    """Return whether `signature` (base58) is the wallet's over `text`. `application` is an address that is accepted as
-    the envelope's domain besides the empty one. Returns False for anything that does not decode."""
+    """Return whether `signature` (base58) is the wallet's over `text`, as raw bytes or in an off-chain envelope.
+
+    `application` is an address that is accepted as the application domain of an envelope; the zero domain is always
+    accepted. Return False for a wallet or signature that does not decode.
+    """
     try:
         key, sealed = Pubkey.from_string(wallet), Signature.from_string(signature)
         domains = [bytes(32)] + ([bytes(Pubkey.from_string(application))] if application else [])

@@ -1,7 +1,7 @@
-"""The snapshot of a market: its discussion, its votes and its state, as one canonical document.
+"""Compose and parse the snapshot of a market: its discussion, its votes and its state, as one canonical document.
 
-The same rows give the same bytes on every machine, so anyone can compute the CID. `previous` links the snapshots of a
-market. The only times are those of the data, and the day.
+The same rows give the same bytes on every machine, so anyone can compute the CID. `previous` is the CID of the market's
+snapshot before it. The document has no times except those of the data, and the day.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zmart.proofs.merkle import MerkleNode, root
 TYPE = "zmart-snapshot"
 VERSION = 1
 CID_VERSION = 1
-"""Snapshots are pinned with raw leaves: a document of up to 256 KiB is one block whose hash is its SHA-256."""
+"""The CID version of snapshots, with raw leaves: the CID of a document up to 256 KiB holds its own SHA-256."""
 
 Row = Mapping[str, object]
 
@@ -62,14 +62,14 @@ _TERMS_FIELDS = ("kind", "rule", "min_votes")
 
 
 class LogHead(msgspec.Struct, frozen=True):
-    """The head of a vote log: the number of entries, and the RFC 6962 root over them in hex."""
+    """The head of a vote log: the number of its entries, and the RFC 6962 root over them in hex."""
 
     size: int
     root: str
 
 
 class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of a snapshot; `document` are its canonical bytes."""
+    """The parsed content of a snapshot, without its tallies; `previous` is the CID of the snapshot before it."""
 
     program: str
     market_id: str
@@ -99,9 +99,12 @@ def document(
     tallies: Sequence[Row],
     voting_terms: Sequence[Row] = (),
 ) -> bytes:
-    """Return the canonical bytes. `market`, `comments`, `tallies` and `voting_terms` are rows of the database as JSON,
-    in the order of (created_at, id), (kind, round) and kind; without terms that are fixed there is no such field.
-    Raises Invalid for a row that has no canonical form."""
+    """Return the canonical bytes of a snapshot.
+
+    `market`, `comments`, `tallies` and `voting_terms` are rows of the database as JSON. Comments are in the order of
+    (created_at, id), tallies of (kind, round), terms of kind. Without fixed terms the document has no `voting_terms`.
+    Raises Invalid for a row that has no canonical form.
+    """
     terms = [{name: _json(row[name]) for name in _TERMS_FIELDS} for row in voting_terms]
     return canonical_json(
         {
@@ -125,8 +128,10 @@ def document(
 
 
 def parse(data: bytes) -> MarketSnapshot:
-    """Return the content of a snapshot. Raises Invalid for bytes that are not canonical or no snapshot of this
-    version."""
+    """Return the content of a snapshot's bytes.
+
+    Raises Invalid if they are not canonical or are no snapshot of this version.
+    """
     value = parse_canonical(data)
     if not isinstance(value, Mapping) or value.get("type") != TYPE or value.get("version") != VERSION:
         raise Invalid("snapshot", f"This document is not a {TYPE} of version {VERSION}.")
@@ -144,7 +149,7 @@ def _comment(row: Row) -> dict[str, Json]:
         "created_at": _time(row["created_at"]),
     }
     deleted_at = _time(row["deleted_at"])
-    # Who takes a comment back takes its words back; that there was one stays.
+    # A comment that its author deleted remains in the snapshot, without its content.
     return (
         {**fields, "deleted_at": deleted_at} if deleted_at else {**fields, "content": _json(row["content"])}
     )
@@ -157,7 +162,7 @@ def _tally(row: Row) -> dict[str, Json]:
 
 
 def _time(value: object) -> str | None:
-    """Return the time in UTC with microseconds, the precision of the database."""
+    """Return a time of the database in ISO 8601, in UTC with microseconds; None for None."""
     return None if value is None else iso_micro(parse_iso(str(value)))
 
 

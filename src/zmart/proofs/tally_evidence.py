@@ -1,5 +1,4 @@
-"""Read from the chain the evidence for a market's tallies: the counts that were sent, with their memos, and the votes
-cast on chain."""
+"""Read the evidence for a market's tallies from the chain: the counts that were sent, and the votes cast on chain."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ _MOST_PAGES = 100
 
 
 class Anchor(msgspec.Struct, frozen=True):
-    """The counts that a transaction of the backend authority sent to the chain; `memo` is None if it has none."""
+    """The counts that a transaction recorded on chain at chain time `at`; `memo` is None if it has no tally's memo."""
 
     kind: VoteKind
     tally: Tally
@@ -38,8 +37,8 @@ class Anchor(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest anchor of each kind, and every VoteRecord of the market; `clock_ahead_s`: the chain's clock
-    against this machine's."""
+    """The evidence about a market on chain: its account, the newest anchor of each kind, and all its VoteRecords.
+    `clock_ahead_s` is by how many seconds the chain's clock is ahead of this machine's."""
 
     program: Address
     market_id: MarketId
@@ -51,8 +50,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
-    """Read the evidence about a market from the RPC alone. Raises NotFound for an unknown market, ChainError,
-    ConfigError."""
+    """Read the evidence about a market from the RPC alone. Raises NotFound for an unknown market, ChainError if the
+    RPC cannot return it, ConfigError for a wrong program."""
     config = await check_program(rpc, program)
     address = program.addresses.market(market_id)
     info = await absence.account([rpc], address)
@@ -79,8 +78,7 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
 
 
 async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[SignatureInfo]:
-    """Return successful transactions that name both the market and its authority, newest first: only those send
-    counts."""
+    """Return the successful transactions that name market and authority, newest first: only these record counts."""
     of_market = await _history(rpc, market)
     first = of_market[-1].slot if of_market else None
     by_authority = {line.signature for line in await _history(rpc, authority, first)}
@@ -88,12 +86,12 @@ async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[Signat
 
 
 async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> list[SignatureInfo]:
-    """Return transactions, newest first, at least down to slot `floor`; down to the first if there is no floor."""
+    """Return the transactions that name an address, newest first, at least down to slot `floor` (None: all of them)."""
     transactions: list[SignatureInfo] = []
     for _ in range(_MOST_PAGES):
         before = transactions[-1].signature if transactions else None
         page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
-        if not page:  # a short page is no end: nodes answer one where a store of theirs ends
+        if not page:  # only an empty page is the end: nodes return short pages where one of their stores ends
             return transactions
         transactions += page
         if floor is not None and page[-1].slot < floor:
@@ -106,7 +104,7 @@ async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> lis
 def _anchor(
     program: Program, market_id: MarketId, config: GlobalConfig, tx: ChainTransaction
 ) -> Anchor | None:
-    """Return the counts that a transaction sent, from the event that the program emitted."""
+    """Return the counts that a transaction recorded, from the event of the program; None if it recorded none."""
     memo = _memo(tx, config.backend_authority)
     for item in extract_events(program, tx).events:
         match item.event:
@@ -124,7 +122,7 @@ def _anchor(
 
 
 def _memo(tx: ChainTransaction, authority: Wallet) -> TallyMemo | None:
-    """Return the tally's memo among those of the transaction, if the authority signed it."""
+    """Return the tally's memo of a transaction that the authority signed; None without such a memo."""
     signed = [
         i for i in tx.instructions if i.program_id == str(MEMO_PROGRAM) and Address(authority) in i.accounts
     ]

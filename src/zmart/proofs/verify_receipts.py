@@ -1,4 +1,4 @@
-"""Verify receipts against a copy of the log: the entry of each is at its index, after the same earlier entries."""
+"""Verify receipts against a copy of the log: each receipt's entry is at its index, after the same earlier entries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Shape = TypeVar("_Shape")
 
 
 class _Answer(msgspec.Struct):
-    """The API's response to a vote."""
+    """The API's response to a vote, of which only the receipt is read."""
 
     receipt: VoteReceipt
 
@@ -40,17 +40,17 @@ class ReceiptsReport(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """What was verified, in one line."""
+        """What was verified, in one line of text."""
         return f"{self.receipts} receipt(s) against the log"
 
     @property
     def verdict(self) -> str:
-        """The result in a sentence."""
+        """The result of the verification in a sentence."""
         return "The receipts hold." if self.holds else "THE LOG IS NOT WHAT THE RECEIPTS PROMISED."
 
 
 def read_receipt(path: Path) -> VoteReceipt:
-    """Read a receipt from a file that contains it alone or as part of the API's response. Raises Invalid."""
+    """Read a receipt from a file that contains it alone or as a part of the API's response. Raises Invalid."""
     try:
         raw = read_at_most(path, MAX_RECEIPT_BYTES)
     except OSError as problem:
@@ -77,8 +77,11 @@ def verify_receipts(
     authority: Wallet,
     rules: Mapping[VoteKind, str] | None = None,
 ) -> list[ProofFinding]:
-    """Verify every receipt against the log. `authority` is the signer that GlobalConfig names, `rules` those that the
-    tallies on chain name for who may vote."""
+    """Verify every receipt against the log, and return the findings.
+
+    `authority` is the backend authority that GlobalConfig names. `rules` holds, by kind of vote, the rule that the
+    tally on chain names.
+    """
     leaves = [merkle.leaf_hash(entry) for entry in log]
     roots = merkle.roots_at(leaves, {receipt.tree_size for receipt in receipts})
     positions = {leaf.hex(): position for position, leaf in enumerate(leaves)}
@@ -99,7 +102,10 @@ def verify_receipts(
 def _rule(
     receipt: VoteReceipt, log: Sequence[bytes], rules: Mapping[VoteKind, str]
 ) -> Iterator[ProofFinding]:
-    """Check a receipt's rule. The rule is fixed when a vote begins, so a receipt with another one proves a change."""
+    """Check that a receipt names the rule by which the votes were counted.
+
+    The rule of a vote is fixed when the vote begins, so a receipt with a different rule proves a change.
+    """
     try:
         kind = parse_entry(log[receipt.index]).statement.kind
     except (Invalid, IndexError):

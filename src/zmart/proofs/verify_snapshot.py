@@ -1,4 +1,4 @@
-"""Verify a snapshot without its maker: against its CID, the snapshots before it, and the market on chain."""
+"""Verify a snapshot without trusting its maker: against its CID, the snapshots before it, and the market on chain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zmart.proofs.snapshot import MarketSnapshot, Row, parse
 from zmart.proofs.tally_evidence import Evidence
 from zmart.proofs.verify_tally import ProofFinding, Verdict
 
-# What never changes in a market, as (name here, name in the account).
+# The fields of a market that never change, and those that may; the account has the same names.
 _FIXED = ("creator", "b_parameter", "initial_liquidity")
 _MOVING = (
     "current_liquidity",
@@ -30,8 +30,7 @@ _BYTES = "The bytes are canonical and hash to the CID."
 
 
 class SnapshotReport(msgspec.Struct, frozen=True):
-    """The checks of one document. It holds when no check failed; it is whole when every requested check could be
-    made."""
+    """The findings about one snapshot."""
 
     cid: str
     market_id: str
@@ -53,9 +52,11 @@ class SnapshotReport(msgspec.Struct, frozen=True):
 async def verify_history(
     gateway_url: str, cid: str, most: int
 ) -> AsyncIterator[tuple[MarketSnapshot, SnapshotReport]]:
-    """Verify the document `cid` and up to `most` - 1 before it, newest first, each against its CID and against the one
-    after it. Where an earlier one is no longer pinned anywhere, the last one that was found has a finding about that.
-    Raises PinError when the newest cannot be fetched, Invalid when it is no snapshot."""
+    """Verify the snapshot `cid` and up to `most` - 1 snapshots before it; yield each with its report, newest first.
+
+    Each is checked against its CID and against the snapshot after it. If an earlier snapshot cannot be fetched, the
+    last report has a finding about that. Raises PinError if `cid` cannot be fetched, Invalid if it is no snapshot.
+    """
     snapshot = parse(await fetch_from_gateway(gateway_url, cid))
     findings = [_holds(_BYTES)]
     for _ in range(most - 1):
@@ -86,20 +87,23 @@ async def _predecessor(gateway_url: str, cid: str) -> MarketSnapshot | ProofFind
 
 
 def report(cid: str, snapshot: MarketSnapshot, findings: Sequence[ProofFinding]) -> SnapshotReport:
-    """Return the report on one document, with the findings about it."""
+    """Return the report on one snapshot, with the findings about it."""
     return SnapshotReport(
         cid, snapshot.market_id, snapshot.day.isoformat(), len(snapshot.comments), list(findings)
     )
 
 
 def compare(older: MarketSnapshot, newer: MarketSnapshot) -> list[ProofFinding]:
-    """Return the checks that `newer` continues `older`: the same market, a later day, a log that only grew, the same
-    terms of its votes, and no comment removed or changed."""
+    """Check that `newer` continues `older`, and return the findings.
+
+    Both must be about the same market, `newer` of the same or a later day. Its log must have grown only, the terms of
+    its votes must be the same, and no comment may be removed or changed, except that its author deleted it.
+    """
     return list(_compared(older, newer))
 
 
 def against_chain(snapshot: MarketSnapshot, evidence: Evidence) -> list[ProofFinding]:
-    """Return the checks that the market on chain can have followed from the state that the snapshot records."""
+    """Check that the market on chain can have developed from the state in the snapshot, and return the findings."""
     return list(_on_chain(snapshot, evidence))
 
 

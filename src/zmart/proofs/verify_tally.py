@@ -1,4 +1,4 @@
-"""Count a tally again, from the entries of the log and the evidence on chain. The backend is not trusted."""
+"""Count a tally again from the entries of the log and the evidence on chain, without trusting the backend."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_voters import JudgedVotes, VoterReason, about_voters, judge_votes, rule_of
 
 FINAL_AFTER_S = 120
-"""A vote on chain younger than this may be missing in a tally whose memo does not say up to when it counts."""
+"""For a memo without a closing time: votes on chain in this many seconds before the count may be missing in it."""
 
 CLOCKS_AGREE_S = 600
-"""A cluster's clock differs from ours by less; only a local chain's can be moved further."""
+"""The clock of a cluster differs from ours by less than this many seconds; only a local chain's can differ more."""
 
 
 class TallyReport(msgspec.Struct, frozen=True):
-    """The checks of one kind of vote. It holds when no check failed. `not_counted`: voters who are not eligible;
-    `unknown_voters`: voters whose eligibility cannot be determined."""
+    """The findings about the tally of one kind of vote.
+
+    `transaction` is the signature of the transaction that recorded the counts. `not_counted` are voters who are not
+    eligible, `unknown_voters` those whose eligibility cannot be determined.
+    """
 
     kind: VoteKind
     tally: Tally
@@ -46,13 +49,13 @@ class TallyReport(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """What was verified, in one line."""
+        """What was verified, in one line of text."""
         counts = f"{self.tally.votes_for} for, {self.tally.votes_against} against"
         return f"{self.kind.value} votes: {counts}, transaction {self.transaction}"
 
     @property
     def verdict(self) -> str:
-        """The result in a sentence."""
+        """The result of the verification in a sentence."""
         if not self.holds:
             return "THE TALLY DOES NOT HOLD."
         unknown = any(finding.verdict is Verdict.UNKNOWN for finding in self.findings)
@@ -65,10 +68,11 @@ def verify_tally(
     log: Sequence[bytes],
     facts_by_wallet: Mapping[Wallet, VoterFacts] | None = None,
 ) -> TallyReport:
-    """Verify the tally of `anchor` and report what was checked.
+    """Verify the tally of `anchor` and return the report.
 
-    `log`: the market's entries from the first on, at least as many as the anchor's memo names. `facts_by_wallet`: what
-    is known about the voters (`voters_of`), for a memo whose rule is not `open`."""
+    `log` holds the market's entries from the first on, at least as many as the anchor's memo names. `facts_by_wallet`
+    holds the facts about the voters (`voters_of`), for a memo whose rule is not `open`.
+    """
     votes = _judged(anchor, log, facts_by_wallet or {})
     findings = list(_findings(evidence, anchor, log, votes))
     return TallyReport(
@@ -77,7 +81,7 @@ def verify_tally(
 
 
 def voters_of(anchor: Anchor, log: Sequence[bytes]) -> list[Wallet]:
-    """Return the wallets with votes in the anchor's log, each once."""
+    """Return the wallets with a vote of the anchor's kind in the part of the log that its memo covers, each once."""
     return [entry.statement.wallet for entry in _counted(_entries(anchor, log))]
 
 
@@ -89,7 +93,7 @@ def _judged(
 
 
 def _entries(anchor: Anchor, log: Sequence[bytes]) -> list[LogEntry]:
-    """Return the entries of the anchor's kind of vote that its memo covers, as far as they can be read."""
+    """Return the log entries of the anchor's kind of vote that its memo covers; unreadable entries are left out."""
     size = 0 if anchor.memo is None else anchor.memo.log_size
     entries = (entry for raw in log[:size] if (entry := _entry(raw)) is not None)
     return [entry for entry in entries if entry.statement.kind is anchor.kind]
@@ -159,7 +163,7 @@ def _about_votes(
 
 
 def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> ProofFinding:
-    """Check that votes off chain were issued while voting was open. The program has checked that for those on chain."""
+    """Check that votes off chain were issued while voting was open; the program itself checks votes on chain."""
     earliest, latest = _began(evidence, anchor) - STATEMENT_WINDOW_S, anchor.at + STATEMENT_WINDOW_S
     outside = [e for e in entries if not earliest <= e.statement.issued_ms / 1000 <= latest]
     if outside and abs(evidence.clock_ahead_s) > CLOCKS_AGREE_S:
@@ -212,7 +216,7 @@ def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -
 
 
 def _closed_at(anchor: Anchor) -> int:
-    """Return the time until which votes on chain count, by the memo."""
+    """Return the chain time up to which votes on chain count: the memo's, else FINAL_AFTER_S before the count."""
     closed_at = anchor.memo.closed_at if anchor.memo is not None else None
     return anchor.at - FINAL_AFTER_S - 1 if closed_at is None else closed_at
 
@@ -269,7 +273,7 @@ def _is_signed(entry: LogEntry) -> bool:
 
 
 def _seen_twice(entries: list[LogEntry]) -> list[Wallet]:
-    """Return wallets with two votes off chain (signed or not), or two on chain."""
+    """Return the wallets with more than one entry off chain, signed or not, or more than one on chain."""
     seen: set[tuple[Wallet, bool]] = set()
     twice: list[Wallet] = []
     for entry in entries:
@@ -281,7 +285,7 @@ def _seen_twice(entries: list[LogEntry]) -> list[Wallet]:
 
 
 def _counted(entries: list[LogEntry]) -> list[LogEntry]:
-    """Return one entry for each wallet: the one on chain, else its first."""
+    """Return the entry that counts for each wallet: its entry on chain, else its first entry."""
     chosen: dict[Wallet, LogEntry] = {}
     for entry in entries:
         have = chosen.setdefault(entry.statement.wallet, entry)

@@ -1,5 +1,4 @@
-"""Judge the voters of a log again: whose votes count under the rule of the memo, whose do not and why, whose stay
-unknown."""
+"""Judge the voters of a log again, by the rule of the memo: whose votes count, whose do not, and whose are unknown."""
 
 from __future__ import annotations
 
@@ -19,14 +18,18 @@ _NO_FACTS = VoterFacts(why_unknown="it was not looked at.")
 
 
 class VoterReason(msgspec.Struct, frozen=True):
-    """A voter whose vote is not counted or unknown, and the reason."""
+    """A voter whose vote does not count or cannot be judged, and the reason."""
 
     wallet: Wallet
     reason: str
 
 
 class JudgedVotes(msgspec.Struct, frozen=True):
-    """The votes of a log, one for each wallet: those that count, those that do not, and those that cannot be judged."""
+    """The judged votes of a log, one for each wallet.
+
+    `counted` votes count. `unknown` votes cannot be judged, and `unknown_voters` says why. `not_counted` says whose
+    votes do not count, and why.
+    """
 
     counted: list[LogEntry]
     unknown: list[LogEntry]
@@ -35,7 +38,7 @@ class JudgedVotes(msgspec.Struct, frozen=True):
 
 
 def rule_of(text: str | None) -> Rule | None:
-    """Return the rule that a memo names: `open` for a memo that names none, None for a text that is no rule."""
+    """Return the rule that a memo names: `open` if it names no rule, None if its text is no known rule."""
     try:
         return OPEN if text is None else Rule.parse(text)
     except Invalid:
@@ -45,8 +48,10 @@ def rule_of(text: str | None) -> Rule | None:
 def judge_votes(
     rule: Rule, entries: Sequence[LogEntry], facts_by_wallet: Mapping[Wallet, VoterFacts]
 ) -> JudgedVotes:
-    """Judge votes by the rule. `entries` holds one for each wallet; without facts about a wallet its vote is unknown,
-    unless the rule lets every wallet vote."""
+    """Judge votes by a rule; `entries` holds one vote for each wallet.
+
+    Without facts about a wallet its vote is unknown, unless the rule lets every wallet vote.
+    """
     votes = JudgedVotes([], [], [], [])
     for entry in entries:
         wallet = entry.statement.wallet
@@ -63,8 +68,10 @@ def judge_votes(
 
 
 def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[ProofFinding]:
-    """Return the findings about a tally's voters. With unknown voters its counts may differ by as many votes, and no
-    more."""
+    """Yield the findings about a tally's voters and its counts.
+
+    The counts on chain may differ from the new count by at most the votes that cannot be judged.
+    """
     if rule.kind is not RuleKind.OPEN:
         yield note(f"Rule {rule.text}: {rule.sentence}")
         yield from _named(
@@ -96,7 +103,7 @@ def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[Pr
 
 
 def tally_of(entries: Sequence[LogEntry]) -> Tally:
-    """Return the tally of log entries."""
+    """Return the tally of log entries, each of which counts as one vote."""
     return Tally(sum(e.statement.vote for e in entries), sum(not e.statement.vote for e in entries))
 
 

@@ -1,4 +1,4 @@
-"""Read what an RPC shows about voters as they were before a vote opened; everything else stays unknown."""
+"""Read from an RPC what voters held or had traded before a vote opened; what it does not show is unknown."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _MOST_PAGES = 100
 
 
 async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | None:
-    """Return the vote's opening at chain time `at`: the market's first successful transaction that is not older; None
-    when the RPC does not show it."""
+    """Return the opening of a vote at chain time `at`, which is the market's first successful transaction since then.
+
+    Return None if the RPC does not show it.
+    """
     first: SignatureInfo | None = None
     before: Signature | None = None
     for _ in range(_MOST_PAGES):
@@ -51,8 +53,11 @@ async def facts_about_voters(
     gateway_url: str,
     saved_list: bytes | None = None,
 ) -> dict[Wallet, VoterFacts]:
-    """Return, for every voter of the anchor's log, the facts that the rule of its memo needs; none if every wallet may
-    vote."""
+    """Return the facts that the rule of the anchor's memo needs, for every voter of its log.
+
+    The result is empty if every wallet may vote, or if the rule is unknown. `saved_list` holds the bytes of the list
+    for the rule `listed`; without them the list is fetched from the gateway.
+    """
     rule = rule_of(anchor.memo.rule if anchor.memo else None)
     if rule is None or rule.kind is RuleKind.OPEN:
         return {}
@@ -72,7 +77,7 @@ async def facts_about(
     opening: VoteOpening | None,
     wallets: Sequence[Wallet],
 ) -> dict[Wallet, VoterFacts]:
-    """Return what each of these wallets held, or had traded, before the opening."""
+    """Return what each wallet held before the opening (rule `funded`) or had traded before it (rule `staked`)."""
     if opening is None:
         unknown = VoterFacts(why_unknown="the RPC does not show the transaction that opened the vote.")
         return dict.fromkeys(wallets, unknown)

@@ -1,4 +1,4 @@
-"""A signed list of wallets, for the rule `listed`: its bytes, its signature, its CID. Format: docs/votes.md."""
+"""Make and read a signed list of wallets, for the rule `listed`. Format: docs/votes.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _FORM = re.compile(
 
 
 class VoterList(msgspec.Struct, frozen=True, kw_only=True):
-    """Wallets in ascending order, each once. `signer` must be a key that GlobalConfig names: see `parse_list`."""
+    """A list of wallets, in ascending order and each once, with the signature of `signer` over `text`.
+
+    `parse_list` accepts only a signer that GlobalConfig names.
+    """
 
     program: Address
     wallets: tuple[Wallet, ...]
@@ -37,18 +40,20 @@ class VoterList(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> str:
-        """The wallets, one in each line."""
+        """The wallets as text, one in each line."""
         return "".join(f"{wallet}\n" for wallet in self.wallets)
 
     @property
     def text(self) -> str:
-        """The text that the signer signs. It contains the hash of all wallets instead of the wallets, so it is short
-        enough for any wallet to sign."""
+        """The text that the signer signs.
+
+        It contains a hash of the wallets instead of the wallets, so that it is short enough for any wallet to sign.
+        """
         digest = hashlib.sha256(self.lines.encode()).hexdigest()
         return f"ZMART voter list 1\nprogram: {self.program}\nwallets: {len(self.wallets)}\nsha256: {digest}"
 
     def encode(self) -> bytes:
-        """Return the bytes of the file, whose CID is in the rule."""
+        """Return the bytes of the list's file, whose CID the rule names."""
         return f"{self.text}\nsigner: {self.signer}\nsignature: {self.signature}\n{self.lines}".encode()
 
     @property
@@ -58,7 +63,10 @@ class VoterList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_list(program: Address, wallets: Iterable[str], signer: Keypair) -> VoterList:
-    """Return the signed list of these wallets, each once. Raises Invalid("wallets")."""
+    """Return the signed list of these wallets, each once.
+
+    Raises Invalid("wallets") for an invalid address, for no wallets, or for more than MAX_WALLETS.
+    """
     chosen = tuple(sorted({_checked(wallet) for wallet in wallets}))
     if not 1 <= len(chosen) <= MAX_WALLETS:
         raise Invalid("wallets", f"A list holds 1 to {MAX_WALLETS} wallets; these are {len(chosen)}.")
@@ -69,8 +77,10 @@ def sign_list(program: Address, wallets: Iterable[str], signer: Keypair) -> Vote
 
 
 def parse_list(raw: bytes, cid: str, program: Address, signers: Iterable[Wallet]) -> VoterList:
-    """Return the list with that CID, for that program, signed by one of `signers` (GlobalConfig's backend authority or
-    admin). Raises Invalid("list") with the reason."""
+    """Return the list in `raw`, whose CID is `cid`, after checking that it is for `program` and signed.
+
+    The signer must be one of `signers`, GlobalConfig's backend authority or admin. Raises Invalid with the reason.
+    """
     if len(raw) > MAX_BYTES:
         raise Invalid("list", f"The list {cid} is larger than {MAX_BYTES} bytes.")
     if cid_of(raw, parse_cid(cid).version) != cid:

@@ -1,1 +1,1 @@
-"""Votes: accept them, judge who may vote, keep the log, count, and gate decisions on a complete index."""
+"""Accept votes, judge who may vote, keep and count the vote log, and check that the index is complete for decisions."""

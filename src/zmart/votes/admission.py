@@ -1,4 +1,4 @@
-"""Say that a wallet may vote, and by which rule; votes/eligibility.py decides it."""
+"""Define the admission of a wallet to a vote, which votes/eligibility.py decides."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from zmart.store.vote_judgements import VoterJudgement
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """A wallet that may vote under `rule`.
+    """The decision that a wallet may vote under `rule`.
 
-    `judgement`: by what the wallet was judged for a vote that opened at `opened_at`; None if every wallet may vote.
+    `judgement` holds what the wallet was judged by, for a vote that opened at the chain time `opened_at`; None if every
+    wallet may vote.
     """
 
     rule: Rule
@@ -23,9 +24,12 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 Admit = Callable[[MarketId, VoteKind, Wallet], Awaitable[Admission]]
-"""Returns the wallet's admission. Raises NotEligible; EligibilityUnknown or IndexIncomplete while it is not known."""
+"""Returns the admission of a wallet to a vote.
+
+Raises NotEligible if the wallet may not vote; EligibilityUnknown or IndexIncomplete if that is not known now.
+"""
 
 
 async def admit_all(_market: MarketId, _kind: VoteKind, _wallet: Wallet) -> Admission:
-    """Admit under the rule `open`."""
+    """Admit every wallet, under the rule `open`."""
     return Admission(OPEN)

@@ -10,7 +10,10 @@ from zmart.votes.command import CastVote
 
 
 def read_statement(command: CastVote) -> Statement | None:
-    """Return the command's statement; None if it has none. Raises Invalid when it differs from the command."""
+    """Return the command's statement, parsed; None if it has none.
+
+    Raises Invalid if the statement is malformed or differs from the command, or if statement or signature is missing.
+    """
     if command.statement is None and command.signature is None:
         return None
     if command.statement is None or command.signature is None:
@@ -28,8 +31,8 @@ def read_statement(command: CastVote) -> Statement | None:
 def authenticate(command: CastVote, statement: Statement | None, *, statement_required: bool) -> LogEntry:
     """Return the entry for the vote log, with its proof if there is a statement.
 
-    Raises Unauthenticated: the statement is missing, was issued more than STATEMENT_WINDOW_S before or after the
-    command was received, or is not signed by the wallet.
+    Raises Unauthenticated if the statement is required and missing, was issued more than STATEMENT_WINDOW_S seconds
+    before or after the command was received, or is not signed by the wallet.
     """
     received_ms = int(command.received_at.timestamp() * 1000)
     if statement is None or command.signature is None:

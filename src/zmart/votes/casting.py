@@ -1,4 +1,4 @@
-"""Accept a vote: check it, then write it into the log and the table, with a receipt, in one transaction."""
+"""Accept a vote: check it, write it to the log and the table in one transaction, and return a receipt."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class AcceptedVote(msgspec.Struct, frozen=True):
 
 
 async def already_voted(pool: Pool, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> bool:
-    """Return whether the wallet has voted, here or on chain: a second vote is a conflict, even an unsigned one."""
+    """Return whether the wallet has voted, off chain or on chain: a second vote is refused, whether signed or not."""
     return await votes.has_voted(pool, market_id, kind, wallet)
 
 
 async def cast_vote(pool: Pool, command: CastVote, policy: AcceptancePolicy) -> AcceptedVote:
-    """Accept a vote.
+    """Check a vote, store it, and return its row and receipt.
 
-    Checks, in this order: the statement says what the command says (Invalid), the market exists (NotFound), the
-    wallet has not voted (Conflict), the wallet signed (Unauthenticated), the market is voted on (Conflict), the wallet
-    may vote (what `policy.admit` raises: NotEligible, EligibilityUnknown, IndexIncomplete), a dispute's voting time has
-    not ended (Conflict; ChainError while neither the RPC nor a running indexer tells the chain's time).
+    The checks are made in this order: the statement agrees with the command (else Invalid), the market exists
+    (NotFound), the wallet has not voted (Conflict), the wallet has signed (Unauthenticated), the market is in the state
+    for this vote (Conflict), the wallet may vote (what `policy.admit` raises: NotEligible, EligibilityUnknown,
+    IndexIncomplete), the vote has not ended (Conflict; ChainError if the chain's time is not known).
     """
     statement = read_statement(command)
     state = await votes.market_state(pool, command.market_id)
@@ -70,7 +70,7 @@ async def _write(
     time: ChainTime | None,
 ) -> tuple[VoteRow, AppendedEntries]:
     market_id, kind = command.market_id, command.kind
-    log = await OpenVoteLog.lock(connection, market_id)  # before the time is judged
+    log = await OpenVoteLog.lock(connection, market_id)  # before the time is checked
     if await votes.voting_closed(connection, market_id, kind, dispute_voting_s, time):
         raise Conflict(f"The time to vote on this {kind.value} has ended: voting is over.")
     if admission.judgement is not None:  # before the vote, which counts by it

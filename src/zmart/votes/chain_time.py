@@ -1,4 +1,4 @@
-"""Read the time by which the end of a dispute's vote is judged: the chain's, and never an old one."""
+"""Read the chain's time that decides whether the vote on a dispute has ended; an outdated time is never used."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from zmart.store.pool import Pool
 from zmart.votes.command import AcceptancePolicy
 
 INDEXER_RUNS_S = 30
-"""An indexer that scanned the chain within this time also keeps its clock."""
+"""An indexer that has scanned the chain within this many seconds runs, so its stored clock is up to date."""
 
 
 async def chain_time(pool: Pool, policy: AcceptancePolicy) -> ChainTime | None:
-    """Return the chain's time by the RPC; None where the indexer's own is as good.
+    """Return the chain's time as the RPC reports it; None if the clock that the indexer stored is to be used.
 
-    The indexer's clock stands still when the indexer does, and would let votes in long after the end. Raises ChainError
-    when the RPC is unavailable and the indexer does not run either.
+    The stored clock is used only while the indexer runs: otherwise it stands still, and votes would be accepted long
+    after the end. Raises ChainError when the RPC is unavailable and no indexer runs either.
     """
     try:
         return await policy.chain_time()

@@ -1,7 +1,7 @@
-"""Close a vote: fix, once, up to where its votes count.
+"""Close a vote: fix the moment up to which its votes count.
 
-A closing is written before the index is asked whether it is complete that far: the index is always some seconds behind,
-and would never be complete up to a moment that moves on with the clock.
+The closing is written before the index is checked for completeness through that moment. The index is always some
+seconds behind, so it would never be complete through a moment that moves with the clock.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from zmart.store.vote_closings import VoteClosing
 
 
 class ClosingMoment(msgspec.Struct, frozen=True, kw_only=True):
-    """Votes on chain count up to chain time `closed_at`; `slot` is the chain's present slot. `voting_over`: the log
-    accepts no further vote."""
+    """The moment at which a vote is to be closed.
+
+    Votes on chain count up to the chain time `closed_at`. `slot` is the chain's present slot. `voting_over`: the
+    closing is final, and the log accepts no further vote.
+    """
 
     closed_at: ChainTime
     slot: Slot
@@ -27,15 +30,15 @@ class ClosingMoment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ChooseMoment = Callable[[Connection], Awaitable[ClosingMoment | None]]
-"""Chooses the moment under the lock of the market's log; None: the vote stays open."""
+"""Returns the moment at which to close the vote, or None to leave it open; called under the lock of the log."""
 
 
 async def close_vote(
     pool: Pool, market_id: MarketId, kind: VoteKind, choose: ChooseMoment
 ) -> VoteClosing | None:
-    """Return the vote's closing, written now unless there is one; None when `choose` leaves the vote open.
+    """Return the vote's closing, written now unless there is one; None if there is none and the vote stays open.
 
-    A closing with `voting_over` is final. One without is replaced only by one with it.
+    A closing with `voting_over` is final. A closing without it is replaced only by a closing with it.
     """
     async with pool.transaction() as connection:
         log_size = await vote_log.lock(connection, market_id)
@@ -58,7 +61,10 @@ async def close_vote(
 
 
 async def close_by_tally(connection: Connection, row: TallyRow) -> None:
-    """End the vote where this tally counted it: a vote that it does not count is late. Locks the market's log."""
+    """Close the vote finally at the moment of a tally, so that every vote which it does not count is late.
+
+    It locks the market's log until the transaction ends.
+    """
     await vote_log.lock(connection, row.market_id)
     closing = VoteClosing(
         market_id=row.market_id,
@@ -72,13 +78,16 @@ async def close_by_tally(connection: Connection, row: TallyRow) -> None:
 
 
 async def extend_vote(connection: Connection, closing: VoteClosing) -> None:
-    """Let voting continue past the deadline, which left too few votes. The closing stays, no longer final, to tell
-    that the next one is at another moment. Needs the lock of the market's log."""
+    """Let voting continue after a deadline at which there were too few votes.
+
+    The closing remains, but is no longer final: it shows that the next closing needs another moment than the deadline.
+    The caller holds the lock of the market's log.
+    """
     await vote_closings.write(connection, msgspec.structs.replace(closing, voting_over=False))
 
 
 async def reopen_vote(pool: Pool, market_id: MarketId, kind: VoteKind) -> None:
-    """Remove the vote's closing: voting continues."""
+    """Remove the vote's closing, if there is one, so that voting continues."""
     async with pool.transaction() as connection:
         await vote_log.lock(connection, market_id)
         await vote_closings.remove(connection, market_id, kind)

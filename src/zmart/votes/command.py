@@ -14,16 +14,16 @@ from zmart.market.votes import Statement
 from zmart.votes.admission import Admit, admit_all
 
 ReadChainTime = Callable[[], Awaitable[ChainTime | None]]
-"""Returns the chain's time now; None where no RPC is configured. Raises ChainError while the RPC is unavailable."""
+"""Returns the chain's present time; None if no RPC is configured. Raises ChainError while the RPC is unavailable."""
 
 
 async def index_alone() -> ChainTime | None:
-    """Read no time: the indexer's counts."""
+    """Return None, so that the clock that the indexer stored is used."""
     return None
 
 
 class CastVote(msgspec.Struct, frozen=True, kw_only=True):
-    """Command: accept the vote of `wallet`.
+    """The command to accept the vote of `wallet`.
 
     Without a statement the caller has authenticated the wallet, and the vote is unproven. `received_at` has a time
     zone; it is the time of this host's clock, not the chain's.
@@ -52,10 +52,10 @@ class CastVote(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptancePolicy:
-    """What holds for every vote that this process accepts.
+    """The policy for every vote that this process accepts.
 
-    A dispute is voted on for `dispute_voting_s` seconds of chain time, which `chain_time` reads. `receipt_signer` is
-    the backend authority's key; receipts are unsigned without it.
+    The vote on a dispute lasts `dispute_voting_s` seconds of chain time, which `chain_time` reads. `receipt_signer` is
+    the backend authority's key; without it receipts are unsigned. `admit` decides whether a wallet may vote.
     """
 
     statement_required: bool

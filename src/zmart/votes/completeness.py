@@ -1,8 +1,8 @@
-"""Check before every decision that the index is complete: nothing is decided ahead of it.
+"""Check before a decision that the index is complete through the moment of the decision.
 
-What the chain holds up to the moment that is decided about must be known, folded and final. Everything that the
-program stamped with a chain time of at most the index's `gap_free_through_time` is, see store/index_progress.py,
-unless the market's events are stuck at one that is impossible.
+Everything that is on chain up to that moment must be indexed, folded and final. That holds for all events with a chain
+time of at most the index's `gap_free_through_time` (store/index_progress.py), unless the market is stuck at an event
+that cannot be folded.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from zmart.store import index_progress, projections
 from zmart.store.pool import Connection, Pool
 
 MAX_LAG_S = 600
-"""An index that is further behind may miss votes that came after a count and before its approval."""
+"""How many seconds the index may be behind at an approval: later votes may have changed the counted verdict."""
 
 _ANY_SLOT = Slot(0)
 _NO_SLOT = Slot(2**62)
-"""Work that waits for this slot is tried again after its pause, and not before."""
+"""A slot that the index never reaches: work that waits for it is retried only after its pause."""
 
 
 async def require_complete(
@@ -28,9 +28,10 @@ async def require_complete(
     closed_at: ChainTime,
     closed_slot: Slot = _ANY_SLOT,
 ) -> None:
-    """Return if the index of `program` is complete for a market through a chain time, and a slot if one is known.
+    """Return if the index of `program` is complete for a market through chain time `closed_at` and slot `closed_slot`.
 
-    Raises IndexIncomplete, which says how far it is and what is needed; ConfigError for another program's index.
+    Raises IndexIncomplete, which says through where it is complete and what is needed. Raises ConfigError if the index
+    is that of another program.
     """
     progress = await index_progress.of_program(db, program)
     if progress is None:
@@ -69,7 +70,10 @@ async def require_recent(
     counted_at: ChainTime,
     counted_slot: Slot = _ANY_SLOT,
 ) -> None:
-    """Return if the index is complete through a count, and at most FAR_BEHIND_S behind: votes that came after the
-    count and change its verdict are known then. Called before an approval. Raises as `require_complete`."""
+    """Return if the index is complete through a count and at most MAX_LAG_S seconds behind `now`.
+
+    An approval needs that: votes that arrived after the count and would change its verdict are then known. Raises what
+    `require_complete` raises.
+    """
     recently = ChainTime(now - MAX_LAG_S)
     await require_complete(db, program, market_id, max(counted_at, recently), counted_slot)

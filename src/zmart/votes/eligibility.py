@@ -1,8 +1,8 @@
-"""Decide who may vote: by the rules of the settings, fixed for each vote.
+"""Decide who may vote, by the rules in the settings, which are fixed for each vote.
 
-The facts come from the index (trades), from the chain (what a wallet held) and from signed lists; what a wallet was
-judged by is stored, so that a count of 100,000 votes asks the chain nothing again. The rules themselves and the
-judgement are pure: market/eligibility.py.
+The facts come from the index (trades), from the chain (the lamports that a wallet held) and from signed lists. The
+facts by which a wallet was judged are stored, so that a count of 100,000 votes needs no call to the RPC. The rules
+themselves and the judgement are pure: market/eligibility.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NAMED = 3
 
 
 def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
-    """Return the terms that the settings give votes of a kind; they hold for votes that begin from now on."""
+    """Return the terms that the settings define for votes of a kind whose terms are not fixed yet."""
     if kind is VoteKind.PROPOSAL:
         return VotingTerms(Rule.of_setting(settings.vote_rule_proposals), settings.min_proposal_votes)
     return VotingTerms(Rule.of_setting(settings.vote_rule_disputes), settings.min_dispute_votes)
@@ -48,7 +48,7 @@ def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
 
 @dataclass(frozen=True)
 class Voters:
-    """Judge voters. Without an `rpc` the rule `funded` admits no wallet."""
+    """Judge whether wallets may vote. Without an `rpc` no wallet can be judged by the rule `funded`."""
 
     pool: Pool
     program: Program
@@ -56,13 +56,15 @@ class Voters:
     settings: Settings
 
     async def terms(self, market_id: MarketId, kind: VoteKind) -> VotingTerms:
-        """Return the rule and the least number of votes of this vote, which are fixed from now on."""
+        """Return the rule and the minimum number of votes of this vote; fix them now unless they are fixed."""
         fixed = await vote_rules.find(self.pool, market_id, kind)
         return fixed or await vote_rules.fix(self.pool, market_id, kind, terms_of(self.settings, kind))
 
     async def admit(self, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> Admission:
-        """Return the wallet's admission to vote. Raises NotEligible; EligibilityUnknown or IndexIncomplete while it
-        is not known."""
+        """Return the wallet's admission to a vote.
+
+        Raises NotEligible if the wallet may not vote; EligibilityUnknown or IndexIncomplete if that is not known now.
+        """
         rule = (await self.terms(market_id, kind)).rule
         if rule.kind is RuleKind.OPEN:
             return Admission(rule)
@@ -82,10 +84,10 @@ class Voters:
                 return Admission(rule, opening.at, _row(wallet, facts, judgement))
 
     async def judge_all(self, market_id: MarketId, kind: VoteKind) -> VotingTerms:
-        """Judge every voter of a vote whose judgement is missing or outdated: new ones, and all whose trades in the
-        index have changed since.
+        """Judge every voter of a vote whose judgement is missing or outdated, and return the vote's terms.
 
-        Raises EligibilityUnknown when one cannot be judged, after all others were.
+        A judgement by trades is outdated if the wallet's indexed trades have changed since. Raises EligibilityUnknown
+        if a voter cannot be judged, after all others were.
         """
         terms = await self.terms(market_id, kind)
         if terms.rule.kind is RuleKind.OPEN:
@@ -104,13 +106,16 @@ class Voters:
         return terms
 
     async def judge_open(self) -> None:
-        """Fix the terms of all open votes, and judge those who voted on chain. Voters who cannot be judged now wait."""
+        """Fix the terms of all open votes, and judge their voters on chain.
+
+        Voters who cannot be judged now are judged by a later call.
+        """
         await vote_rules.fix_open(self.pool, *(terms_of(self.settings, kind) for kind in VoteKind))
         for market_id, kind in await vote_judgements.open_unjudged(self.pool):
             try:
                 await self.judge_all(market_id, kind)
             except ChainError:
-                continue  # a decision that depends on it will say so
+                continue  # a decision that depends on these voters raises the error again
 
     async def _opening(self, market_id: MarketId, kind: VoteKind) -> VoteOpening:
         opening = await vote_judgements.opening(self.pool, market_id, kind)
@@ -151,8 +156,11 @@ class Voters:
     async def _traded(
         self, rule: Rule, opening: VoteOpening, traded_by_wallet: Mapping[Wallet, Lamports]
     ) -> dict[Wallet, VoterFacts]:
-        """Return what each wallet traded; unknown where too little was found and a market whose events are not folded
-        may hold the rest."""
+        """Return the lamports that each wallet traded.
+
+        They are unknown if they do not suffice for the rule and the wallet also traded in a market whose events are not
+        folded to their end.
+        """
         short = any(traded < rule.lamports for traded in traded_by_wallet.values())
         unfolded = await vote_judgements.unfolded_traders(self.pool, opening.at) if short else set()
         why = "the events of a market that it traded in are not folded to their end."

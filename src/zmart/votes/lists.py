@@ -1,4 +1,4 @@
-"""Fetch the signed lists of the rule `listed` by CID, check and store them."""
+"""Fetch the signed voter lists of the rule `listed` from IPFS by their CID, check them and store them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zmart.store.pool import Pool
 
 
 async def load_list(pool: Pool, settings: Settings, program: Address, cid: str) -> str:
-    """Store the list if it is not stored yet. Returns why that is impossible now, "" when the list is here."""
+    """Fetch and store the list `cid` unless it is stored. Return "" if it is stored now, else why it is not."""
     if await voter_lists.known(pool, cid):
         return ""
     rules = await projections.read_config(pool)
@@ -31,6 +31,6 @@ async def load_list(pool: Pool, settings: Settings, program: Address, cid: str) 
 
 
 async def which_are_listed(pool: Pool, cid: str, wallets: Sequence[Wallet]) -> dict[Wallet, VoterFacts]:
-    """Return for each wallet whether it is in a stored list."""
+    """Return for each wallet whether it is in the stored list `cid`."""
     listed = await voter_lists.listed(pool, cid, wallets)
     return {wallet: VoterFacts(listed=wallet in listed) for wallet in wallets}

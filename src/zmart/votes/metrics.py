@@ -1,4 +1,4 @@
-"""Define the metrics of counted votes."""
+"""Define the metrics of accepted and counted votes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apply our settings to the program's own rules about votes."""
+"""Derive the deadlines of votes from the settings and the program's config."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 def deadlines_of(settings: Settings, dispute_period_s: int) -> Deadlines:
-    """Return our deadlines, with the dispute period of the present GlobalConfig."""
+    """Return the deadlines by the settings; `dispute_period_s` is that of the present GlobalConfig, in seconds."""
     return Deadlines.of(
         dispute_window_hours=settings.dispute_window_hours,
         dispute_period_s=dispute_period_s,

@@ -1,4 +1,4 @@
-"""Find results of disputes that a person should review, and release them."""
+"""Find the results of disputes that a person should review, and release them for finalization."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from zmart.store.tallies import TallyRow
 
 
 async def reasons_for_review(pool: Pool, row: TallyRow, created_at: ChainTime, margin_bps: Bps) -> list[str]:
-    """Return why the counted result of a dispute needs a review; an empty list for a clear one. `created_at`: the
-    market's."""
+    """Return why the counted result of a dispute needs a review; an empty list if it needs none.
+
+    `created_at` is when the market was created. A result whose threshold is missed or met by at most `margin_bps` basis
+    points is close.
+    """
     rule, young = Rule.parse(row.rule), Tally(0, 0)
     if rule.kind is not RuleKind.LISTED:  # listed wallets are known, however new they are
         all_voters = rule.kind is RuleKind.OPEN
@@ -26,8 +29,10 @@ async def reasons_for_review(pool: Pool, row: TallyRow, created_at: ChainTime, m
 
 
 async def release(pool: Pool, market_id: MarketId, by: str, note: str) -> DisputeReviewRow:
-    """Release the dispute to be finalized by its votes; `by` and `note` are stored. Raises Conflict when no review
-    waits."""
+    """Release a dispute from review, so that it is finalized by its votes, and return the review.
+
+    `by` and `note` are stored with it. Raises Conflict when no review of the market waits.
+    """
     released = await dispute_reviews.release(pool, market_id, by, note)
     if released is None:
         raise Conflict(f"No result of a dispute of market {market_id} waits for review.")

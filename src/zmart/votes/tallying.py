@@ -1,4 +1,4 @@
-"""Take a tally: add the votes on chain to the log, count the log, and write the count with the log's root."""
+"""Take a tally: append the votes on chain to the log, count the log, and store the count with the log's root."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from zmart.votes import vote_log
 
 
 class LogCount(msgspec.Struct, frozen=True, kw_only=True):
-    """The count of a log as it stood at `head`, with every vote on chain up to the closing; `not_counted` voters are
-    not eligible under the terms."""
+    """The count of a vote's log at `head`, which holds every vote on chain up to the closing.
+
+    `unproven` and `onchain` say how many of the counted votes have no signed statement, and how many were cast on
+    chain. `not_counted` is the number of further votes, of wallets that are not eligible under the terms.
+    """
 
     market_id: MarketId
     kind: VoteKind
@@ -39,10 +42,10 @@ async def count_log(
 ) -> LogCount:
     """Append the votes cast on chain up to the closing that the log lacks, and count the log.
 
-    Locks the log until the transaction ends, so that a vote is either in this count or accepted after it. The caller
+    It locks the log until the transaction ends, so that a vote is either in this count or accepted after it. The caller
     has ensured that the index is complete through the closing and that every voter was judged by the terms' rule.
 
-    Raises EligibilityUnknown when one was not, Conflict beyond 32 bits of votes.
+    Raises EligibilityUnknown if a voter was not judged, and Conflict for more votes than 32 bits can count.
     """
     market_id, kind = closing.market_id, closing.kind
     log = await vote_log.OpenVoteLog.lock(connection, market_id)
@@ -69,7 +72,7 @@ async def count_log(
 
 
 async def record(connection: Connection, counted: LogCount, threshold_bps: Bps) -> TallyRow:
-    """Write the count as the next round, in the transaction that counted."""
+    """Store a count as the vote's next tally, in the transaction that counted, and return the tally's row."""
     new = NewTally(
         market_id=counted.market_id,
         kind=counted.kind,
@@ -96,13 +99,13 @@ async def take_tally(
     threshold_bps: Bps,
     terms: VotingTerms = OPEN_TO_ALL,
 ) -> TallyRow:
-    """Count the log and write the count, whatever the result."""
+    """Count the log, as `count_log` does, and store the count as a tally, whatever the result."""
     counted = await count_log(connection, program_id, closing, terms)
     return await record(connection, counted, threshold_bps)
 
 
 def memo_of(row: TallyRow) -> str:
-    """Return the memo that goes on chain with this count."""
+    """Return the text of the memo that goes on chain with a tally's counts."""
     return TallyMemo(
         kind=row.kind,
         log_size=row.log_size,

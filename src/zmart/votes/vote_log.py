@@ -1,4 +1,4 @@
-"""Keep the Merkle log of a market's votes: append, head, proofs, pages.
+"""Keep the Merkle log of a market's votes: append entries, return its head, proofs and pages.
 
 Hashing is in proofs/merkle.py, the published documents in proofs/log_documents.py, rows in store/vote_log.py.
 """
@@ -21,14 +21,14 @@ from zmart.store.pool import Connection, Pool
 
 
 class VoteLogHead(msgspec.Struct, frozen=True):
-    """The log's size and root at one moment; `root` is SHA-256 of nothing while it is empty."""
+    """The size and the Merkle root of a log at one moment; the root of an empty log is the SHA-256 of no bytes."""
 
     size: int
     root: bytes
 
 
 class AppendedEntries(msgspec.Struct, frozen=True):
-    """Where the first new entry stands, the hashes of the new leaves, and the head with them in."""
+    """The index of the first entry that was appended, the leaf hashes of all of them, and the head afterwards."""
 
     first_index: int
     leaf_hashes: list[bytes]
@@ -55,11 +55,11 @@ class OpenVoteLog:
 
     @property
     def head(self) -> VoteLogHead:
-        """Size and root with all entries that were appended so far."""
+        """The size and root of the log, with the entries that were appended so far."""
         return VoteLogHead(self.size, merkle.root(self.size, self._known))
 
     async def append(self, entries: Sequence[LogEntry]) -> AppendedEntries:
-        """Append entries, also none, and return where they stand."""
+        """Append entries, which may be none, and return their positions and the new head."""
         first, raw = self.size, [entry.encode() for entry in entries]
         leaves = [merkle.leaf_hash(item) for item in raw]
         added = merkle.append(first, leaves, self._known)
@@ -84,15 +84,15 @@ def _row(entry: LogEntry, raw: bytes, leaf: bytes) -> vote_log.NewLogEntry:
 
 
 async def head(db: Pool | Connection, market_id: MarketId, size: int | None = None) -> VoteLogHead:
-    """Return the present head, or the head that the log had at `size`."""
+    """Return the present head of a market's log, or the head that the log had when its size was `size`."""
     at = await vote_log.size_of(db, market_id) if size is None else size
     return VoteLogHead(at, merkle.root(at, await _nodes(db, market_id, merkle.complete_subtrees(0, at))))
 
 
 async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | None = None) -> VoteProof:
-    """Return the inclusion of every entry of the wallet and, with `since`, consistency with the log of that size.
+    """Return inclusion proofs of all the wallet's entries and, with `since`, a consistency proof from that log size.
 
-    Raises NotFound when the log holds nothing of the wallet, Invalid("since") beyond the log.
+    Raises NotFound if the log holds no entry of the wallet, and Invalid("since") if `since` exceeds the log's size.
     """
     size = await vote_log.size_of(pool, market_id)
     entries = [item for item in await vote_log.of_wallet(pool, market_id, wallet) if item.log_index < size]
@@ -125,7 +125,10 @@ async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | No
 
 
 async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX_PAGE) -> LogPage:
-    """Return a page of the log, from which a reader can count again. An unknown market has an empty log."""
+    """Return up to `limit` entries of the log from index `start`, so that a reader can count the log again.
+
+    An unknown market has an empty log.
+    """
     now = await head(pool, market_id)
     rows = await vote_log.page(pool, market_id, start, min(limit, MAX_PAGE))
     return LogPage(
@@ -139,7 +142,7 @@ async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX
 
 
 async def read_log(database_url: str, market_id: MarketId) -> list[bytes]:
-    """Return every entry of the log, from the database. Raises StoreError."""
+    """Return all entries of a market's log, read from the database. Raises StoreError."""
     pool = await Pool.open(database_url, size=1)
     try:
         return await read_pages(lambda start: page(pool, market_id, start))

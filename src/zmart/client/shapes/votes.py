@@ -136,7 +136,8 @@ class VoteAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Inclusion(Struct, frozen=True):
-    """One entry of a wallet and its audit path to the root (hex); `entry` is the text that the leaf covers."""
+    """One entry of a wallet and its audit path to the root. `leaf_hash` is the hash of the text `entry`; hashes are in
+    hex."""
 
     index: int
     entry: str
