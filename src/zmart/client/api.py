@@ -88,7 +88,7 @@ class Client:
         return await self._http.get(market_shapes.Market, f"/api/markets/{market_id}")
 
     async def search(self, q: str, limit: int = 20) -> market_shapes.SearchResult:
-        """Search markets by the words of their documents."""
+        """Search markets by words in their question documents; the best match comes first."""
         return await self._http.get(market_shapes.SearchResult, "/api/search", {"q": q, "limit": limit})
 
     async def trending(self, limit: int = 10) -> market_shapes.TrendingMarkets:
@@ -194,9 +194,10 @@ class Client:
         min_shares: int | None = None,
         slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        """Return the transaction that buys shares: for `max_cost`, or `shares` of them, or both as a limit of the cost.
+        """Return the transaction that buys shares for up to `max_cost`, fees included, which is signed as the limit.
 
-        `min_shares` is computed from the quote and `slippage_bps` unless it is given.
+        With `shares` alone the limit is computed from the quote. With both, at least `shares` are bought for at most
+        `max_cost`. `min_shares` is computed from the quote and `slippage_bps` unless it is given.
         """
         body = {
             "market_id": key,

@@ -47,7 +47,7 @@ def instructions_of(
 def shows_effect(account: MarketAccount, intent: IntentRow) -> bool:
     """Return whether the market's account shows the intent's effect.
 
-    For votes on a proposal and an approval it is enough that the market is no longer in PROPOSED.
+    The counts of a proposal vote and an approval also count as shown once the market is no longer in PROPOSED.
     """
     match intent.action:
         case Action.AGGREGATE_PROPOSAL_VOTES:

@@ -41,8 +41,8 @@ async def execute(context: DecisionContext, intent: IntentRow) -> Outcome | None
     """Send a planned effect to the chain and return the outcome; None while another process executes the intent.
 
     The effect happens once, even if several processes try. An intent that was closed is opened again, because the
-    account does not show its effect. Raises ChainError or StoreError if the outcome is not known; a later call finds
-    it out.
+    account does not show its effect. Raises ChainError or StoreError if the outcome is not known; a later call
+    determines it.
     """
     if intent.state.is_done:
         await intents.reopen(context.pool, intent.id)

@@ -12,10 +12,10 @@ from zmart.store.pool import Pool
 
 
 async def report_refused(pool: Pool, rpcs: Iterable[Rpc], service: str) -> None:
-    """Raise an alert of `service` while answers of an endpoint are refused, and resolve it when none are.
+    """Raise the alert of `service` while answers of an RPC endpoint are refused, and resolve it when none are.
 
-    First the chain of each endpoint is checked, unless that was done recently: an endpoint that is asked rarely may
-    belong to another chain.
+    First each endpoint whose last check is some time ago is asked which chain it belongs to, including endpoints that
+    are rarely used otherwise.
     """
     refusals: dict[str, str] = {}
     for rpc in rpcs:

@@ -34,7 +34,7 @@ AT_ONCE = 16
 DRAIN_S = 5.0
 """How many seconds running work has after a stop; work that is cancelled then is resumed by the next process."""
 OUTAGE_PAUSE_S = 5.0
-"""The longest pause in seconds after a server was unavailable; a longer one would outlast the outage."""
+"""The longest pause in seconds after a server was unavailable; a longer one would delay work after the outage."""
 WAITING_PAUSE_S = 30.0
 """The pause in seconds between two attempts at a market that waits for a person, another service or the index."""
 

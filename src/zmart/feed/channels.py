@@ -44,7 +44,7 @@ class Channel(msgspec.Struct, frozen=True):
 
     @property
     def topics(self) -> frozenset[Topic]:
-        """Return the published tables that the channel carries."""
+        """Return the published tables whose changes the channel carries."""
         return _TOPICS[self.kind]
 
     @property

@@ -46,7 +46,7 @@ class FeedRelay:
     """Relay the change feed to Redis while this process holds the lock; otherwise wait for the lock.
 
     Run it as a task, and cancel the task to end it. `leading` is true while this process holds the lock. `on_commit` is
-    called after each committed change, in every process.
+    called whenever PostgreSQL announces committed changes, also in processes without the lock.
     """
 
     def __init__(

@@ -39,8 +39,8 @@ class FeedReader:
     """Read consecutive messages without repetition or omission: `await start()`, then `await next()` repeatedly.
 
     `position` is the offset of the last message of `epoch` that was read. `source` names where it came from, "redis" or
-    "postgresql". `trouble` says why PostgreSQL could not be read last; "" if it could. `caught_up_at` is when the feed
-    was last read to its end, a time of the monotonic clock.
+    "postgresql". `trouble` says why the feed cannot be read now; "" if it can. `caught_up_at` is when the feed was last
+    read to its end, a time of the monotonic clock.
     """
 
     def __init__(self, pool: Pool, redis: RedisClient) -> None:
@@ -125,7 +125,7 @@ class FeedReader:
         if messages:
             self._woken.clear()
             self.source = "redis"
-            self.trouble = ""  # what PostgreSQL committed arrives
+            self.trouble = ""  # committed changes arrive
             self.caught_up_at = time.monotonic()
         return messages
 
@@ -135,7 +135,7 @@ class FeedReader:
         if self._reading is None:
             reading = self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
             self._reading = asyncio.create_task(reading)
-            self._reading.add_done_callback(retrieve)  # it may be given up
+            self._reading.add_done_callback(retrieve)  # `close` may cancel it
         woken = asyncio.create_task(self._woken.wait())
         try:
             until_poll_s = max(_REDIS_GRACE_S, self._poll_at - time.monotonic())

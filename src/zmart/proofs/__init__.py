@@ -1,1 +1,1 @@
-"""Hash, sign and verify: Merkle logs, canonical documents, receipts, tallies, snapshots. Nothing here is stored."""
+"""Hash, sign and verify Merkle logs, canonical documents, receipts, tallies and snapshots; nothing here stores data."""

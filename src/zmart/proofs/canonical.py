@@ -1,9 +1,9 @@
 """Encode and parse canonical JSON: a value has one sequence of bytes, on every machine and in every language.
 
 The rule (RFC 8785 without its floating point numbers): UTF-8; no white space; object keys are ASCII strings in
-ascending order; integers in decimal, exact at any size; true, false, null; strings with `"`, `\\`, \\b \\t \\n \\f \\r
-and \\u00xx (lower-case hex) for the other control characters, everything else as itself. No floats, no other types.
-Any Python repeats it with `json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))`.
+ascending order; integers in decimal, exact at any size; true, false, null. Strings escape `"`, `\\`, \\b \\t \\n \\f
+\\r, and other control characters as \\u00xx (lower-case hex); nothing else is escaped. No floats, no other types.
+Python produces these bytes by `json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))`.
 """
 
 from __future__ import annotations

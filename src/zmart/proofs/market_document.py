@@ -35,7 +35,10 @@ _U64 = Meta(ge=0)
 
 
 class MarketDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The text and the parameters of a market as its creator sent them; `b_parameter` is in shares of 1e-9."""
+    """The text and the parameters of a market as its creator sent them.
+
+    `b_parameter` is in units of 1e-9 shares, `initial_liquidity` in lamports.
+    """
 
     question: str
     description: str

@@ -19,7 +19,7 @@ from zmart.proofs.merkle import MerkleNode, root
 TYPE = "zmart-snapshot"
 VERSION = 1
 CID_VERSION = 1
-"""The CID version of snapshots, with raw leaves: the CID of a document up to 256 KiB holds its own SHA-256."""
+"""The CID version of snapshots, with raw leaves: a CID holds the SHA-256 of the document if that has up to 256 KiB."""
 
 Row = Mapping[str, object]
 

@@ -66,8 +66,8 @@ class ConnectionBounds(msgspec.Struct, frozen=True):
 class LimitedConnection(asyncio.Protocol):
     """Pass the data of one connection to uvicorn's protocol, and end the connection when it exceeds a limit.
 
-    While no request is in progress, the time limit of a head runs from its first byte (on a new connection from the
-    start), or the time limit of a body that is still arriving after its request was answered.
+    While no request is in progress, one time limit runs: that of a head, from its first byte (on a new connection from
+    the start), or that of a body which still arrives after its request was answered.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class LimitedConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first head, or abort the connection if there are too many."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, not the type
         peer = transport.get_extra_info("peername")
         self._client = self._connections.enter(peer[0] if peer else None)
         if self._client is None:

@@ -73,7 +73,7 @@ async def _write(
     log = await OpenVoteLog.lock(connection, market_id)  # before the time is checked
     if await votes.voting_closed(connection, market_id, kind, dispute_voting_s, time):
         raise Conflict(f"The time to vote on this {kind.value} has ended: voting is over.")
-    if admission.judgement is not None:  # before the vote, which counts by it
+    if admission.judgement is not None:  # before the vote, which counts by this judgement
         await vote_judgements.write(connection, market_id, kind, admission.opened_at, [admission.judgement])
     row = await votes.insert(connection, _new_vote(command, entry, log.size))
     if row is None:

@@ -30,7 +30,7 @@ async def require_complete(
 ) -> None:
     """Return if the index of `program` is complete for a market through chain time `closed_at` and slot `closed_slot`.
 
-    Raises IndexIncomplete, which says through where it is complete and what is needed. Raises ConfigError if the index
+    Raises IndexIncomplete, which says how far the index is complete and what is needed. Raises ConfigError if the index
     is that of another program.
     """
     progress = await index_progress.of_program(db, program)

@@ -16,8 +16,7 @@ from zmart.store.tallies import TallyRow
 async def reasons_for_review(pool: Pool, row: TallyRow, created_at: ChainTime, margin_bps: Bps) -> list[str]:
     """Return why the counted result of a dispute needs a review; an empty list if it needs none.
 
-    `created_at` is when the market was created. A result whose threshold is missed or met by at most `margin_bps` basis
-    points is close.
+    `created_at` is when the market was created. A result within `margin_bps` basis points of the threshold is close.
     """
     rule, young = Rule.parse(row.rule), Tally(0, 0)
     if rule.kind is not RuleKind.LISTED:  # listed wallets are known, however new they are

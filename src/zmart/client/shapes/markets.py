@@ -16,8 +16,8 @@ class Market(Struct, frozen=True, kw_only=True):
 
     `proposed_outcome` and `final_outcome`: true YES, false NO, null not decided; `outcome` is a word, INVALID
     included. `state` is DRAFT for a market whose creation was not sent to the chain yet. The text (question to tags,
-    `ends_at`) is the document that the market's CID on chain names, regardless of its author. `text_status`:
-    `not_available` if no one has served the document yet, `not_a_market_document` if the CID names something else.
+    `ends_at`) is that of the document which the market's CID on chain names, by any author. `text_status`:
+    `not_available` if no node has served the document yet, `not_a_market_document` if the CID names another document.
     """
 
     id: MarketId
@@ -59,7 +59,8 @@ class Market(Struct, frozen=True, kw_only=True):
 
 
 class VoteTally(Struct, frozen=True, kw_only=True):
-    """Counts as recorded on chain; `votes_for` are likes, or agreements that the proposed outcome is wrong."""
+    """The counts of a vote as recorded on chain. `votes_for` counts likes, or votes that the proposed outcome is
+    wrong; `bps` is their share in basis points."""
 
     votes_for: int
     votes_against: int

@@ -127,7 +127,7 @@ class Portfolio(Struct, frozen=True, kw_only=True):
 
 
 class Leader(Struct, frozen=True, kw_only=True):
-    """A wallet in the leaderboard."""
+    """A wallet in the leaderboard, with its rank, profit and volume."""
 
     rank: int
     wallet: Wallet
@@ -208,7 +208,7 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class DiscussionSnapshot(Struct, frozen=True, kw_only=True):
-    """A snapshot that was pinned; `unpinned_at` is set once it is no longer pinned."""
+    """A snapshot of a market's comments and votes that was pinned to IPFS; `unpinned_at` is set once it is unpinned."""
 
     cid: str
     date: str
@@ -223,7 +223,7 @@ class DiscussionSnapshot(Struct, frozen=True, kw_only=True):
 
 
 class DiscussionSnapshots(Struct, frozen=True, kw_only=True):
-    """The snapshots of a market."""
+    """The pinned snapshots of a market."""
 
     snapshots: Sequence[DiscussionSnapshot]
     count: int

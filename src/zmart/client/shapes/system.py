@@ -30,7 +30,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class ApiCall(Struct, frozen=True, kw_only=True):
-    """A call of the API."""
+    """A call of the API: its method, its path and a summary."""
 
     method: str
     path: str
@@ -66,7 +66,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
 
 
 class ServiceHealth(Struct, frozen=True, kw_only=True):
-    """The processes of one service."""
+    """The state of one service and of its processes (`instances`)."""
 
     status: str
     service: str

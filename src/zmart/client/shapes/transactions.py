@@ -115,7 +115,7 @@ class OperatorTransaction(Struct, frozen=True, kw_only=True):
 
 
 class Relayed(Struct, frozen=True, kw_only=True):
-    """The signature of a relayed transaction and its status."""
+    """The signature of a transaction that was relayed to the chain, and its status."""
 
     signature: Signature
     status: str

@@ -154,7 +154,8 @@ class Consistency(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """All votes of one wallet on a market, proven against one head of its log; `rules` states who may vote."""
+    """All votes of one wallet on a market, proven against one head of the market's log. `rules` says who may vote, by
+    kind of vote."""
 
     market_id: MarketId
     wallet: Wallet

@@ -95,7 +95,7 @@ class Aggregator:
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:
             resumed = await resume(self._context, intent)
-            if not resumed or intent.action is Action.AGGREGATE_PROPOSAL_VOTES:  # then approve
+            if not resumed or intent.action is Action.AGGREGATE_PROPOSAL_VOTES:  # approval comes next
                 await (await self._decider()).decide(intent.market_id)
 
         self._workers.start(intent.market_id, Job.PROPOSAL, work)

@@ -110,7 +110,7 @@ class FinalityWatcher:
                 if status.confirmation_status == "finalized":
                     final.append(candidate)
             elif status is not None and candidate.unconfirmed:
-                pass  # it differs from what a webhook delivered: Confirmer corrects that
+                pass  # the chain differs from the webhook's delivery: Confirmer corrects that
             elif _should_be_known(candidate, finalized, statuses.context_slot, self._known):
                 missing.append(candidate)
         return final, missing
@@ -167,7 +167,7 @@ class FinalityWatcher:
                 await self._take_back(candidate.signature)
             return
         status = decode_answer(_TransactionStatus, "getTransaction", raw)
-        if not status.is_of(candidate):  # it landed again, elsewhere or otherwise
+        if not status.is_of(candidate):  # it landed in another slot or with another result
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
@@ -190,7 +190,7 @@ def _should_be_known(candidate: UnfinalTransaction, finalized: Slot, reached: Sl
     """Return whether a node that has reached slot `reached` must have the transaction if it exists.
 
     `finalized` is that node's final slot. `known` is the newest slot that the index knows to be final or completely
-    listed: the absence of a transaction from a node that is behind it proves nothing.
+    listed. A transaction far ahead of both `reached` and `known` counts as invented: the result is true for it, too.
     """
     must_be_known = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S

@@ -172,7 +172,7 @@ class Projector:
         positions = await projections.read_positions(connection, _holders(new_events))
         storing = asyncio.ensure_future(store())
         try:
-            await asyncio.sleep(0)  # let it send its statement
+            await asyncio.sleep(0)  # lets `store` send its statement first
             rows = await self._fold(rules, new_events, heads, markets, positions)
             ready = await projections.statements(rows)
         finally:

@@ -41,12 +41,12 @@ class TruncatedInstruction(msgspec.Struct, frozen=True):
     time: ChainTime | None
 
     def wallet(self, name: str) -> Wallet:
-        """Return the wallet at the account that the IDL calls `name`."""
+        """Return the address of the account that the IDL calls `name`, as a wallet."""
         return Wallet(self.accounts[name])
 
     @property
     def of_market(self) -> MarketAccount:
-        """The market's account. Raises ChainError when the RPC does not have it."""
+        """The account of the instruction's market. Raises ChainError if the RPC does not have it."""
         if self.market is None:
             raise ChainError(f"The account of a market is not there (yet), {self.call.name} needs it.")
         return self.market

@@ -97,7 +97,7 @@ class Worker:
             await self._forget_ahead()
 
     async def _turn_then_pause(self) -> float:
-        """Take one turn and return the pause after it."""
+        """Take one turn and return the pause after it in seconds."""
         outcome = await self.turn()
         if outcome is BatchOutcome.WORKED:
             return 0.0
@@ -108,7 +108,7 @@ class Worker:
         return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
     async def turn(self) -> BatchOutcome:
-        """Settle one batch and return the outcome. After a failure batches are halved, down to the row that causes it.
+        """Settle one batch and return the outcome. After a failure the next batches are halved, down to one row.
 
         Raises StoreError when the database cannot write the batch now.
         """
@@ -120,7 +120,7 @@ class Worker:
             outcome = await self._with_proofs(batch)
         except Busy:
             await self._forget_ahead()
-            self._limit = max(1, len(batch.rows) // 2)  # a smaller one may stay within the server's limits
+            self._limit = max(1, len(batch.rows) // 2)  # a smaller batch may stay within the limits
             raise
         except StoreError:
             await self._forget_ahead()

@@ -53,10 +53,7 @@ class Finalizer:
     """Whether to finalize as proposed also a market that is back in RESOLVING after a dispute: a person decided so."""
 
     def closes_at(self, account: MarketAccount) -> ChainTime:
-        """Return when the waiting time of a market is over: in DISPUTED that of the vote, in RESOLVING that to dispute.
-
-        It is in seconds of chain time.
-        """
+        """Return the chain time at which the market's vote (in DISPUTED) or dispute window (in RESOLVING) is over."""
         if account.state is MarketState.DISPUTED:
             return self.deadlines.dispute_closes_at(ChainTime(account.dispute_initiated_at))
         return self.deadlines.window_closes_at(ChainTime(account.resolution_proposed_at))

@@ -17,7 +17,7 @@ _TRANSPORT_BUFFER_BYTES = 64 * 1024
 _CLOSE_WAIT_S = 3.0
 _RETRY_MS = (100, 5_000)
 _LATEST_QUEUES = 4
-"""How many times `queue_bytes` the queued frames may occupy that newer ones replace: one frame for each market."""
+"""The limit for queued frames that newer frames replace, as a multiple of `queue_bytes`: one frame for each market."""
 
 
 class OutgoingFrame(msgspec.Struct, frozen=True):

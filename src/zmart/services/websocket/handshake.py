@@ -100,7 +100,7 @@ class HandshakeProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the head, or abort the connection if its client has too many."""
+        """Begin to wait for the head, or abort the connection if the port or the client has too many."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = self._connections.enter(peer[0] if peer else None)
@@ -112,7 +112,7 @@ class HandshakeProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the time limit, and stop counting the connection."""
         self._stop_waiting()
-        del self._parser  # it holds this object: else both wait for a full garbage collection
+        del self._parser  # a reference cycle, which would stay until a full garbage collection
         if self._client is not None:
             self._connections.leave(self._client)
 

@@ -58,7 +58,7 @@ class SocketHub:
         self._subscribers.setdefault(Audience(channel, as_text), {})[connection] = None
 
     def leave(self, channel: str, connection: SocketConnection, *, as_text: bool = False) -> None:
-        """Remove a subscriber: `connection` gets no further message of `channel`. Harmless if it was none."""
+        """Remove a subscriber, if it is one: `connection` gets no further message of `channel`."""
         audience = Audience(channel, as_text)
         subscribers = self._subscribers.get(audience)
         if subscribers is not None:
