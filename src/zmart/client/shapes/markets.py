@@ -16,8 +16,9 @@ class Market(Struct, frozen=True, kw_only=True):
 
     `proposed_outcome` and `final_outcome`: true YES, false NO, null not decided; `outcome` is a word, INVALID
     included. `state` is DRAFT for a market whose creation was not sent to the chain yet. The text (question to tags,
-    `ends_at`) is that of the document which the market's CID on chain names, by any author. `text_status`:
-    `not_available` if no node has served the document yet, `not_a_market_document` if the CID names another document.
+    `ends_at`) is that of the document which the market's CID on chain names, whether or not the creator wrote it.
+    `text_status`: `not_available` if no node has served the document yet, `not_a_market_document` if the CID names
+    another file.
     """
 
     id: MarketId

@@ -38,7 +38,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of an audit: the number of accounts of each kind on chain, and all differences from the index.
+    """The result of an audit: the numbers of market, position and vote accounts on chain, and all differences.
 
     `differences` is empty when every account equals its row.
     """

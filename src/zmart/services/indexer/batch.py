@@ -144,9 +144,9 @@ def _read_not_ours(
 ) -> None:
     """Sort a transaction without a visible call of the program into the batch.
 
-    A webhook delivery is set aside. If our RPC returned the transaction and it names the program, it is kept without
-    events until it is final: on another fork the same transaction may call the program. If the node omitted inner
-    instructions, the transaction is fetched again.
+    A webhook delivery is set aside. A transaction from our RPC that does not name the program is not ours; if the
+    chain's listing names it all the same, it is fetched again. So is one whose inner instructions the node omitted.
+    Any other is kept without events until it is final: on another fork the same transaction may call the program.
     """
     if is_hint:
         batch.reported_not_ours.append(row.id)

@@ -24,7 +24,7 @@ from zmart.store.pool import Pool
 class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True):
     """A market's snapshot after a run.
 
-    `day` is in ISO 8601. `is_new`: this run stored it. `error` is why pinning failed last, if it is not verified.
+    `day` is in ISO 8601. `is_new`: this run stored it. `error` is why pinning failed last if it is not `verified`.
     """
 
     market_id: MarketId

@@ -151,8 +151,8 @@ class SocketConnection:
     def end(self) -> None:
         """End this side of the connection after both close frames, or after an error of the protocol.
 
-        What was written is sent first. The client's data is still received for three seconds: if it met a closed
-        socket, our close frame could be lost.
+        What was written is sent first. Data of the client is still received for three seconds: if such data met a
+        closed socket, our close frame could be lost.
         """
         self.closing = True
         self._transport.write_eof()

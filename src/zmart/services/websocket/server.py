@@ -113,7 +113,7 @@ class SocketServer:
                 assert_never(never)
 
     def subscribe_by_url(self, connection: SocketConnection, query: str) -> None:
-        """Process the subscriptions of the URL that the client connected to, as if it had sent them."""
+        """Process the subscriptions that the connection's URL names, as if the client had sent them as messages."""
         if connection.closing:
             return
         connection.as_text = protocol.wants_text(query)
