@@ -61,7 +61,7 @@ async def confirm(context: DecisionContext, intent: IntentRow, outcome: Outcome 
     """Return whether the effect is on chain by `outcome`, the result of `execute`.
 
     Return False while another process executes the intent. Raises ProgramError if the program refused it. Raises
-    ChainError if its transactions expired, or if nobody can tell whether one landed; then an alert is raised, too.
+    ChainError if its transactions expired, or if it is unknown whether one landed; then an alert is raised, too.
     """
     action, key = intent.action.value, f"uncertain:{intent.id}"
     match outcome:

@@ -23,7 +23,9 @@ async def resume_abandoned(
     stop: asyncio.Event,
     outages: Outages | None = None,
 ) -> None:
-    """Every EVERY_S seconds until `stop` is set, call `resume` with each open intent that no process holds.
+    """Resume abandoned intents every EVERY_S seconds until `stop` is set.
+
+    `resume` is called with each open intent of `actions` that no process holds.
 
     PostgreSQL frees the lock of an intent when the session of its holder ends. A holder's session that has run no
     statement for SILENT_AFTER_S is ended (store/intent_claims.py). So an intent waits for at most EVERY_S + UNTOUCHED_S

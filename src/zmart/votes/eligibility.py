@@ -106,7 +106,7 @@ class Voters:
         return terms
 
     async def judge_open(self) -> None:
-        """Fix the terms of all open votes, and judge their voters on chain.
+        """Fix the terms of all open votes, and judge the voters of each vote that has unjudged votes on chain.
 
         Voters who cannot be judged now are judged by a later call.
         """

@@ -1,4 +1,4 @@
-"""Serve the indexer's only route, the webhook, as a plain ASGI application: a framework would delay each response."""
+"""Serve the indexer's only route, the webhook, as a plain ASGI application, so that deliveries are answered fast."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Worker:
                 log.warning("the indexer of another process was stopped, its session is ended")
 
     def _prefetch(self, batch: Batch) -> None:
-        """Start to prefetch the next batch if this one is full. Otherwise none is left, and new rows wake the loop."""
+        """Start to prefetch the next batch if `batch` is full; otherwise no row is left, and new rows wake the loop."""
         full = (
             len(batch.rows) >= self._limit or sum(len(r.payload) for r in batch.rows.values()) >= MOST_BYTES
         )

@@ -27,7 +27,10 @@ log = structlog.get_logger()
 
 
 class PinKeeper:
-    """Pin, verify and unpin documents at one provider; a pin is kept for `keep_days` days."""
+    """Pin, verify and unpin documents at one provider.
+
+    Snapshots stay pinned for `keep_days` days, other documents permanently.
+    """
 
     def __init__(self, pool: Pool, pins: PinClient, gateway_url: str, keep_days: int) -> None:
         self._pool = pool

@@ -86,7 +86,7 @@ def whole_readiness(own: Readiness, others: list[WorkerReport], slot: WorkerSlot
     """Return the readiness of a service from the readiness of its workers.
 
     Clients reach any running worker, so each of them must be ready and have reported within SILENT_AFTER_S. A worker
-    that has ended takes no connections: the reason names it, but the service stays ready.
+    that has ended takes no connections: the reason mentions it, but the service stays ready.
     """
     reason = own.reason if not own.ready else next(filter(None, map(_trouble, others)), "")
     missing = slot.workers - 1 - len(others)
