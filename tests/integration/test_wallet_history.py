@@ -97,6 +97,34 @@ async def test_what_a_wallet_traded_counts_purchases_and_sales_before_the_vote(s
     assert result.traded > 80_000_000
 
 
+class ShortPages(Rpc):
+    """A node that lists one transaction at a time, as nodes do where one of their stores ends."""
+
+    async def get_signatures_for_address(self, address: str, **options: object) -> list[object]:  # type: ignore[override]
+        return await super().get_signatures_for_address(address, **{**options, "limit": 1})  # type: ignore[arg-type,return-value]
+
+
+async def test_a_short_page_of_transactions_is_not_their_end(scene: Scene) -> None:
+    """Whoever was funded behind the opening would pass as funded before it: the balance before the oldest transaction
+    of the page was taken for that of the opening."""
+    market, trader, late = await scene.active(), await scene.rich(), Keypair()
+    bought = await scene.buy(market, trader, 40_000_000) + await scene.buy(market, trader, 10_000_000)
+    opening = await opens(scene)
+    await scene.pay(scene.creator, late, SOL)
+    await scene.pay(late, trader, SOL // 4)
+    await scene.pay(late, trader, SOL // 4)
+    async with ShortPages([scene.chain.rpc_url]) as rpc:
+        assert await held_before(rpc, address_of(late), opening) == VoterFacts(held=Lamports(0))
+        whole = await held_before(scene.rpc, address_of(trader), opening)
+        assert await held_before(rpc, address_of(trader), opening) == whole
+        result = await traded_before(rpc, scene.chain.program, address_of(trader), opening, Lamports(10**12))
+        assert result.traded == bought
+        on_chain = scene.chain.program.addresses.market(market)
+        assert await opening_of(rpc, on_chain, ChainTime(0)) == await opening_of(
+            scene.rpc, on_chain, ChainTime(0)
+        )
+
+
 class Secretive(Rpc):
     """A node that lists transactions and shows none, or lists none at all."""
 

@@ -139,10 +139,10 @@ async def _newest_first(rpc: Rpc, address: Address) -> AsyncIterator[SignatureIn
     before: Signature | None = None
     for _ in range(_MOST_PAGES):
         page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
+        if not page:  # only an empty page is the end: nodes return short pages where one of their stores ends
+            return
         for entry in page:
             yield entry
-        if len(page) < _PAGE:
-            return
         before = page[-1].signature
     yield None
 

@@ -26,7 +26,7 @@ _MOST_PAGES = 100
 async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | None:
     """Return the opening of a vote at chain time `at`, which is the market's first successful transaction since then.
 
-    Return None if the RPC does not show it.
+    Return None if the RPC does not show it, or not within _MOST_PAGES pages.
     """
     first: SignatureInfo | None = None
     before: Signature | None = None
@@ -36,11 +36,15 @@ async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | 
             if line.block_time is None:
                 return None
             if line.block_time < at:
-                break
+                return _opening(at, first)
             first = line if line.err is None else first
-        if len(page) < _PAGE or (page[-1].block_time or 0) < at:
-            break
+        if not page:  # only an empty page is the end: nodes return short pages where one of their stores ends
+            return _opening(at, first)
         before = page[-1].signature
+    return None
+
+
+def _opening(at: ChainTime, first: SignatureInfo | None) -> VoteOpening | None:
     return None if first is None else VoteOpening(at, first.slot, first.signature)
 
 
