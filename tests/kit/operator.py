@@ -72,14 +72,18 @@ class Operator:
     async def sees_alert_closed(self, prefix: str) -> None:
         await until(self.alerts, lambda keys: not _with(keys, prefix), within_s=OVER_WITHIN_S, every_s=0.2)
 
-    async def sees_unready(self, service: str, words: str) -> None:
-        """Wait until /ready of a service is 503 with a reason that contains `words`.
+    async def sees_unready(self, service: str, *words: str) -> None:
+        """Wait until /ready of a service is 503 with a reason that contains one of `words`.
 
-        AssertionError when the runbook does not list the reason.
+        AssertionError when the runbook does not list one of the reasons.
         """
-        assert words in section("Why /ready is 503"), f"{words!r} has no row in the runbook"
+        missing = [each for each in words if each not in section("Why /ready is 503")]
+        assert not missing, f"{missing} have no row in the runbook"
         await until(
-            lambda: self.reason(service), lambda reason: words in reason, within_s=SEEN_WITHIN_S, every_s=0.2
+            lambda: self.reason(service),
+            lambda reason: any(each in reason for each in words),
+            within_s=SEEN_WITHIN_S,
+            every_s=0.2,
         )
 
     async def sees_all_ready(self) -> None:
