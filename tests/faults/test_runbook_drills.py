@@ -112,7 +112,7 @@ async def test_pins_cannot_be_made_until_the_provider_is_back(operator: Operator
         await early.create(world, world.undisputed)
         async with operator.without("providers"):
             await _snapshot(operator, world.undisputed.id)
-            await operator.sees_unready("snapshots", "pins are not verified")
+            await operator.sees_unready("snapshots", "pins are not verified", "The last run failed")
             await operator.sees_alert("snapshots failing")
     await operator.sees_alert_closed("snapshots failing")
 

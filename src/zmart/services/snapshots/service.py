@@ -97,7 +97,8 @@ class SnapshotService:
         metrics.failing_pins.set(counts.failing)
         waiting = await document_fetches.waiting(self._pool)
         metrics.waiting_documents.set(waiting)
-        reason = self._outages.reason or self._daily.error or self._maintenance.error or self._fetches.error
+        error = self._daily.error or self._maintenance.error or self._fetches.error
+        reason = self._outages.reason or (f"The last run failed: {error}" if error else "")
         if not reason and counts.failing:
             reason = f"{counts.failing} pins are not verified: {counts.last_error}"
         details = {
