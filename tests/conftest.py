@@ -1,4 +1,4 @@
-"""Real servers for the tests that ask for them: each pytest worker starts its own, on free ports."""
+"""Fixtures of real servers and databases, which each pytest worker starts for itself, on free ports."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 TEMPLATE = "migrated"
 keep_in_memory()
-gc.disable()  # collecting tests makes much that stays, and no garbage: a fifth of its time
+gc.disable()  # collecting creates objects that stay; collecting garbage took a fifth of its time
 
 
 def pytest_collection_finish() -> None:
-    """Exclude what was collected from garbage collection, once for the whole run."""
+    """Exclude what the collection of tests created from garbage collection, and switch the collector on again."""
     gc.freeze()
     gc.enable()
 
 
-# How long it takes to draw examples says how busy the machine is; how long the code takes with one stays bounded.
+# Drawing examples is slow on a busy machine, so it is not checked; the code under test keeps its deadline.
 hypothesis_settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("busy")
-# As by default, but tracebacks without frames and colours: to draw those took 3 % of the time of all tests.
+# As by default, but tracebacks have no frames and colours: drawing these took 3 % of the time of all tests.
 structlog.configure(
     processors=[
         structlog.processors.add_log_level,
@@ -50,14 +50,14 @@ structlog.configure(
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A running PostgreSQL of this worker."""
+    """The running PostgreSQL of this worker."""
     with running(Postgres(tmp_path_factory.mktemp("postgres"), free_port(), durable=False)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres: Postgres) -> str:
-    """The name of a database in which all migrations ran once."""
+    """The name of a database in which all migrations have run, to be used as a template."""
     from zmart.store import migrate
 
     in_a_thread(migrate.upgrade, postgres.create_database(TEMPLATE))
@@ -66,7 +66,7 @@ def migrated_template(postgres: Postgres) -> str:
 
 @pytest.fixture
 def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
-    """A local chain of the test's own, without the program: to be killed, filled and started again."""
+    """A local chain of the test's own, without the program, which the test may kill, fill and start again."""
     addon = request.config.rootpath / ".zmart" / "node"
     with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
         yield server
@@ -74,7 +74,7 @@ def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServe
 
 @pytest.fixture(scope="session")
 def databases(postgres: Postgres) -> Iterator[Databases]:
-    """What makes and drops the databases of single tests."""
+    """The object that makes and drops the databases of single tests."""
     made = Databases(postgres)
     yield made
     made.close()
@@ -82,7 +82,7 @@ def databases(postgres: Postgres) -> Iterator[Databases]:
 
 @pytest.fixture(scope="session")
 def new_database(databases: Databases) -> Callable[[str], str]:
-    """`new_database(template)` makes one more database and returns its address."""
+    """A function `new_database(template)` that makes one more database and returns its address."""
     return databases.create
 
 
@@ -96,7 +96,7 @@ def database_url(databases: Databases, migrated_template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
-    """Connections to `database_url`; a wait for one is as long as a busy machine needs."""
+    """A pool of 8 connections to `database_url`; waiting for one may take 30 s, since the machine may be busy."""
     opened = await Pool.open(database_url, size=8, wait_s=30)
     yield opened
     await opened.close()
@@ -112,7 +112,7 @@ def empty_database_url(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A running Valkey of this worker."""
+    """The running Valkey of this worker."""
     with running(Valkey(tmp_path_factory.mktemp("valkey"), free_port(), durable=False)) as server:
         yield server
 
@@ -125,7 +125,7 @@ def redis_url(valkey: Valkey) -> str:
 
 @pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A Valkey of the test's own, whose settings it may change."""
+    """A Valkey of the test's own, whose settings the test may change."""
     with running(Valkey(tmp_path / "valkey", free_port(), durable=False)) as server:
         yield server
 
@@ -143,7 +143,7 @@ def local_chain(
 
 @pytest.fixture
 async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    """Markets on the local chain and a backend that decides about them."""
+    """Markets on the local chain, and a backend that decides about them."""
     from kit.decisions import Scene
 
     async with Scene.open(local_chain, database_url) as opened:

@@ -1,4 +1,4 @@
-"""The vote aggregator on the real chain: counts with their proof, approvals, rejections, each of them once."""
+"""Tests of the vote aggregator on a local chain: it records counts with proof, approves and rejects, each once."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from zmart.votes import vote_log
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The exception that stands for a killed process: no handler of Exception catches it."""
 
 
 async def tick(scene: Scene, **settings: object) -> None:
-    """What one process does at one tick of the schedule."""
+    """Run one tick of the aggregator with a context of its own, as one process does, and wait for its work to end."""
     async with scene.context(**settings) as context:
         service = Aggregator(scene.with_settings(**settings), context, None)
         await service.decide_due()
@@ -149,7 +149,7 @@ async def test_two_aggregators_at_once_produce_one_effect(scene: Scene) -> None:
 async def test_killed_at_any_step_it_resumes_with_one_effect(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Killed before or after the writing of one of the journal's steps, again and again, at random."""
+    """The process is killed at random before or after a write of the journal, again and again; one approval happens."""
     chance, kills = random.Random(seed), 0
     real = Journal._write
 
@@ -257,7 +257,7 @@ async def test_it_does_not_start_with_a_key_that_globalconfig_does_not_name(scen
 
 
 async def test_held_decisions_send_nothing_and_an_alert_says_so_until_they_are_released(scene: Scene) -> None:
-    """C23: after a restore some votes may be missing."""
+    """C23: with HOLD_DECISIONS, as after a restore that may lack votes, the aggregator sends nothing and alerts."""
     market = await scene.market()
     await scene.vote(market, yes=7)
     for held, expected in ((True, ["MarketCreated"]), (False, ["ProposalAggregated", "ProposalApproved"])):

@@ -1,4 +1,4 @@
-"""What runs beside a service may not end silently: it runs again, or its service is not ready, or ends."""
+"""Tests of a service's background jobs: a job that ends runs again, and a server that ends ends its service."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def jobs(settled_after_s: float = 0.2) -> AsyncIterator[tuple[BackgroundJo
 
 
 async def test_a_job_that_fails_is_run_again_and_makes_its_service_unready_until_it_runs() -> None:
-    """C18."""
+    """C18: a job that raises an error runs again, and its service is not ready until the job works."""
     fails, runs = True, 0
 
     async def job() -> None:
@@ -69,7 +69,7 @@ async def test_a_job_that_fails_is_run_again_and_makes_its_service_unready_until
 
 
 async def test_a_job_that_ends_by_itself_is_noticed() -> None:
-    """C18."""
+    """C18: a job that returns makes its service not ready, with the reason."""
 
     async def job() -> None:
         return
@@ -83,7 +83,7 @@ async def test_a_job_that_ends_by_itself_is_noticed() -> None:
 async def test_alerts_are_sent_again_after_an_error_that_nobody_foresaw(
     pool: Pool, database_url: str
 ) -> None:
-    """C18: a statement that fails as no outage does."""
+    """C18: alerts are sent again after a statement failed with an error that is no outage, here a missing column."""
     conditions = DatabaseConditions(database_url)
     async with Receiver.listening() as receiver, jobs() as (background, probes):
         settings = Settings(_env_file=None, database_url=database_url, alert_webhook_url=receiver.url)
@@ -100,7 +100,7 @@ async def test_alerts_are_sent_again_after_an_error_that_nobody_foresaw(
 
 
 async def test_a_heartbeat_that_fails_by_no_outage_is_named(database_url: str, pool: Pool) -> None:
-    """It was silent: the service was ready, and others reported that it had not been heard of."""
+    """A heartbeat whose statement fails makes its service not ready, and the reason names the database's error."""
     conditions = DatabaseConditions(database_url)
     settings = Settings(database_url=database_url)
     async with jobs() as (background, probes):
@@ -136,7 +136,7 @@ async def test_an_outage_costs_the_heartbeat_only_its_report(database_url: str) 
 
 
 async def test_a_server_that_ends_ends_its_service() -> None:
-    """C18."""
+    """C18: when the task of a service's server returns, the service ends with an error."""
 
     async def serve() -> None:
         return
@@ -155,7 +155,10 @@ async def test_a_service_that_is_stopped_ends_without_an_error() -> None:
 
 
 async def test_a_job_that_loses_a_cancellation_is_ended_all_the_same(monkeypatch):
-    """As any call to a server may before Python 3.12: a service that waited for it would not stop."""
+    """A job that swallows its cancellation does not keep its service from stopping.
+
+    Before Python 3.12 a call to a server may swallow a cancellation.
+    """
     monkeypatch.setattr("zmart.ops.background.ENDS_WITHIN_S", 0.01)
     jobs = BackgroundJobs(asyncio.Event())
     running, lost = asyncio.Event(), asyncio.Event()

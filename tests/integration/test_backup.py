@@ -1,4 +1,4 @@
-"""`zmart backup`, `zmart backup verify` and `zmart restore`: a backup is of one moment, checked, and restored whole."""
+"""Tests of `zmart backup`, `zmart backup verify` and `zmart restore`: a backup is of one moment and restored whole."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def back_up(url: str, folder: Path) -> Path:
 
 @pytest.fixture
 def used_url(empty_database_url: str) -> str:
-    """A database that people used, with the newest schema."""
+    """Return the address of a database with the newest schema and the rows of the revision before it."""
     asyncio.run(load(empty_database_url, REVISIONS[-2]))
     migrate.upgrade(empty_database_url)
     return empty_database_url
@@ -58,13 +58,13 @@ def used_url(empty_database_url: str) -> str:
 
 @pytest.fixture
 def other_url(new_database: Callable[[str], str]) -> str:
-    """One more empty database."""
+    """Return the address of a second, empty database."""
     return new_database("template1")
 
 
 @pytest.fixture
 def writer(used_url: str) -> Iterator[Callable[[], int]]:
-    """Writes comments without end; call it for the number so far."""
+    """Insert comments until the test ends; the yielded function returns how many were inserted so far."""
     count, stopped = 0, threading.Event()
 
     def write() -> None:
@@ -83,7 +83,7 @@ def writer(used_url: str) -> Iterator[Callable[[], int]]:
 def test_a_backup_is_of_one_moment_while_everything_is_written(
     used_url: str, other_url: str, writer: Callable[[], int], tmp_path: Path
 ) -> None:
-    """The manifest's counts, digests and offset are those of the dump, and the restored feed goes on from there."""
+    """A manifest states the dump's counts, digests and feed offset, where the feed of a restored database goes on."""
     wait_for(lambda: writer() > 3)
     backup = back_up(used_url, tmp_path)
     before = writer()
@@ -185,7 +185,7 @@ WAITS = (
 
 
 async def killed_while_it_waits_for(url: str, table: str, process: "subprocess.Popen[str]") -> None:
-    """Kill it in the middle of its work: where it waits for a lock that this holds."""
+    """Kill `process` while it waits for a lock on `table`, which this function holds."""
     holder, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
     try:
         async with holder.transaction():

@@ -1,4 +1,4 @@
-"""`zmart clock`: the chain's time is shown, and a local chain's clock is advanced; no other chain's is touched."""
+"""Tests of `zmart clock`: it shows the chain's time, and advances the clock of a local chain only."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ CLOCK = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="  # slot 0, 19
 
 
 class ValidatorNode:
-    """Answers as a validator of a public cluster does: it says which version it runs and has no method to set its
-    clock."""
+    """An RPC node that answers as a validator of a public cluster: it has no method to set its clock.
+
+    With `fails_first` its first answer is 503.
+    """
 
     def __init__(self, *, fails_first: bool = False) -> None:
         self.asked: list[str] = []
@@ -43,13 +45,16 @@ class ValidatorNode:
 async def test_advance_moves_the_clock_of_the_local_chain_and_shows_both_clocks(
     chain: ChainServer, tmp_path: Path
 ) -> None:
-    """P25. On a chain of its own: other tests set the slot of a shared one."""
+    """P25: `zmart clock advance 50h` moves the chain's time by 50 hours.
+
+    The test has a chain of its own, since other tests set the slot of the shared one.
+    """
     env = environment(solana_rpc_url=chain.rpc_url, zmart_home=tmp_path)
     async with Rpc([chain.rpc_url]) as rpc:
         before = await rpc.get_clock()
         status, out, err = await run("clock", "advance", "50h", "--json", env=env)
         assert status == 0, err
-        # a busy machine repeats a call: nothing else may be told
+        # On a busy machine a call may be retried, which is logged; nothing else may be on standard error.
         assert all("retry_scheduled" in line for line in err.splitlines()), err
         shown = msgspec.json.decode(out)
         after = await rpc.get_clock()
@@ -78,7 +83,7 @@ async def test_no_clock_but_a_local_chain_s_is_advanced(tmp_path: Path) -> None:
 
 
 async def test_what_a_command_logs_is_not_among_its_results(tmp_path: Path) -> None:
-    """A call that is repeated is told on standard error: who pipes the result gets JSON alone."""
+    """A retried call is logged on standard error, so standard output has only the JSON result."""
     node = ValidatorNode(fails_first=True)
     async with serving(node) as url:
         env = environment(solana_rpc_url=url, zmart_home=tmp_path)

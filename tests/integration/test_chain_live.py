@@ -1,4 +1,4 @@
-"""The real program on the real chain: every event is read back from its transaction, live and fetched."""
+"""Tests of the program on a local chain: every event is decoded, from fetched transactions and from live logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOUR = 3_600
 
 
 class Actor:
-    """Sends instructions as a user and reads what they caused."""
+    """A user that sends instructions and reads the events or the error that they caused."""
 
     def __init__(self, chain, rpc):
         self.chain, self.rpc, self.program = chain, rpc, chain.program
@@ -44,9 +44,12 @@ class Actor:
         return keypair
 
     async def act(self, signer, *instructions, fails=False):
-        """The events of one confirmed transaction, or its error."""
+        """Send the instructions in one transaction and return its events.
+
+        With `fails`, only simulate the transaction and return its error.
+        """
         latest = await self.rpc.get_latest_blockhash()
-        # Two equal messages within one blockhash would be one transaction: the limit makes each its own.
+        # Equal messages with one blockhash are one transaction: a distinct compute unit limit keeps them apart.
         message = compose.compile(
             signer.pubkey(), instructions, latest.blockhash, compute_unit_limit=500_000 + next(self.numbers)
         )
@@ -272,13 +275,13 @@ async def test_signatures_are_paged_newest_first_and_blocks_tell_their_order(act
     assert [info.signature for info in newer] == [page[0].signature]
     block = await until(lambda: actor.rpc.get_block_signatures(page[0].slot))
     assert page[0].signature in block
-    # not 64 times "1": the local chain answers for it with a transaction that failed
+    # The local chain answers for a signature of 64 times "1" with a failed transaction, hence a generated one.
     assert await actor.rpc.get_transaction_json(str(Keypair().sign_message(b"not sent"))) is None
 
 
 @pytest.fixture
 async def cuttable(local_chain):
-    """A port in front of the chain's WebSocket whose connections a test can cut."""
+    """Yield the address of a proxy of the chain's WebSocket, and a function that cuts the proxy's connections."""
     host, port = "127.0.0.1", local_chain.server.ws_port
     open_writers = set()
 

@@ -1,4 +1,4 @@
-"""An RPC that fails in every way that RPCs fail, played by a small HTTP server."""
+"""Tests of the RPC client against a small HTTP server that fails in every way in which RPC nodes fail."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ REFUSED = {"code": -32602, "message": "Invalid params"}
 
 @asynccontextmanager
 async def playing(*answers):
-    """A server that gives the answers in turn, the last one without end; yields (url, list of requests seen).
-    An answer is a JSON value, (status, bytes[, content type]), a function of the request that gives one of these, or
-    None for silence. Objects get the version and the request's id where they don't say their own."""
+    """Serve `answers` in turn, the last one without end; yield the server's URL and the list of received requests.
+
+    An answer is a JSON value, (status, body[, content type]), a function of the request's id that returns one of these,
+    or None for silence. An object with a result or an error gets the JSON-RPC version and the request's id unless it
+    has its own.
+    """
     seen = []
 
     async def serve(reader, writer):
@@ -149,7 +152,7 @@ NO_ANSWERS = {
 
 
 async def test_what_is_no_json_rpc_answer_is_a_failure_of_the_node_and_never_nothing():
-    """W3, C13, C24."""
+    """W3, C13, C24: a reply that is no JSON-RPC answer is a failure of the node, and never means "no transaction"."""
     believed = {}
     async with playing(*NO_ANSWERS.values()) as (url, seen), Rpc([url], attempts=1) as rpc:
         for name in NO_ANSWERS:
@@ -162,7 +165,7 @@ async def test_what_is_no_json_rpc_answer_is_a_failure_of_the_node_and_never_not
 
 @pytest.mark.parametrize("name", ["quota", "an empty object", "no content", "a page", "error -32603"])
 async def test_what_a_node_failed_to_answer_is_asked_again(name):
-    """W3, C13, C24."""
+    """W3, C13, C24: a call to which a node gave no JSON-RPC answer is repeated, and the next answer counts."""
     async with playing(NO_ANSWERS[name], {"result": None}) as (url, seen), Rpc([url]) as rpc:
         assert await rpc.get_transaction_json("sig") is None
         assert len(seen) == 2
@@ -313,7 +316,7 @@ async def test_the_json_of_a_transaction_is_passed_on_untouched():
     "begins", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n"]
 )
 async def test_a_node_whose_answer_drips_for_ever_is_given_up_for_the_next_one(begins):
-    """W3, C13: each read brings a byte in time, in the head or in the body, and the end never comes."""
+    """W3, C13: a node whose answer arrives byte by byte without an end is given up at the time limit for the next."""
 
     async def drip(reader, writer):
         writer.write(begins)
@@ -358,7 +361,10 @@ TOO_NEW = {"error": {"code": -32015, "message": "Transaction version (2) is not 
 
 
 async def test_a_transaction_that_is_too_new_is_an_error_of_its_own():
-    """I1: neither an absence nor a broken node; also where a node does not mind the ceiling."""
+    """I1: a transaction of an unreadable version raises UnsupportedVersion: it is neither absent nor a node's failure.
+
+    That holds also for a node that ignores maxSupportedTransactionVersion.
+    """
     async with playing(TOO_NEW) as (url, seen), Rpc([url]) as rpc:
         with pytest.raises(UnsupportedVersion, match="Transaction version"):
             await rpc.get_transaction_json("sig")

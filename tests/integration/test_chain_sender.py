@@ -1,6 +1,6 @@
-"""An effect happens once: the sender killed at every step, and judged by the real chain.
+"""Tests of the sender on a local chain: an effect happens once, also if the process is killed at any step.
 
-The effect is a transfer to a fresh account: its balance tells how often it happened.
+The effect is a transfer to a new account, whose balance shows how often it happened.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ AWAY = "http://127.0.0.1:1"
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The exception that stands for a killed process: no handler of Exception catches it."""
 
 
 class Journal:
-    """Keeps what a database would keep; `die_at` kills before or after one of its steps."""
+    """A journal in memory of the steps that a database would store; `die_at` kills before or after one of them."""
 
     def __init__(self):
         self.steps, self.stored, self.die_at = [], None, None
@@ -82,7 +82,7 @@ class Journal:
 
 
 class Effect:
-    """A transfer that any observer can count."""
+    """A transfer of lamports from `payer` to a new account, whose balance counts it."""
 
     def __init__(self, program, rpc, payer):
         self.program, self.rpc, self.payer = program, rpc, payer
@@ -110,7 +110,7 @@ class Effect:
         return await self.rpc.get_balance(Wallet(str(self.target)))
 
     async def signed(self, blockhash=None):
-        """A transaction as a process leaves it behind that died before sending."""
+        """Return a signed transaction that was not sent, as a process leaves it that died before sending."""
         latest = await self.rpc.get_latest_blockhash()
         message = compose.compile(self.payer.pubkey(), [self.instruction()], blockhash or latest.blockhash)
         tx = compose.sign(message, [self.payer])
@@ -126,7 +126,7 @@ class Effect:
 
 
 def compose_units(attempt):
-    """The limit of compute units that a transaction asks for."""
+    """Return the compute unit limit that a transaction requests."""
     message = attempt.transaction.message
     budget = [i.data for i in message.instructions if i.data[:1] == bytes([2])]
     return int.from_bytes(budget[0][1:5], "little")
@@ -145,7 +145,7 @@ async def effect(local_chain, rpc):
 
 @pytest.fixture(scope="module")
 def fast_chain(tmp_path_factory, request):
-    """A chain of 5 ms slots, on which a blockhash dies within a second or two."""
+    """Yield a chain with slots of 5 ms and its keys: a blockhash of it expires within a second or two."""
     folder = tmp_path_factory.mktemp("fast")
     server = ChainServer(
         folder / "chain", free_port(), free_port(), request.config.rootpath / ".zmart/node", slot_ms=5
@@ -264,7 +264,7 @@ async def test_a_failure_on_chain_is_told_with_its_signature(effect):
 
 
 async def test_what_somebody_else_did_first_is_done_and_no_failure(effect):
-    """The simulation refuses, the account shows the effect."""
+    """If the simulation fails but the account shows the effect, another process caused it: it is AlreadyDone."""
     done = False
 
     async def already_done(since):
@@ -336,7 +336,10 @@ async def test_an_uncertain_transaction_is_settled_when_it_is_taken_up_again(fas
 
 
 async def test_an_uncertain_transaction_is_judged_again_briefly_and_stays_uncertain_meanwhile(fast):
-    """A person can resolve it in between, and finds it in the list of the uncertain ones."""
+    """An uncertain intent is judged again only for `recheck_for_s` and stays uncertain.
+
+    So a person finds it in the list of uncertain intents and can resolve it between two attempts.
+    """
     pending = await fast.signed()
     await fast.until_expired(pending)
     policy = SendPolicy(rebroadcast_s=0.02, poll_s=0.02, uncertain_after_s=600, recheck_for_s=0.1)
@@ -347,7 +350,7 @@ async def test_an_uncertain_transaction_is_judged_again_briefly_and_stays_uncert
 
 
 async def test_signing_anew_has_an_end(fast, fast_chain):
-    """Nothing that is sent arrives: each signing dies, and then it says so."""
+    """If no sent transaction arrives, each signing expires, and after `max_signings` the outcome is Expired."""
 
     class Deaf(Rpc):
         async def send_raw_transaction(self, raw, *, skip_preflight=False, max_retries=None):

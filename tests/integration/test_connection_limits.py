@@ -1,4 +1,4 @@
-"""A5, A8, A14, A15: what one connection may take of a service, whatever its client does."""
+"""A5, A8, A14, A15: tests of the bounds on what one connection may take of a service, whatever its client does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LARGE = b"x" * (8 << 20)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads the body, unless at /unread; answers with many bytes at /large, never at /slow, else with its length."""
+    """Read the body, except at /unread. Answer 8 MiB at /large, nothing at /slow, else the number of bytes read."""
     body = b""
     if scope["path"] == "/slow":
         while (await receive())["type"] != "http.disconnect":
@@ -64,8 +64,11 @@ async def client_of(bounds: ConnectionBounds) -> AsyncIterator[RawClient]:
     ids=["nothing", "half a head", "a request", "half a body", "no HTTP"],
 )
 def test_connections_that_have_ended_leave_nothing_in_memory(sent: bytes) -> None:
-    """A16: on the event loop of the services, whose timers keep what was current when they began. A connection lives
-    longer than what the collector calls young, so what it leaves in reference cycles would wait for a full one."""
+    """A16: connections that have ended leave no objects in memory, on uvloop, which the services use.
+
+    The timers of that loop hold references to the context in which they were started. A connection outlives the garbage
+    collector's young generation, so a reference cycle would remain until a full collection.
+    """
 
     async def client(port: int) -> None:
         async with connected(port) as client:
@@ -136,14 +139,14 @@ ENDLESS = {
         b"POST /unread HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Long: y\r\n" * 700,
     ),
 }  # fmt: skip
-"""What can go on without an end in the head or the framing of a message: its beginning, and a piece of 8 KiB."""
+"""Heads and framing that a client can send without end: the first bytes, and a piece of about 8 KiB to repeat."""
 MOST_PIECES = 2_000
 MIB = 1 << 20
 
 
 @pytest.mark.parametrize("part", ENDLESS)
 async def test_nothing_around_a_body_is_endless(part: str) -> None:
-    """A5: whatever a client sends that is no body, the connection ends soon after 64 KiB."""
+    """A5: a client that sends anything but a body without end is disconnected before it has sent 16 MiB."""
     begin, piece = ENDLESS[part]
     async with client_of(ConnectionBounds()) as client:
         client.writer.write(begin)
@@ -166,7 +169,7 @@ HEADS = {
 
 @pytest.mark.parametrize("kind", HEADS)
 async def test_a_whole_head_above_a_bound_is_refused_before_the_application_sees_it(kind: str) -> None:
-    """A8: length and number are judged in linear time, before anything reads them further."""
+    """A8: a head with too long a header, path or query, or too many parameters, is refused before the application."""
     path, headers, status = HEADS[kind]
     async with client_of(ConnectionBounds()) as client:
         answered, sent, body = await client.get(path, headers)
@@ -181,7 +184,10 @@ async def test_a_whole_head_above_a_bound_is_refused_before_the_application_sees
 async def test_a_head_that_does_not_end_is_answered_before_the_connection_ends(
     begin: bytes, size: int
 ) -> None:
-    """A5, U14: an answer is lost if the connection is reset with bytes that nobody has read."""
+    """A5, U14: a head without an end is answered with 431 before the connection ends.
+
+    A client would lose the answer if the connection were reset while bytes of it are unread.
+    """
     async with client_of(ConnectionBounds()) as client:
         client.writer.write(begin + b"a" * size)
         await client.writer.drain()
@@ -220,7 +226,7 @@ async def test_a_body_in_small_chunks_is_no_attack() -> None:
 
 
 async def test_a_body_that_nobody_reads_ends_the_connection_after_a_while() -> None:
-    """A15: what comes after the answer has the time of a body."""
+    """A15: after the answer the unread rest of a body has the time of a body; then the connection ends."""
     async with client_of(QUICK) as client:
         client.writer.write(request("/unread", "Content-Length: 1000\r\n", "POST") + b"half")
         assert (await client.answer())[0] == 200
@@ -228,7 +234,7 @@ async def test_a_body_that_nobody_reads_ends_the_connection_after_a_while() -> N
 
 
 async def test_a_body_that_nobody_reads_is_bounded() -> None:
-    """A6: an answer does not have to wait for the body, and what follows it is bounded."""
+    """A6: an answer does not wait for an unread body, and more than `unread_bytes` of it end the connection."""
     async with client_of(ConnectionBounds(unread_bytes=100_000)) as client:
         client.writer.write(request("/unread", "Content-Length: 1000000\r\n", "POST"))
         assert (await client.answer())[0] == 200
@@ -238,7 +244,7 @@ async def test_a_body_that_nobody_reads_is_bounded() -> None:
 
 @pytest.mark.parametrize("sent", ["the rest of a body", "an endless head"])
 async def test_what_nobody_uses_is_read_slowly(sent: str) -> None:
-    """A5, A6: a client that sends on after its answer takes little of the processor, and the others get it."""
+    """A5, A6: what a client sends after its answer is read slowly, so it takes little processor time from others."""
     began_s = time.monotonic()
     async with client_of(ConnectionBounds()) as client:
         if sent == "an endless head":
@@ -282,7 +288,7 @@ async def test_too_many_headers_are_refused() -> None:
 
 
 async def test_a_body_that_does_not_come_is_408() -> None:
-    """A15"""
+    """A15: a body that does not arrive in time is answered with 408, and its connection ends."""
     async with client_of(QUICK) as client:
         client.writer.write(request("/", "Content-Length: 10\r\n", "POST") + b"half")
         status, headers, _ = await client.answer()
@@ -291,7 +297,7 @@ async def test_a_body_that_does_not_come_is_408() -> None:
 
 
 async def test_a_client_that_never_reads_is_dropped() -> None:
-    """A14"""
+    """A14: a client that does not read its answer in time is disconnected before it has the whole answer."""
     async with listening(app, QUICK) as port:
         loop = asyncio.get_running_loop()
         with socket.socket() as silent:
@@ -312,7 +318,7 @@ async def test_a_client_that_never_reads_is_dropped() -> None:
 
 @pytest.mark.parametrize(("proxies", "held"), [("", 3), ("127.0.0.0/8", 6), ("::ffff:127.0.0.1", 6)])
 async def test_connections_of_one_address_leave_room_for_others(proxies: str, held: int) -> None:
-    """A14: one client holds half of what the process can, a trusted proxy all of it; one that ends makes room."""
+    """A14: one client holds at most half of a process's connections, a trusted proxy all; one that ends makes room."""
     connections = ConnectionCounts(ClientAddresses(parse_proxies(proxies)), 6)
     async with listening(app, connections=connections) as port, contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected(port)) for _ in range(held)]
@@ -327,7 +333,7 @@ async def test_connections_of_one_address_leave_room_for_others(proxies: str, he
 
 
 async def test_requests_that_are_sent_together_are_bounded() -> None:
-    """A5: one packet holds thousands of them, and each costs kilobytes until it is answered."""
+    """A5: 100 pipelined requests are answered, 5,000 end the connection: each takes kilobytes until it is answered."""
     async with client_of(ConnectionBounds()) as client:
         client.writer.write(request("/") * 100)
         assert [(await client.answer())[2] for _ in range(100)] == [b"0"] * 100
@@ -349,7 +355,7 @@ async def test_requests_that_are_sent_together_are_answered_in_order() -> None:
     ["Host: 1.2.3.4, ::1", "Host: host:99999", "Host: [::1", "Host:", "Host: one\r\nHost: two", "Host: a b"],
 )
 async def test_a_head_whose_host_is_none_is_refused_before_anything_reads_it(lines: str) -> None:
-    """W8, A5: found by the fuzz of raw bytes; the framework's own error was a 500."""
+    """W8, A5: an invalid, empty or repeated Host header is answered with 400 before the framework fails with a 500."""
     async with client_of(ConnectionBounds()) as client:
         client.writer.write(f"GET / HTTP/1.1\r\n{lines}\r\n\r\n".encode())
         status, _, body = await client.answer()
@@ -359,7 +365,7 @@ async def test_a_head_whose_host_is_none_is_refused_before_anything_reads_it(lin
 
 @pytest.mark.parametrize("how", ["content-length: 9", "transfer-encoding: chunked"])
 async def test_a_body_that_is_cut_is_no_body_and_no_failure_of_ours(how: str) -> None:
-    """A5: found by the fuzz of raw bytes. The framework called it an error of the server, others took it for whole."""
+    """A5: a body that the client cuts off raises UnfinishedBody, which is a 400 and no error of the server."""
     ended: asyncio.Queue[object] = asyncio.Queue()
 
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Every GET of the contract's tables: its fields and their types, old clients' quirks included."""
+"""Tests of every GET in the contract's tables: its fields and their types, the quirks for old clients included."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ UNDATED = ("/api/openapi", "/api/status", "/api/events", "/asyncapi", "/health",
 
 @pytest.fixture(scope="module")
 def api(migrated_template: str, new_database: Callable[[str], str], valkey) -> Iterator[httpx.Client]:
-    """A client of a gateway that runs for all tests here."""
+    """Yield a client of one gateway, which all tests of this module share."""
     url = new_database(migrated_template)
     asyncio.run(fill(url))
     with server(url, valkey.url()) as here, httpx.Client(base_url=here) as client:
@@ -187,7 +187,7 @@ def test_amounts_are_text_when_asked_for(api: httpx.Client, path: str) -> None:
     text = api.get(f"{path}{'&' if '?' in path else '?'}numeric=string")
     assert text.status_code == 200
     assert _as_numbers(plain) == _as_numbers(text.json())
-    large = [value for value in _numbers(text.json()) if 10**8 <= value < 10**12]  # above are milliseconds
+    large = [value for value in _numbers(text.json()) if 10**8 <= value < 10**12]  # above: milliseconds
     assert large == [], "an amount was not sent as text"
 
 
@@ -200,7 +200,7 @@ def _numbers(value: object) -> list[int]:
 
 
 def _as_numbers(value: object) -> object:
-    """The value with texts of digits as numbers, without what the clock changes."""
+    """Return the value with texts of digits as numbers, and without the fields that change with the clock."""
     if isinstance(value, dict):
         return {k: _as_numbers(v) for k, v in value.items() if k not in ("timestamp", "services", "age_s")}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Every write of the contract's tables: the shape of its answer, the order of its checks."""
+"""Tests of every write in the contract's tables: the shape of its answer and the order of its checks."""
 
 from __future__ import annotations
 

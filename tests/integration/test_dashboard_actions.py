@@ -1,4 +1,4 @@
-"""What the dashboard says to do is the runbook's text, and its actions need the operator's token each time."""
+"""Tests of the dashboard: its remedies are the runbook's text, and each action needs the operator's token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MARKET = market_id(7)
 
 
 class OtherRoutes:
-    """The gateway's own application."""
+    """A stand-in for the gateway's own application: it answers every request with 299."""
 
     name = "gateway"
 
@@ -206,7 +206,7 @@ async def test_a_dead_letter_is_replayed(http: httpx.AsyncClient, pool: Pool) ->
 
 
 async def test_a_due_market_is_shown_and_finalized_at_once_when_asked(scene: Scene) -> None:
-    """The monitor's next tick would be five minutes away."""
+    """An operator's request wakes the monitor, whose schedule would run next on 1 January."""
     market = await scene.resolving()
     await scene.travel(3 * 86_400 + 60)
     settings = scene.with_settings(monitor_cron="0 0 1 1 *", operator_token=SecretStr(TOKEN))
@@ -224,7 +224,7 @@ async def test_a_due_market_is_shown_and_finalized_at_once_when_asked(scene: Sce
 
 
 async def _listens(pool: Pool) -> bool:
-    """Whether a service has asked PostgreSQL for requests of ticks."""
+    """Return whether a service listens to PostgreSQL for requested ticks."""
     sessions = await pool.fetch("SELECT query FROM pg_stat_activity WHERE query ILIKE 'LISTEN %'")
     return any(market_work.TICK_CHANNEL in row["query"] for row in sessions)
 
@@ -243,7 +243,7 @@ UNSEEN = {
 async def test_text_that_cannot_be_stored_is_refused_with_a_sentence(
     http: httpx.AsyncClient, pool: Pool, action: str, text: str
 ) -> None:
-    """W11, W28: before anything is done, and before it is logged."""
+    """W11, W28: text with control, reordering or invisible characters is refused with 400, and changes nothing."""
     intent = await intents.plan(pool, MARKET, Action.FINALIZE_MARKET, 0, {})
     await pool.execute("UPDATE intents SET state = 'uncertain', signature = 'sig' WHERE id = $1", intent.id)
     targeted = await _act(http, action=action, target=text)
@@ -257,7 +257,7 @@ async def test_text_that_cannot_be_stored_is_refused_with_a_sentence(
 async def test_a_form_that_is_not_utf_8_is_refused_with_a_sentence(
     http: httpx.AsyncClient, encoded: str
 ) -> None:
-    """W11: in each field, and in the address of the page."""
+    """W11: a form that is not UTF-8 is refused with 400, in each posted field and in the query of the page."""
     for field in ("target", "reason", "outcome", "token", "action"):
         form = f"{field}={encoded}&" + "&".join(
             f"{name}={value}"
@@ -272,7 +272,7 @@ async def test_a_form_that_is_not_utf_8_is_refused_with_a_sentence(
 
 
 async def test_a_form_that_does_not_arrive_is_408_and_ends_the_connection(database_url: str) -> None:
-    """A15: as at every other door."""
+    """A15: a form that does not arrive in time is answered with 408, and its connection ends."""
     probes = Probes(OtherRoutes(), Dashboard(load_settings(database_url=database_url, operator_token=TOKEN)))
     bounds = ConnectionBounds(body_within_s=0.2, check_s=0.05)
     try:

@@ -1,4 +1,4 @@
-"""The heartbeats keep the dashboard's figures, bounded; the page draws them, for an hour or a day."""
+"""Tests of the dashboard's figures: heartbeats store a bounded number, and the page draws an hour or a day."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_heartbeats_of_a_step_are_one_row_of_each_length(pool: Pool) -> No
 
 
 async def test_no_more_is_kept_than_is_drawn(pool: Pool) -> None:
-    """A process has 220 rows at most, however long it runs."""
+    """A process has about 220 rows of figures at most, however long it runs: older rows are deleted."""
     now_s = int(await service_status.report(pool, "gateway", "here:1", True, "", {}))
     for step_s in (MINUTE_S, QUARTER_S):
         for first in range(0, 2_000, 500):

@@ -1,4 +1,7 @@
-"""A service on a database that it cannot work in says so in one sentence and ends; the doctor says the same."""
+"""Tests of a service on a database in which it cannot work.
+
+The service ends with one sentence, and `zmart doctor` says the same.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ def changed(url: str, *, user: str = "", password: str = "", database: str = "",
 
 
 async def output_of(*command: str, **settings: object) -> tuple[int, str]:
-    """Exit status and the only line of a command, on standard error; a service has it in its log, too."""
+    """Return a command's exit status and its only line on standard error.
+
+    `zmart run` must also log that line on standard output.
+    """
     status, out, err = await commands.run(*command, env=commands.environment(log_level="error", **settings))
     assert len(err.splitlines()) == 1, out + err
     logged = [json.loads(line) for line in out.splitlines()]
@@ -63,7 +69,7 @@ async def output_of(*command: str, **settings: object) -> tuple[int, str]:
 
 
 async def finding_of(name: str, **settings: object) -> str:
-    """The sentence of one failed check of the doctor."""
+    """Return the sentence of one failed check of `zmart doctor` with these settings."""
     given = {"ZMART_ENV_FILE": os.devnull, **{key.upper(): str(value) for key, value in settings.items()}}
     with pytest.MonkeyPatch.context() as patch:
         for key, value in given.items():
@@ -75,7 +81,7 @@ async def finding_of(name: str, **settings: object) -> str:
 
 
 async def refusal_of(service: str, **settings: object) -> tuple[int, str]:
-    """Exit status and sentence of a service that does not start."""
+    """Return the exit status and the sentence of a service that refuses to start."""
     with pytest.raises(ZmartError) as refused:
         await create_service(service, load_settings(_env_file=None, zmart_env="local", **settings))
     return exit_status(refused.value), str(refused.value)
@@ -87,7 +93,7 @@ async def refusal_of(service: str, **settings: object) -> tuple[int, str]:
 @pytest.mark.parametrize("backends", [1, 2, 8])
 @pytest.mark.parametrize("choice", CHOICES)
 async def test_a_pooler_in_transaction_mode_is_noticed(database_url: str, choice: str, backends: int) -> None:
-    """P4: whichever backend it chooses."""
+    """P4: a connection pooler in transaction mode is recognised, whichever server connection it chooses."""
     async with transaction_pooler(database_url, choice, backends) as pooled:
         for check in (require_usable, require_writable, migrate.status):
             with pytest.raises(SettingError, match=POOLED):
@@ -99,7 +105,7 @@ async def test_sessions_are_not_taken_for_a_pooler(database_url: str) -> None:
 
 
 async def test_a_pooler_is_said_by_services_commands_and_the_doctor(database_url: str) -> None:
-    """P4: one sentence, exit status 2, no password."""
+    """P4: services, commands and the doctor report a pooler in one sentence, with exit status 2 and no password."""
     async with transaction_pooler(database_url, "last") as pooled:
         for command in (("run", "gateway"), ("migrate", "up")):
             status, sentence = await output_of(*command, database_url=pooled)
@@ -112,7 +118,7 @@ async def test_a_pooler_is_said_by_services_commands_and_the_doctor(database_url
 
 
 async def nothing(url: str) -> None:
-    """A database without our schema."""
+    """Leave the database empty, without the schema of zmart."""
 
 
 async def older(url: str) -> None:
@@ -140,7 +146,7 @@ SCHEMAS = {
 
 @pytest.mark.parametrize(("make", "says"), SCHEMAS.items(), ids=[make.__name__ for make in SCHEMAS])
 async def test_a_service_on_another_schema_says_so_and_ends(empty_database_url: str, make, says: str) -> None:
-    """P3: every service, in one sentence; the doctor says the same."""
+    """P3: every service on a database with another schema says so in one sentence, and the doctor says the same."""
     await make(empty_database_url)
     for name in SERVICES:
         status, sentence = await refusal_of(name, database_url=empty_database_url)
@@ -157,7 +163,7 @@ COMMANDS = (
 
 
 async def test_a_command_on_another_schema_says_so(empty_database_url: str) -> None:
-    """P3: also the commands that only read."""
+    """P3: a command on a database with another schema says so, also if it only reads."""
     for command in COMMANDS:
         status, sentence = await output_of(*command, database_url=empty_database_url)
         assert (status, SCHEMAS[nothing] in sentence) == (1, True), command
@@ -170,7 +176,7 @@ async def test_a_command_on_another_schema_says_so(empty_database_url: str) -> N
 async def test_a_schema_that_vanishes_is_said_and_nobody_gets_a_500(
     empty_database_url: str, redis_url: str
 ) -> None:
-    """P3, W14: under a running gateway, until it is back."""
+    """P3, W14: while a running gateway's tables are missing it answers 503 and is not ready; later it works again."""
     await asyncio.to_thread(migrate.upgrade, empty_database_url)
     async with site(empty_database_url, redis_url) as here:
         assert (await here.get("/api/markets")).status_code == 200
@@ -186,7 +192,7 @@ async def test_a_schema_that_vanishes_is_said_and_nobody_gets_a_500(
 
 
 async def test_a_schedule_whose_tables_are_gone_says_what_the_services_say(empty_database_url: str) -> None:
-    """W14: not that another product's command should be run."""
+    """W14: a schedule without its tables names `zmart migrate up`, and no command of the schedule's library."""
     await asyncio.to_thread(migrate.upgrade, empty_database_url)
     await asyncio.to_thread(migrate.rollback, empty_database_url, "base")
 
@@ -200,7 +206,7 @@ async def test_a_schedule_whose_tables_are_gone_says_what_the_services_say(empty
 
 @pytest.fixture
 async def role(database_url: str) -> AsyncIterator[str]:
-    """A role that may connect and nothing else."""
+    """Yield the name of a role that may connect and has no other privilege."""
     name = f"role_{secrets.token_hex(4)}"
     await execute(database_url, f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
     yield name
@@ -214,7 +220,10 @@ async def role(database_url: str) -> AsyncIterator[str]:
 async def test_a_role_without_privileges_is_said_in_one_sentence(
     database_url: str, role: str, command: tuple[str, ...], granted: str
 ) -> None:
-    """P3: also one that may read, from which row level security hides who made the schema."""
+    """P3: a role without privileges is refused in one sentence; a role that may only read can run commands that read.
+
+    `migrate status` ends with 1 for a role that may only read: row level security hides who made the schema.
+    """
     if granted:
         await execute(database_url, f"GRANT {granted} TO {role}")
     url = changed(database_url, user=role, password=SECRET)
@@ -229,7 +238,10 @@ async def test_a_role_without_privileges_is_said_in_one_sentence(
 async def test_a_schema_that_we_may_not_make_is_said_in_one_sentence(
     empty_database_url: str, role: str
 ) -> None:
-    """P3: since PostgreSQL 15 only the owner of a database may."""
+    """P3: a role that may not create tables is told so in one sentence.
+
+    Since PostgreSQL 15 only a database's owner may create tables by default.
+    """
     status, sentence = await output_of(
         "migrate", "up", database_url=changed(empty_database_url, user=role, password=SECRET)
     )
@@ -237,7 +249,7 @@ async def test_a_schema_that_we_may_not_make_is_said_in_one_sentence(
 
 
 async def test_a_database_that_cannot_hold_every_text_is_refused(database_url: str) -> None:
-    """P3."""
+    """P3: a database of the encoding LATIN1 is refused, since it cannot store every text."""
     name = f"latin_{secrets.token_hex(4)}"
     await execute(
         database_url,
@@ -262,7 +274,7 @@ async def test_a_wrong_statement_stays_a_bug(pool: Pool) -> None:
 
 
 async def test_a_read_only_database_is_said_by_the_doctor(database_url: str) -> None:
-    """P16."""
+    """P16: the doctor reports a database that accepts no writes; a check for reading alone passes."""
     await DatabaseConditions(database_url).set("default_transaction_read_only", "on")
     await require_usable(database_url)
     with pytest.raises(ReadOnly):
@@ -283,7 +295,7 @@ REFUSED = {
 async def test_a_database_that_refuses_us_is_named_as_what_it_is(
     database_url: str, change: dict[str, str], says: str, expected: int
 ) -> None:
-    """P16, W13: no part of the address is shown, in whatever form."""
+    """P16, W13: each reason for which PostgreSQL refuses a connection is named, and no part of its address is shown."""
     url = changed(database_url, **change)
     status, sentence = await refusal_of("gateway", database_url=url)
     finding = await finding_of("PostgreSQL", database_url=url)
@@ -295,13 +307,13 @@ async def test_a_database_that_refuses_us_is_named_as_what_it_is(
 async def test_an_option_that_postgresql_does_not_know_is_named_as_what_it_is(
     database_url: str, option: str
 ) -> None:
-    """P16: other clients put options of their own into such addresses."""
+    """P16: an option in DATABASE_URL that PostgreSQL does not know, such as another client's, is named as the cause."""
     status, sentence = await refusal_of("gateway", database_url=f"{database_url}?{option}")
     assert (status, "DATABASE_URL has an option that is no setting" in sentence) == (2, True)
 
 
 async def test_a_refusal_is_one_sentence_of_the_process(empty_database_url: str) -> None:
-    """P3, P16: without a traceback."""
+    """P3, P16: `zmart run` and `zmart migrate status` fail with one sentence, without a traceback or the password."""
     status, sentence = await output_of("run", "gateway", database_url=empty_database_url)
     assert (status, "has no schema of ours" in sentence) == (1, True)
     wrong = changed(empty_database_url, password=SECRET)
@@ -310,7 +322,7 @@ async def test_a_refusal_is_one_sentence_of_the_process(empty_database_url: str)
 
 
 async def test_a_program_id_that_is_none_is_named_and_not_shown(database_url: str) -> None:
-    """It may be a key that was taken for an address."""
+    """A SOLANA_PROGRAM_ID_CORE that is no address is refused without showing it: it may be a key by mistake."""
     status, sentence = await refusal_of(
         "gateway", database_url=database_url, solana_program_id_core=f"{SECRET}0OIl"
     )
@@ -357,7 +369,7 @@ REFUSED_BY_REDIS = {
 async def test_a_redis_that_refuses_us_is_named_as_what_it_is(
     database_url: str, redis_url: str, change: Callable[[str], str], says: str
 ) -> None:
-    """P16: by the service that needs it, and by the doctor."""
+    """P16: each reason for which Redis refuses a connection is named by the service that needs it and by the doctor."""
     given = {"database_url": database_url, "redis_url": change(redis_url)}
     finding = await finding_of("Redis", **given)
     status, sentence = await refusal_of("websocket", **given)
@@ -386,7 +398,7 @@ async def test_what_is_no_redis_is_named_as_what_it_is() -> None:
 
 
 async def test_a_pinata_that_refuses_our_credentials_is_said_by_the_doctor(database_url: str) -> None:
-    """P16."""
+    """P16: the doctor names PINATA_JWT if Pinata refuses it, and does not show its value."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

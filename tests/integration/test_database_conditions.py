@@ -1,4 +1,4 @@
-"""A database that is read-only, locked, full of connections, cut or stopped: services wait, say why, and come back."""
+"""Tests of a database that is read-only, locked, full, cut or stopped: services wait, say why, and work again."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ async def test_a_batch_that_takes_the_database_too_long_is_repeated_smaller(
 
 
 async def is_answered(pool: Pool) -> bool:
-    """Whether the pool has replaced the connections that were cut."""
+    """Return whether the pool answers again, which means that it replaced the connections that were cut."""
     try:
         return await pool.fetchval("SELECT 1") == 1
     except Unavailable:
@@ -215,7 +215,7 @@ async def test_a_service_that_is_started_on_a_read_only_database_waits_and_does_
 
 @asynccontextmanager
 async def scheduled(database_url: str) -> AsyncIterator[tuple[Outages, list[int]]]:
-    """A schedule of every second, and its ticks so far."""
+    """Run a schedule with a tick every second; yield its outages and a list that gets one element with each tick."""
     stop, outages, ticks = asyncio.Event(), Outages(), list[int]()
 
     async def tick() -> None:
@@ -248,7 +248,7 @@ async def test_a_schedule_waits_while_the_database_is_read_only_and_then_goes_on
 async def test_a_tick_that_an_outage_kept_from_its_work_is_repeated_before_the_next_one(
     database_url: str,
 ) -> None:
-    """C6, C19: the schedule's next time may be minutes away."""
+    """C6, C19: a tick that an outage kept from its work is repeated soon, not only at the schedule's next time."""
     stop, times, outage = asyncio.Event(), list[float](), [True]
 
     async def tick() -> bool:
@@ -301,7 +301,7 @@ async def test_a_server_that_is_stopped_and_started_again_is_waited_for(tmp_path
 async def websocket_process(
     database_url: str, redis_url: str
 ) -> AsyncIterator[tuple[httpx.AsyncClient, int]]:
-    """`zmart run websocket` as its user starts it: a client for its probes, and its port."""
+    """Start `zmart run websocket` as a process; yield a client for its probes, and its port."""
     port = free_port()
     env = commands.environment(database_url=database_url, redis_url=redis_url, ws_port=port)
     process = await commands.start("run", "websocket", env=env)
@@ -316,7 +316,7 @@ async def websocket_process(
 
 
 async def readiness_of(http: httpx.AsyncClient, port: int) -> tuple[int, str]:
-    """Status and reason of /ready; 0 while nothing listens."""
+    """Return status and reason of /ready; 0 and "" while nothing listens."""
     try:
         answer = await http.get(f"http://127.0.0.1:{port}/ready")
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""A DATABASE_URL with several hosts leads to the primary among them, whatever the others do."""
+"""Tests of a DATABASE_URL with several hosts: it leads to the primary, whatever the other hosts do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_datab
 
 
 def through(database_url: str, *ports: int) -> str:
-    """The address with these ports of this machine as its hosts."""
+    """Return the address of the database with these ports of this machine as its hosts."""
     there = urlsplit(database_url)
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     return there._replace(netloc=f"{there.username}:{there.password}@{hosts}").geturl()
@@ -28,14 +28,17 @@ def through(database_url: str, *ports: int) -> str:
 
 @asynccontextmanager
 async def two_hosts(database_url: str) -> AsyncIterator[tuple[TcpProxy, TcpProxy, str]]:
-    """Two ways to one server, which look like two hosts."""
+    """Yield two proxies of one server, which look like two hosts, and the address with both of them."""
     async with TcpProxy.before(database_url) as first, TcpProxy.before(database_url) as second:
         yield first, second, through(database_url, first.port, second.port)
 
 
 @pytest.mark.parametrize("fault", ["hang", "refuse"])
 async def test_a_host_that_is_gone_costs_no_time(database_url: str, fault: str) -> None:
-    """Asked one after the other, one that is cut off would use up the time for the one that works."""
+    """A host that hangs or refuses delays no connection.
+
+    If the hosts were tried one after the other, the first would use up the time for the second.
+    """
     async with two_hosts(database_url) as (first, _, url):
         getattr(first, fault)()
         began = machine_time()
@@ -60,7 +63,10 @@ async def test_a_pool_moves_to_the_other_host_when_its_own_is_cut_off(database_u
 
 
 async def test_one_statement_that_hangs_tells_of_all_connections_of_a_pool(database_url: str) -> None:
-    """Each idle connection would else hang again, for seconds, when it is used."""
+    """A statement that hangs makes a pool discard all its connections.
+
+    Otherwise each idle connection would hang for seconds when it is used.
+    """
     async with two_hosts(database_url) as (first, second, url):
         second.refuse()
         pool = await Pool.open(url, size=4)
@@ -103,7 +109,10 @@ async def test_a_host_that_starts_is_passed_over(database_url: str) -> None:
 
 
 async def test_hosts_without_a_primary_are_told_so(database_url: str) -> None:
-    """Here a server that is a primary, of which a stand-by is demanded: the same check the other way around."""
+    """Hosts of which none has the requested role are reported with the remedy.
+
+    The test requests a stand-by where only a primary is, which takes the same check as a missing primary.
+    """
     async with TcpProxy.before(database_url) as gone:
         gone.refuse()
         url = through(database_url, urlsplit(database_url).port or 0, gone.port)

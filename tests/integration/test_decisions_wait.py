@@ -1,5 +1,7 @@
-"""No decision runs ahead of the index: what the chain holds up to the close of a vote is known, folded and final first
-(P1, P2, C1, C2)."""
+"""P1, P2, C1, C2: tests that no decision runs ahead of the index.
+
+What the chain holds up to the close of a vote is known, folded and final before anything is decided.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ HOUR_S = 3_600
 
 
 async def decide(scene: Scene, **settings: object) -> None:
-    """One tick of both services."""
+    """Run one tick of the aggregator and one of the monitor."""
     async with scene.context(**settings) as context:
         aggregator = Aggregator(scene.with_settings(**settings), context, None)
         await aggregator.decide_due()
@@ -47,7 +49,7 @@ async def decide(scene: Scene, **settings: object) -> None:
 
 
 async def vote_on_chain(scene: Scene, market: MarketId, kind: VoteKind, *choices: bool) -> list[Keypair]:
-    """One wallet for each choice votes on chain; the index does not hear of it."""
+    """Vote on chain with a new wallet for each choice and return the wallets; the index does not learn of the votes."""
     build = scene.chain.program.instructions
     make = build.submit_proposal_vote if kind is VoteKind.PROPOSAL else build.submit_dispute_vote
     voters = [Keypair() for _ in choices]
@@ -69,7 +71,10 @@ async def verified(scene: Scene, market: MarketId, kind: VoteKind) -> TallyRepor
 
 
 async def test_a_dispute_waits_for_votes_on_chain_that_the_index_has_not_seen(scene: Scene) -> None:
-    """P1: 3 agree here, 5 disagree on chain while the indexer stands still; decided as the chain says."""
+    """P1: a dispute waits for an index that lacks 5 votes on chain, and is then decided by all 8 votes.
+
+    3 wallets agree through the backend and 5 disagree on chain while the indexer stands still.
+    """
     market = await scene.disputed()
     stopped_at = await scene.now()
     await complete_index(scene.pool, scene.chain.program.address, 1, stopped_at)
@@ -94,7 +99,10 @@ async def test_a_dispute_waits_for_votes_on_chain_that_the_index_has_not_seen(sc
 
 
 async def test_an_approval_waits_for_votes_on_chain_that_the_index_has_not_seen(scene: Scene) -> None:
-    """C2: 5 dislike on chain while the indexer stands still, 7 like here: 58 %, not approved."""
+    """C2: an approval waits for an index that lacks votes on chain.
+
+    5 wallets dislike on chain while the indexer stands still, and 7 like through the backend: 58 % are not enough.
+    """
     market = await scene.market()
     await complete_index(scene.pool, scene.chain.program.address, 1, await scene.now())
     await vote_on_chain(scene, market, VoteKind.PROPOSAL, *[False] * 5)
@@ -114,8 +122,10 @@ async def test_an_approval_waits_for_votes_on_chain_that_the_index_has_not_seen(
 
 
 async def test_an_approval_sees_what_came_to_light_while_it_waited(scene: Scene) -> None:
-    """C2: 3 like here, and that is counted. While the approval waits for the log of the votes, the index hears of
-    5 dislikes on chain: 38 %, not approved."""
+    """C2: an approval counts votes that the index learns of while the approval waits for the lock of the vote log.
+
+    The 3 likes in the backend are recorded. Then the index learns of 5 dislikes on chain: 38 % are not enough.
+    """
     market = await scene.market()
     await scene.vote(market, yes=3)
     await decide(scene, admin_keypair_path=None)
@@ -154,8 +164,10 @@ async def test_both_the_slot_and_the_chain_time_must_be_reached(
 
 
 async def test_a_market_whose_events_are_stuck_is_not_decided(scene: Scene) -> None:
-    """The index is complete, but an event of this market is impossible after those before it: votes behind it are
-    known and not folded."""
+    """A market with an event that is impossible after its earlier events is not decided, whatever the index holds.
+
+    The votes after such an event are known but not folded.
+    """
     stuck, sound = await scene.disputed(), await scene.disputed()
     for market in (stuck, sound):
         await scene.vote(market, yes=1, kind=VoteKind.DISPUTE)
@@ -188,7 +200,7 @@ async def test_an_undisputed_market_waits_for_the_index_too(scene: Scene) -> Non
 
 
 async def test_a_vote_that_comes_after_the_close_is_late_and_counts_nowhere(scene: Scene) -> None:
-    """P2: the account, the API's counts, the list of votes and `verify tally` say one number."""
+    """P2: a vote after the close counts nowhere: account, backend's counts, list of votes and `verify tally` agree."""
     market = await scene.disputed()
     await scene.vote(market, yes=2, kind=VoteKind.DISPUTE)
     await complete_index(scene.pool, scene.chain.program.address, 1, 1)
@@ -232,7 +244,7 @@ async def test_a_wallet_whose_vote_on_chain_is_late_keeps_its_other_one(scene: S
 
 
 async def test_too_few_votes_are_a_verdict_about_a_complete_index_only(scene: Scene) -> None:
-    """Nobody voted here, four did on chain: with an index that stands still that is no dispute without votes."""
+    """A dispute with 4 votes on chain and none in the backend waits for the index instead of being short of votes."""
     market = await scene.disputed()
     await complete_index(scene.pool, scene.chain.program.address, 1, 1)
     await vote_on_chain(scene, market, VoteKind.DISPUTE, True, True, True, False)
@@ -269,8 +281,11 @@ async def test_a_dispute_below_its_minimum_stays_open_until_it_is_reached(scene:
 async def test_a_failure_in_between_does_not_bring_back_the_deadline_of_an_extended_vote(
     scene: Scene,
 ) -> None:
-    """P1: 2 agree in time, which is too few; 2 more agree here and 5 disagree on chain afterwards. An RPC that was down
-    for one attempt is no reason to count the former and to leave out the latter."""
+    """P1: a vote that was extended for too few votes counts later votes alike, from the backend and from the chain.
+
+    2 agree in time, which is too few. An attempt fails with an error of the RPC. Then 2 more agree through the backend
+    and 5 disagree on chain: all 9 votes count.
+    """
     market = await scene.disputed()
     await scene.vote(market, yes=2, kind=VoteKind.DISPUTE)
     await scene.travel(73 * HOUR_S)
@@ -316,7 +331,7 @@ async def test_a_rejection_counts_what_was_on_chain_when_the_proposal_expired(sc
 
 
 async def _nothing(_: object) -> None:
-    """Nobody decides."""
+    """Decide nothing."""
 
 
 async def test_a_wait_of_ten_minutes_is_an_alert_that_ends_with_it(scene: Scene) -> None:

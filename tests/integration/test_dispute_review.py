@@ -1,4 +1,4 @@
-"""Close results, and those that young wallets carry, are shown to a person before money moves (A1)."""
+"""A1: tests that a person reviews a close result, or one that new wallets decided, before a market is finalized."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _VOTERS = "SELECT wallet FROM vote_log_entries WHERE log_index < $1 AND market_i
 async def voted(
     scene: Scene, agree: int, disagree: int, old: int | None = None, start: int = 1_000
 ) -> MarketId:
-    """A dispute whose time is over; the first `old` voters (all unless said) traded long before the market was."""
+    """Return a dispute whose time is over.
+
+    The first `old` voters, by default all, traded long before the market existed.
+    """
     market = await scene.disputed()
     await scene.vote(market, agree, disagree, VoteKind.DISPUTE, start)
     long_ago = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=1)
@@ -59,7 +62,7 @@ async def test_a_close_result_waits_for_an_operator_under_hold(scene: Scene) -> 
 
 
 async def test_a_result_that_young_wallets_carry_waits_and_a_clear_one_does_not(scene: Scene) -> None:
-    """A1: without the wallets that came after the market, the verdict would be another."""
+    """A1: a result that would differ without the votes of wallets newer than the market waits; a clear one does not."""
     carried, clear = await voted(scene, 9, 3, old=0), await voted(scene, 9, 1, start=9_000)
     await decide(scene, "hold")
     assert await scene.state(carried) is MarketState.DISPUTED

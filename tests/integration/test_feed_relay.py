@@ -1,4 +1,7 @@
-"""What was committed reaches the stream and every reader: in commit order, once, whatever dies in between."""
+"""Tests of the feed: what was committed reaches the stream and every reader once and in commit order.
+
+That holds whatever process or connection ends in between.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -107,7 +110,10 @@ async def test_the_other_relay_takes_over_when_the_leader_ends(database_url, poo
 async def test_the_relay_of_a_process_that_is_stopped_is_taken_over_within_ten_seconds(
     database_url, pool, redis
 ):
-    """Its session stays, for the kernel answers in its place. One that has nothing to relay keeps its lock."""
+    """The lock of a relay whose process is stopped is taken over; a leader that has nothing to relay keeps its lock.
+
+    The session of a stopped process stays open, since the kernel answers in its place.
+    """
     stopped = await connect(database_url)
     try:
         assert await change_feed.try_relay_lock(stopped)
@@ -206,7 +212,10 @@ async def test_a_database_restored_from_a_backup_begins_a_new_epoch(database_url
 
 
 async def test_a_relay_follows_into_an_epoch_that_another_process_began(database_url, pool, redis):
-    """Else readers would get changes of the new epoch as those of the old one, for as long as changes come."""
+    """A relay moves to the stream of an epoch that another process began.
+
+    Otherwise readers would take changes of the new epoch for changes of the old one as long as changes come.
+    """
     async with relaying(database_url, redis):
         await pool.execute(COMMENT, "0")
         await until(FeedStream(redis, (await change_feed.head(pool)).epoch).last)
@@ -272,7 +281,10 @@ async def test_a_stream_that_fell_behind_what_is_kept_starts_anew_and_its_reader
 
 
 async def test_a_reader_is_closed_once_its_call_to_redis_has_ended(pool, redis, monkeypatch):
-    """Before Python 3.12 a call to Redis may lose a cancellation, and connect again behind a client that is closed."""
+    """Closing a reader waits for its call to Redis to end.
+
+    Before Python 3.12 such a call may lose a cancellation, and connect again after the client was closed.
+    """
     lost, ended = asyncio.Event(), asyncio.Event()
 
     async def calling(*_: object) -> list[WireMessage]:
@@ -329,7 +341,7 @@ async def test_votes_say_how_the_count_stands_and_a_vote_on_chain_replaces_the_o
 async def test_a_relay_whose_redis_takes_no_writes_says_so_without_a_pause_and_logs_it_once(
     database_url, pool, own_valkey
 ):
-    """Reads succeed meanwhile."""
+    """A Redis that has no memory for writes, but answers reads, is reported as long as it lasts, and logged once."""
     redis = redis_client.connect(own_valkey.url())
     try:
         with capture_logs() as lines:

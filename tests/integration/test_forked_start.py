@@ -1,4 +1,4 @@
-"""A program that supervisord forks behaves as one that it executes."""
+"""Tests of programs that supervisord forks: each behaves as an executed one."""
 
 from __future__ import annotations
 
@@ -138,7 +138,10 @@ def test_a_forked_program_ends_as_an_executed_one(home: Path, text: str) -> None
 
 
 def test_a_signal_that_comes_before_a_fork_has_its_own_handlers_ends_it(home: Path) -> None:
-    """supervisord's handler took it, and the program ran until it was killed."""
+    """A SIGTERM that arrives before a forked program has its own handlers ends the program.
+
+    supervisord's handler, which the fork inherits, does not take it.
+    """
     command, environment = module(home, "print('it goes on')")
     early = (
         FORK.replace("import_libraries()\n", f"signal.signal(signal.SIGTERM, print)\n{BLOCKED}\n", 1)
@@ -180,7 +183,7 @@ def test_other_programs_are_executed(command: list[str]) -> None:
 
 
 def test_libraries_bring_no_module_and_no_metric_of_ours() -> None:
-    """A program exports the metrics that its own modules define."""
+    """Importing the libraries before a fork defines no metric: a program exports only its own modules' metrics."""
     code = (
         "import sys; from zmart.local.forked_start import import_libraries; import_libraries()\n"
         "from prometheus_client import REGISTRY\n"
@@ -214,6 +217,6 @@ def test_a_library_that_fails_is_left_to_the_program_that_needs_it(home: Path, r
 
 
 def test_every_library_is_there() -> None:
-    """One that was renamed would only make the start slow."""
+    """Every name in LIBRARIES can be imported; a wrong name would not fail, only slow down the start."""
     code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
     subprocess.run([sys.executable, "-c", code, *LIBRARIES], check=True)

@@ -1,4 +1,4 @@
-"""Who is calling: sessions, signed requests, the operator."""
+"""Tests of how a request proves who sends it: by a session, a signature or the operator's token."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ LOCAL = {"public_api_url": ""}
 async def test_the_sign_in_text_names_the_page_that_asks(
     database_url: str, redis_url: str, settings: dict[str, object], headers: dict[str, str], uri: str
 ) -> None:
-    """W21: wallets refuse a sign-in whose domain is not the host of the page."""
+    """W21: the text to sign names the host of the requesting page: wallets refuse a sign-in with another domain."""
     async with site(database_url, redis_url, **settings) as here:
         asked = await here.http.post("/api/auth/nonce", json={"wallet": address(5)}, headers=headers)
         assert asked.status_code == 200, asked.text
@@ -121,7 +121,10 @@ async def test_the_sign_in_text_names_the_page_that_asks(
 async def test_a_page_that_is_not_listed_gets_no_text_to_sign_and_the_settings_that_list(
     database_url: str, redis_url: str, settings: dict[str, object], headers: dict[str, str], field: str
 ) -> None:
-    """W21: a text for any host that is named would help a page that imitates this one."""
+    """W21: a page whose host or origin no setting lists gets a 400 that names the settings, and no text to sign.
+
+    A text for any host would help a page that imitates this one.
+    """
     async with site(database_url, redis_url, **settings) as here:
         refused = await here.http.post("/api/auth/nonce", json={"wallet": address(5)}, headers=headers)
         assert refused.status_code == 400
@@ -191,7 +194,7 @@ async def test_existing_clients_may_sign_their_bodies_or_a_header(database_url: 
 
 @pytest.mark.parametrize("form", ["body", "header"])
 async def test_a_legacy_signature_serves_one_write_once(database_url: str, redis_url: str, form: str) -> None:
-    """A18: the same comment four times with one signature; another one, or another call, with it."""
+    """A18: one legacy signature serves one write, not a repetition of it, another comment or another call."""
     async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1)
         proof = legacy_body(wallet(1)) if form == "body" else {}
@@ -222,7 +225,10 @@ async def test_a_legacy_signature_serves_one_write_once(database_url: str, redis
 async def test_a_legacy_signature_that_came_with_a_read_serves_no_write(
     database_url: str, redis_url: str, path: str
 ) -> None:
-    """A18: who saw it there, in a log or at a proxy, can read with it, and nothing else."""
+    """A18: a legacy signature that came with a read serves no write.
+
+    A person who saw it in a log or at a proxy can only read with it.
+    """
     async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1)
         for key in (wallet(1), ADMIN):
@@ -240,7 +246,7 @@ async def test_a_legacy_signature_that_came_with_a_read_serves_no_write(
 async def test_a_legacy_signature_that_has_written_reads_nothing_private(
     database_url: str, redis_url: str
 ) -> None:
-    """A18, the other way round."""
+    """A18: a legacy signature that served a write does not open a private read; public reads still answer."""
     async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1)
         headers = {"authorization": legacy_header(wallet(1))}
@@ -262,7 +268,10 @@ async def test_a_legacy_signature_that_has_written_reads_nothing_private(
 async def test_a_legacy_text_that_names_a_host_counts_at_its_deployment(
     database_url: str, redis_url: str, form: str, accepted: object, host: str, status: int
 ) -> None:
-    """A18: one that was signed for another deployment does not serve here; "named" takes no other text."""
+    """A18: a legacy text that names another deployment's host is refused here.
+
+    With "named" as the value of AUTH_LEGACY_SIGNATURES a text must name this deployment's host.
+    """
     settings = {"auth_legacy_signatures": accepted, "auth_domain": "app.example.org"}
     async with site(database_url, redis_url, **settings) as here:
         comment = {"content": "Hello", "market_id": await add_market(here.pool, 1)}
@@ -314,7 +323,7 @@ async def test_operator_calls_need_the_operator_or_the_admins_wallet(
         assert (await here.post(url)).status_code == 401
         assert (await here.post(url, token="wrong")).status_code == 401
         assert (await here.post(url, token=await here.sign_in(wallet(1)))).status_code == 403
-        # Beyond the door there is no chain in this test.
+        # A caller that passes the check gets 503, since there is no chain in this test.
         assert (await here.post(url, token=OPERATOR)).status_code == 503
         assert (await here.post(url, token=await here.sign_in(ADMIN))).status_code == 503
 
@@ -338,7 +347,7 @@ async def test_signed_requests_are_refused_and_sessions_go_on_while_redis_is_awa
 async def test_a_sign_out_that_redis_does_not_take_is_503_and_holds_here(
     database_url: str, redis_url: str
 ) -> None:
-    """W15."""
+    """W15: a sign-out while Redis is unavailable answers 503, and this process accepts the session no more."""
     async with site(database_url, redis_url) as here:
         market, token = await add_market(here.pool, 1), await here.sign_in(wallet(1))
     async with site(database_url, "redis://127.0.0.1:9/0", with_rules=False) as here:
@@ -366,7 +375,7 @@ ENCODINGS = [
 
 
 async def test_every_proof_takes_a_signature_in_any_encoding(database_url: str, redis_url: str) -> None:
-    """The open question of base64, hex and array signatures: wherever a wallet's signature proves something."""
+    """Every call that takes a wallet's signature takes it as base58, base64, base64url or hex."""
     async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1, "PROPOSED")
         for number, encode in enumerate(ENCODINGS):
@@ -405,7 +414,7 @@ async def test_one_signature_in_two_encodings_serves_one_request(database_url: s
 async def test_a_signature_that_cannot_be_read_is_refused_by_the_encoding_that_it_has(
     database_url: str, redis_url: str
 ) -> None:
-    """The open question of base64, hex and array signatures."""
+    """A signature of a wrong length is refused with 401, and the message names its encoding and its number of bytes."""
     async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1, "PROPOSED")
         signature = base64.b64encode(bytes(63)).decode()

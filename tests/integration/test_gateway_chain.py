@@ -1,4 +1,4 @@
-"""Transactions that the gateway builds, signed and sent to the real program, read back through the real indexer."""
+"""Tests of transactions that the gateway builds: they are signed, land on a local chain, and are indexed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _IN_LAMPORTS = re.compile(r'<dt>([^<]*)</dt>\s*<dd title="(\d+) lamports"')
 
 
 class Stage:
-    """A gateway and an indexer on the local chain, with wallets that sign."""
+    """A gateway and an indexer on the local chain, with wallets that are signed in."""
 
     def __init__(self, here: Site, chain: object) -> None:
         self.here = here
@@ -57,7 +57,7 @@ class Stage:
         return await self.here.post(path, body, self.tokens[str(key.pubkey())])
 
     async def transact(self, key: Keypair, path: str, body: object = None) -> dict:
-        """Ask, sign, relay, wait until it landed; the answer that held the transaction."""
+        """Request a transaction, sign it, send it and wait until it landed; return the answer that contained it."""
         answer = await self.ask(key, path, body)
         assert answer.status_code in (200, 201), answer.text
         built = answer.json()
@@ -80,7 +80,7 @@ class Stage:
     async def until(
         self, look: Callable[[], Awaitable[httpx.Response]], wanted: Callable[[dict], bool]
     ) -> dict:
-        """Ask until the answer is good and `wanted`; its body."""
+        """Repeat a request until its status is 200 and its body is `wanted`; return the body."""
 
         async def body() -> dict | None:
             answer = await look()
@@ -108,7 +108,7 @@ class Stage:
         return await self.transact(creator, "/api/markets", body)
 
     async def indexed(self) -> None:
-        """Wait until the index is complete through about now: an approval asks for that."""
+        """Wait until the index is complete through a minute before the chain's time: an approval requires that."""
         clock = await self.rpc.get_clock()
         pool = self.here.gateway.context.pool
         await until(
@@ -145,7 +145,7 @@ class Stage:
         await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target}])
 
     async def later(self) -> None:
-        """Wait for the chain's next second: a second small jump would move its slots backwards."""
+        """Wait until the chain's clock is two seconds further: a second small jump would move its slots backwards."""
         before = (await self.rpc.get_clock()).unix_timestamp
         await until(self.rpc.get_clock, lambda clock: clock.unix_timestamp > before + 1)
 
@@ -315,7 +315,7 @@ async def test_only_signed_transactions_of_the_program_are_relayed(stage: Stage)
         assert (await relayed(rubbish)).status_code == 400, rubbish[:9]
     assert (await stage.here.post("/api/transactions", {"transaction": "%%"})).status_code == 400
     unknown = str(user.sign_message(b"never sent"))
-    # 503 while a busy machine takes longer than the API may
+    # On a busy machine the answer is 503 if the look-up takes longer than the API allows.
     answered = await until(
         lambda: stage.here.get(f"/api/transactions/{unknown}"), lambda answer: answer.status_code != 503
     )
@@ -323,7 +323,10 @@ async def test_only_signed_transactions_of_the_program_are_relayed(stage: Stage)
 
 
 async def test_a_transaction_of_version_1_has_room_for_4096_bytes(stage: Stage) -> None:
-    """I3: it goes on to the preflight and lands; what has more bytes than its version allows does not."""
+    """I3: a transaction of version 1 with 4,096 bytes is relayed and lands.
+
+    A transaction with more bytes than its version allows is refused with 400.
+    """
     user = await stage.user()
     blockhash = (await stage.rpc.get_latest_blockhash()).blockhash
     call = stage.build.create_market(
@@ -444,7 +447,7 @@ async def test_a_markets_whole_life_through_the_api(stage: Stage) -> None:
 async def test_a_buy_that_another_got_ahead_of_is_refused_by_the_bound_it_was_built_with(
     stage: Stage,
 ) -> None:
-    """A20: the built transaction bounds the shares too, so it fails instead of buying dear."""
+    """A20: a built buy bounds its shares too, so it fails instead of buying at a worse price after another's trade."""
     creator, victim, attacker = [await stage.user() for _ in range(3)]
     market = await stage.active(creator)
     order = {"market_id": market, "outcome": True, "max_cost": 5 * SOL}
@@ -464,7 +467,10 @@ async def test_a_buy_that_another_got_ahead_of_is_refused_by_the_bound_it_was_bu
 
 
 async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_reward_later(stage: Stage) -> None:
-    """A19: claims and the withdrawal go through, the index equals the accounts, the reward waits for its wallet."""
+    """A19: a resolver's wallet without lamports blocks no claim and no withdrawal, and its reward waits for it.
+
+    The index equals the accounts throughout.
+    """
     creator, winner, resolver = [await stage.user() for _ in range(3)]
     market = await stage.active(creator)
     small = {"market_id": market, "outcome": True, "max_cost": SOL // 50}
@@ -501,7 +507,7 @@ async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_rewar
 
 
 async def test_the_page_of_a_trade_shows_the_fees_that_the_chain_charged(stage: Stage) -> None:
-    """The network's fee and the program's own, against the balances that the chain changed."""
+    """The page of a trade shows the network's fee and the program's fees as the balances on chain changed."""
     creator, buyer = await stage.user(), await stage.user()
     market = MarketId(await stage.active(creator))
     who, fees = (Wallet(str(key.pubkey())) for key in (buyer, stage.chain.keys.fees))

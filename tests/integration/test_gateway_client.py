@@ -1,4 +1,4 @@
-"""The typed client against a real gateway."""
+"""Tests of the asynchronous client against a gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client for code that does not await, against a running gateway."""
+"""Tests of the synchronous client against a running gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cursors that nobody was given: refused or taken as a place in the list, and never a failure of the server."""
+"""Tests of invented cursors: each is refused or taken as a place in the list, and none makes the server fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cursor(key: bytes) -> str:
 
 
 async def status_of(here: Site, path: str) -> int:
-    """The status of a GET; a machine that is busy for seconds makes it 503, which is asked again."""
+    """Return the status of a GET, repeated up to ten times while a busy machine makes it 503."""
     for _ in range(10):
         if (answer := await here.get(path)).status_code != 503:
             break
@@ -34,13 +34,13 @@ async def status_of(here: Site, path: str) -> int:
 
 
 async def statuses(here: Site, path: str) -> set[int]:
-    """The statuses of a list's path for every key as its cursor."""
+    """Return the statuses of a list for every key as its cursor; `path` ends with "cursor=" or another such name."""
     keys = [key.encode() for key in KEYS] + [b'["\xff"]', b"\xff"]
     return {await status_of(here, path + cursor(key)) for key in keys}
 
 
 async def test_no_cursor_makes_the_server_fail(database_url: str, redis_url: str) -> None:
-    """W9, W11: a time that no calendar in UTC has, NUL, numbers beyond a column, whatever decodes to no key."""
+    """W9, W11: a cursor with an impossible time, NUL, a too large number or no key is answered with 200 or 400."""
     async with site(database_url, redis_url, rate_limit_reads=100_000) as here:
         for number in (1, 2):
             await add_market(here.pool, number)

@@ -1,4 +1,4 @@
-"""Every operation against its description: whose proofs count, and with which statuses it answers."""
+"""Tests of every operation against its description: which proofs count, and with which statuses it answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ QUERY = {
 }
 BALLOT = {"market_id": KEY, "vote": True}
 BODIES = {"VoteOnProposal": BALLOT, "VoteOnDispute": BALLOT, "SendTransaction": {"transaction": "AAAA"}}
-"""A ballot without a statement, which would be a proof of its own."""
+"""Bodies instead of an operation's example.
+
+The ballots have no statement, since a signed statement would be a proof.
+"""
 WRONG = {
     "an unknown token": "Bearer nobody's",
     "a forged session": "Bearer zs1.e30.forged",
@@ -36,7 +39,7 @@ fresh_wallets = count(200)
 
 
 async def ask(here: Site, operation: Described, authorization: str = "", **arguments: str) -> int:
-    """Its status for a request that meets every rule."""
+    """Send a request with valid arguments and a valid body, and return its status."""
     path = operation.path.format(**{**ARGUMENTS, **arguments})
     if operation.name == "DeleteComment":
         path = f"/api/discussions/{COMMENT}"
@@ -48,7 +51,7 @@ async def ask(here: Site, operation: Described, authorization: str = "", **argum
 
 
 def proof(here: Site, name: str, number: int) -> str:
-    """A header with a proof of that kind that holds: of the wallet, or of the operator."""
+    """Return an Authorization header with a valid proof: a wallet's "session" or "signature", or the "operator"."""
     if name == "operator":
         return f"Bearer {OPERATOR}"
     if name == "signature":
@@ -142,7 +145,10 @@ async def test_who_asks_too_often_is_told_by_every_operation_that_describes_it(
 
 
 async def test_a_path_that_may_name_another_call_says_so(here: Site) -> None:
-    """`GET /api/votes/proposal` is the path of a POST: 405, where the description knew only a market's key."""
+    """An operation whose path may name another call describes the status of that: GET /api/votes/proposal is 405.
+
+    `/api/votes/{key}` matches that path, which belongs to a POST.
+    """
     undocumented = []
     for operation in operations():
         for other in operations():

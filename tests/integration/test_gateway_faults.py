@@ -1,4 +1,4 @@
-"""What the gateway does while something that it needs is unavailable, slow or full."""
+"""Tests of the gateway while something that it needs is unavailable, slow or full."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ READS = ("/api/markets?limit=3", "/api/markets/{market}", "/api/markets/{market}
 async def every_answer(
     here: Site, market: str, token: str, when: str, *, at_once: bool = False
 ) -> list[httpx.Response]:
-    """The answers of reads, twice (the first fills the response cache), and of a comment; each within two seconds."""
+    """Return the answers of some reads and of a comment; each must come within 2.1 seconds.
+
+    Each read is sent twice, since the first answer fills the response cache.
+    """
     comment = {"content": f"Is it there, {when}?", "market_id": market}
     calls = [timed(here.get(path.format(market=market))) for path in (*READS, *READS)]
     calls.append(timed(here.post("/api/discussions", comment, token)))
@@ -57,7 +60,11 @@ async def every_answer(
 async def test_an_unavailable_database_is_503_within_two_seconds_and_comes_back_at_once(
     database_url: str, redis_url: str, how: str
 ) -> None:
-    """C8: nothing answers; nothing listens; connections are cut; old connections hang and new ones work."""
+    """C8: an unavailable database delays no request by more than about two seconds, and works at once when it is back.
+
+    "hang": nothing answers. "refuse": nothing listens. "cut": connections are cut. "hang_old": existing connections
+    hang and new ones work.
+    """
     async with (
         TcpProxy.before(database_url) as proxy,
         site(proxy.url, redis_url, limits=TimeLimits(), database_pool_size=4) as here,
@@ -84,7 +91,7 @@ async def test_an_unavailable_database_is_503_within_two_seconds_and_comes_back_
 async def test_a_hanging_rpc_is_503_within_five_seconds_and_reads_go_on(
     database_url: str, redis_url: str, local_chain, after_calls: int
 ) -> None:
-    """C11: from the first call of a request on, or from a later one on."""
+    """C11: a request whose RPC hangs, from its first call or a later one, is 503 within five seconds; reads go on."""
     async with (
         Proxy.before(local_chain.rpc_url) as proxy,
         site(database_url, redis_url, limits=TimeLimits(), solana_rpc_url=proxy.url) as here,
@@ -108,7 +115,7 @@ async def test_a_hanging_rpc_is_503_within_five_seconds_and_reads_go_on(
 
 
 def hanging_after(calls: int) -> Script:
-    """The node answers so many calls, and then none."""
+    """Return a script of the RPC proxy that passes on `calls` calls and delays every later answer by 30 seconds."""
     left = calls
 
     def script(call: Call) -> Fault | None:
@@ -243,7 +250,7 @@ async def test_a_transaction_says_what_it_may_use_and_what_it_offers(
 
 
 def _budget(text: str) -> tuple[int, int]:
-    """Compute unit limit and price of a transaction."""
+    """Return the compute unit limit of a transaction, and its price for one unit in micro-lamports."""
     import base64
 
     from solders.transaction import VersionedTransaction

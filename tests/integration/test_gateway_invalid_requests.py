@@ -1,4 +1,4 @@
-"""What a request without what is required is told: every field, by its name, in the words of JSON."""
+"""Tests of the messages about invalid requests: every missing or wrong field is named, in the words of JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_PYTHON = (
     "Expected",
     "$",
 )
-"""Pieces of messages of Python and its libraries."""
+"""Pieces of text that only messages of Python and its libraries contain; no answer may contain one."""
 KINDS: list[tuple[Any, str]] = [
     (None, "null"), (True, "a boolean"), (7, "an integer"), (0.5, "a number"), ("x", "a string"), ([], "an array"),
     ([1, 2], "an array of 2 numbers"), ({}, "an object"), ("\0", "a string"), (10**400, "an integer"),
@@ -45,7 +45,7 @@ async def here(database_url: str) -> AsyncIterator[Site]:
 
 
 def bodies() -> list[tuple[Described, dict[str, Any]]]:
-    """The operations with a body, each with the schema of it."""
+    """Return the operations that have a body, each with the body's schema."""
     schemas = offline.document()["components"]["schemas"]
     found = []
     for operation in operations():
@@ -56,7 +56,7 @@ def bodies() -> list[tuple[Described, dict[str, Any]]]:
 
 
 async def told(here: Site, operation: Described, **options: Any) -> dict[str, str]:
-    """The message for each field that a refusal with 400 names."""
+    """Return the message for each field that a refusal with 400 names."""
     path = operation.path.format(**ARGUMENTS)
     headers = {"authorization": f"Bearer {OPERATOR}", "content-type": "application/json"}
     answer = await here.http.request(operation.method, path, headers=headers, **options)
@@ -69,7 +69,7 @@ async def told(here: Site, operation: Described, **options: Any) -> dict[str, st
 
 @pytest.mark.parametrize("body", [b"", b"{}"])
 async def test_a_request_without_a_body_is_told_every_field_that_it_needs(here: Site, body: bytes) -> None:
-    """U9."""
+    """U9: a request without a body, or with an empty object, is told every required field."""
     for operation, schema in bodies():
         required = schema.get("required", [])
         if required:
@@ -85,7 +85,7 @@ async def test_a_request_without_a_body_is_told_every_field_that_it_needs(here: 
 
 
 async def test_every_field_of_a_wrong_kind_is_told_at_once(here: Site) -> None:
-    """U9: all fields wrong, by each kind of JSON value; what is not wrong for a field is not told."""
+    """U9: in a body whose fields are all of a wrong JSON type, each wrong field is told with the type that it has."""
     for operation, schema in bodies():
         fields = schema["properties"]
         for value, kind in KINDS:
@@ -105,7 +105,7 @@ async def told_or_none(here: Site, operation: Described, body: object) -> dict[s
 
 
 async def test_what_is_no_object_is_told_by_its_kind(here: Site) -> None:
-    """U9."""
+    """U9: a body that is no JSON object is told its JSON type."""
     for operation, _ in bodies():
         for body, kind in (
             (b"[]", "an array"),
@@ -164,7 +164,7 @@ async def test_what_is_no_object_is_told_by_its_kind(here: Site) -> None:
 async def test_a_body_is_told_all_that_is_wrong(
     here: Site, path: str, body: object, expected: dict[str, str]
 ) -> None:
-    """U9."""
+    """U9: one answer tells every error of a body, by its field."""
     answer = await here.post(path, body)
     assert answer.status_code == 400, answer.text
     assert {item["field"]: item["message"] for item in answer.json()["details"]} == expected
@@ -209,7 +209,7 @@ async def test_a_body_is_told_all_that_is_wrong(
     ],
 )  # fmt: skip
 async def test_a_query_is_told_all_that_is_wrong(here: Site, path: str, expected: dict[str, str]) -> None:
-    """U9."""
+    """U9: one answer tells every error of a query, by its parameter."""
     answer = await here.get(path)
     assert answer.status_code == 400, answer.text
     assert {item["field"]: item["message"] for item in answer.json()["details"]} == expected

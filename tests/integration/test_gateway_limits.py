@@ -1,4 +1,4 @@
-"""A3, A4, A9: limits bind an address always, and a wallet in addition once it has proven that it sends the request."""
+"""A3, A4, A9: tests that limits always bind an address, and also a wallet that has proven that it sends the request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def post(here: Site, path: str, body: object, client: str) -> httpx.Respon
 async def test_a_key_pair_in_every_body_does_not_evade_the_limit_of_an_open_operation(
     database_url: str, redis_url: str
 ) -> None:
-    """A4: a nonce is given to every client, so that a signature in its body proves nothing."""
+    """A4: an operation that is open to all is limited by address alone; a new signature in each body gains nothing."""
     async with site(database_url, redis_url, rate_limit_nonce=5) as here:
         bodies = [legacy_body(throw_away()) for _ in range(6)]
         bodies += [{**body, "statement": body["message"]} for body in bodies]
@@ -35,7 +35,7 @@ async def test_a_key_pair_in_every_body_does_not_evade_the_limit_of_an_open_oper
 async def test_new_wallets_behind_one_address_share_the_limit_of_some(
     database_url: str, redis_url: str
 ) -> None:
-    """A4: keys cost nothing, so that a new one for each request gains no more than some users who share an address."""
+    """A4: requests of a new wallet each from one address have, in all, the limit of WALLETS_PER_ADDRESS wallets."""
     async with site(database_url, redis_url, rate_limit_comments=3, **BEHIND) as here:
         market = await add_market(here.pool, 1)
         most = 3 * WALLETS_PER_ADDRESS
@@ -73,7 +73,7 @@ async def test_a_wallet_has_one_limit_wherever_it_sends_from(database_url: str, 
 async def test_nobody_uses_up_the_limit_of_a_wallet_whose_signature_he_has_seen(
     database_url: str, redis_url: str, path: str
 ) -> None:
-    """A3: the same signature over another body is refused, and counts against who sent it."""
+    """A3: a seen signature over another body is refused, and counts against its sender instead of its wallet."""
     limits = {f"rate_limit_{name}": 4 for name in ("writes", "votes", "comments", "nonce")}
     async with site(database_url, redis_url, **limits, **BEHIND) as here:
         market, victim = await add_market(here.pool, 1), wallet(1)
@@ -97,7 +97,7 @@ async def test_nobody_uses_up_the_limit_of_a_wallet_whose_signature_he_has_seen(
 async def test_all_header_lines_count_and_an_ipv6_subnet_is_one_client(
     database_url: str, redis_url: str
 ) -> None:
-    """A9: neither a second line nor another address of the same subnet is another client."""
+    """A9: another header line, another address of an IPv6 subnet or another port makes no other client."""
     async with site(database_url, redis_url, rate_limit_nonce=3, **BEHIND) as here:
         body = {"wallet": address(1)}
 
@@ -116,7 +116,7 @@ async def test_all_header_lines_count_and_an_ipv6_subnet_is_one_client(
 
 
 async def test_a_request_that_is_refused_for_its_query_counts(database_url: str, redis_url: str) -> None:
-    """A8: what is invalid in a query is looked for behind the limit."""
+    """A8: a request with an invalid query counts, since the limit is checked before the query."""
     async with site(database_url, redis_url, rate_limit_reads=5) as here:
         paths = ["/api/markets?limit=1&limit=2", "/api/markets?search=%00", "/api/markets?numeric=words"]
         statuses = [(await here.get(paths[number % 3])).status_code for number in range(8)]

@@ -1,4 +1,4 @@
-"""What becomes of the operator's action behind the response to its request."""
+"""Tests of an operator's action that goes on after the response to its request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from zmart.store.intents import Action
 async def test_the_failure_of_an_action_whose_request_has_ended_is_logged(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is gone, or was answered "pending": else the error would be in no log until the task is collected."""
+    """The error of an action whose client has left, or was answered "pending", is logged when it occurs.
+
+    Otherwise it would be logged only when the task is garbage-collected.
+    """
     began, goes_on = asyncio.Event(), asyncio.Event()
 
     async def execute(*_: object) -> None:
@@ -33,7 +36,7 @@ async def test_the_failure_of_an_action_whose_request_has_ended_is_logged(
     monkeypatch.setattr(operator, "execute", execute)
     async with site(database_url) as here:
         await add_market(here.pool, 1, "PROPOSED")
-        rpc = cast("Rpc", object())  # what would use it is replaced
+        rpc = cast("Rpc", object())  # nothing uses it, since `execute` is replaced
         context = replace(here.gateway.context, admin=ADMIN, rpc=rpc)
         on_chain = SimpleNamespace(
             account=SimpleNamespace(market_id=market_id(1)),
@@ -51,7 +54,7 @@ async def test_the_failure_of_an_action_whose_request_has_ended_is_logged(
         with capture_logs() as lines:
             goes_on.set()
             await asyncio.wait(under_way)
-            await asyncio.sleep(0)  # callbacks of the task
+            await asyncio.sleep(0)  # lets the callbacks of the task run
     (line,) = (line for line in lines if line["log_level"] == "error")
     assert line["event"] == "the operator's action failed after its response"
     assert market_id(1) in line["task"]

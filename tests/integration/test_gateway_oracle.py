@@ -1,4 +1,4 @@
-"""Everything that the API computes from the tape equals what comes out of the raw trades, added up one by one."""
+"""Tests that all figures which the API computes from trades equal those that the raw trades give, added one by one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TRADES = "SELECT count(*) FROM chain_events WHERE name IN ('SharesBought', 'Sha
 
 
 async def everything(here: Site, path: str, key: str) -> list[dict]:
-    """All rows of a list, page by page."""
+    """Return all rows of a list, page by page."""
     rows: list[dict] = []
     cursor = ""
     while True:
@@ -39,7 +39,7 @@ async def everything(here: Site, path: str, key: str) -> list[dict]:
 
 
 async def oracle_of(here: Site) -> Oracle:
-    """From what the API tells of markets and trades, and the claims as the chain told them."""
+    """Return an oracle of the markets and trades that the API lists and of the claims among the indexed events."""
     markets = {row["id"]: row for row in await everything(here, "/api/markets", "markets")}
     tape: list[tuple[int, Trade]] = []
     for market in markets:
@@ -52,7 +52,7 @@ async def oracle_of(here: Site) -> Oracle:
 
 
 def _in_order(rows: list[dict]) -> list[dict]:
-    """Pages lead to older trades, each given oldest first."""
+    """Return the rows oldest first: each page is oldest first, but the next page holds older rows."""
     pages = [rows[start : start + 50] for start in range(0, len(rows), 50)]
     return [row for page in reversed(pages) for row in page]
 

@@ -1,4 +1,4 @@
-"""The pages and the API's own description."""
+"""Tests of the HTML pages and of the API's published description."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_pages_show_markets_wallets_and_talk_without_script(database_url: 
         assert "unsafe" not in policy
         loaded = re.sub(
             r'<link rel="canonical"[^>]*>', "", index.text + market
-        )  # an address that nothing is read from
+        )  # the browser reads nothing from this address
         assert not re.search(r"style=|\son\w+=|(?:src|<link[^>]* href)=.https?:", loaded)
 
 
@@ -142,7 +142,7 @@ async def test_a_market_shows_votes_against_their_threshold_life_holders_and_sna
 
 
 async def test_the_list_shows_how_a_market_ended_and_how_a_price_moves(database_url: str) -> None:
-    """P8: an outcome and a final price, nothing half full; what is traded has its price to press, and its change."""
+    """P8: an ended market shows outcome and final price without a gauge, a traded one its prices and 24-hour change."""
     async with site(database_url) as here:
         traded = await add_market(here.pool, 1, price_e9=612_000_000, ends_at=NOW + timedelta(days=9))
         now = datetime.now(UTC)
@@ -251,7 +251,10 @@ async def test_a_transaction_is_told_in_words_from_the_index(database_url: str) 
 
 
 async def test_a_cut_log_breaks_no_page_and_nothing_is_made_up_for_it(database_url: str) -> None:
-    """Any user can have a node truncate the log of their own transaction."""
+    """A truncated log breaks no page, and no amount or state is invented for it.
+
+    Any user can make a node truncate the log of their own transaction.
+    """
     async with site(database_url) as here:
         key, signature = await add_market(here.pool, 1), "5" * 87
         instructions = get_args(events.UnloggedInstruction)
@@ -277,7 +280,10 @@ async def test_a_cut_log_breaks_no_page_and_nothing_is_made_up_for_it(database_u
 
 
 async def test_a_withdrawal_of_a_debt_is_not_called_one_of_liquidity(database_url: str) -> None:
-    """A19: the resolver's or the fee wallet's, by the same instruction as the creator's."""
+    """A19: a withdrawal by the resolver or the fee wallet is shown as reward or fees, not as liquidity.
+
+    The creator withdraws liquidity by the same instruction.
+    """
     async with site(database_url) as here:
         key, signature = await add_market(here.pool, 1), "5" * 87
         creator = (await here.get(f"/api/markets/{key}")).json()["creator"]
@@ -379,7 +385,7 @@ async def test_the_published_description_is_openapi_and_names_every_endpoint(dat
 async def test_every_type_and_section_of_a_reference_page_leads_somewhere(
     database_url: str, path: str
 ) -> None:
-    """P14: without scripts, too."""
+    """P14: each link within a reference page has its target in the page, without scripts."""
     async with site(database_url) as here:
         text = (await here.get(path)).text
         targets = set(re.findall(r'href="#([^"]+)"', text))
@@ -392,7 +398,7 @@ async def test_every_type_and_section_of_a_reference_page_leads_somewhere(
 async def test_a_reference_page_is_rendered_once_however_often_it_is_read(
     database_url: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A8: nobody is refused them, and each costs 20 ms of processor time to render."""
+    """A8: a reference page is rendered once in a process: it has no rate limit, and a rendering takes 20 ms."""
     rendered: list[str | None] = []
     render = jinja2.Template.render
 

@@ -1,7 +1,7 @@
-"""Lists answer from indexes at the planner's own choice, on data of the shape that a year leaves behind.
+"""Tests that lists use their indexes by the planner's own choice, on a year's distribution of data.
 
-The data is that of the benchmarks, smaller: some markets and wallets are far busier than most. Not here: what trends
-and which categories there are. Both are added up, from a day's trades and from all documents, once for all who ask.
+The data is that of the benchmarks, smaller: some markets and wallets are far busier than most. Trending markets and
+categories are not tested here: they are summed over a day's trades and over all documents, once for all clients.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _SIZE = Size(markets=20_000, trades=60_000)
 _SMALL = Size(markets=1_000, trades=3_000)
 _PAGE = 21
 _MOST_SORTED = 1_000
-"""Rows that one answer may sort: what a creator, a rare word or a small state leaves, never a table."""
+"""Maximum number of rows that one plan may sort: as many as a creator, a rare word or a small state selects."""
 _AT = Page(limit=_PAGE)
 _DEEP = (datetime.now(UTC) - timedelta(days=200)).isoformat()
 _MOST_SKIPPED = 5_000
-"""And may read for nothing: the largest markets of a state that one in a hundred is in."""
+"""Maximum number of rows that one step may read and discard, as a list by volume does for a state that 1 % have."""
 _STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED", "CANCELLED")
 
 Read = Callable[[Pool, MarketId, Wallet], Awaitable[object]]
@@ -92,7 +92,7 @@ READS: dict[str, Read] = {
 
 
 class Explained(msgspec.Struct):
-    """What was really done, as EXPLAIN ANALYZE says."""
+    """What EXPLAIN ANALYZE reports about one statement."""
 
     text: str
 
@@ -102,7 +102,7 @@ class Explained(msgspec.Struct):
 
     @property
     def most_skipped(self) -> int:
-        """Rows that were read for nothing in one step."""
+        """The largest number of rows that one step read and discarded."""
         return max(
             (int(float(n)) for n in re.findall(r"Rows Removed by \w+(?: Recheck)?: ([\d.]+)", self.text)),
             default=0,
@@ -110,7 +110,7 @@ class Explained(msgspec.Struct):
 
     @property
     def most_sorted(self) -> int:
-        """Rows that went into the largest sort."""
+        """The largest number of rows that one sort received."""
         lines = self.text.splitlines()
         inputs = [
             int(float(result[1]))
@@ -122,12 +122,12 @@ class Explained(msgspec.Struct):
 
 
 def _below(lines: list[str]) -> list[str]:
-    """For each line the next one that is a step of the plan."""
+    """Return for each line the next line that is a step of the plan, or ""."""
     return [next((line for line in lines[i + 1 :] if "->" in line), "") for i in range(len(lines))]
 
 
 class Explaining(Pool):
-    """Plans each statement as the planner likes, runs it, and keeps what was done; answers with the true rows."""
+    """A pool that runs EXPLAIN ANALYZE for each statement, keeps the output in `plans`, and returns the rows."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -149,7 +149,7 @@ class Explaining(Pool):
 
 @asynccontextmanager
 async def filled(database_url: str, size: Size) -> AsyncIterator[tuple[Pool, MarketId, Wallet]]:
-    """A database of that size; a market of it that people look at, and its creator."""
+    """Fill a database to this size; yield a pool of it, the id of one of its markets, and the market's creator."""
     market_id = MarketId((await fill(database_url, size, 1))[0])
     pool = await Pool.open(database_url)
     await pool.execute(
@@ -178,7 +178,7 @@ async def test_lists_read_a_page_and_not_a_table(database_url: str) -> None:
 
 
 async def test_a_market_is_answered_from_one_statement(database_url: str) -> None:
-    """What is fixed for its votes and the review of its dispute come with the version of its row."""
+    """One statement reads a market with the voting terms that are fixed for it and the review of its dispute."""
     async with filled(database_url, _SMALL) as (pool, market_id, _):
         explaining = Explaining(pool)
         found = await market_voting.with_version(explaining, MarketRef(market_id))

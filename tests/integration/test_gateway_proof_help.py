@@ -1,4 +1,4 @@
-"""What 401 and 403 say: which credential this call needs, which text is signed, and where it is described."""
+"""Tests of what 401 and 403 say: which proof the call needs, which text is signed, and where that is described."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def here(database_url: str, redis_url: str) -> AsyncIterator[Site]:
 
 @pytest.mark.parametrize("authorization", ["", "Bearer nobody's", "Bearer zs1.e30.forged"])
 async def test_who_proves_nothing_is_told_what_this_call_needs(here: Site, authorization: str) -> None:
-    """U11: by every operation that needs a proof."""
+    """U11: every operation that needs a proof names the proofs that it takes to a request with none or a wrong one."""
     for operation in operations():
         if not operation.proofs or operation.name in ("GetMarket", "ListMarkets", *VOTES):
             continue
@@ -54,7 +54,7 @@ async def test_who_proves_nothing_is_told_what_this_call_needs(here: Site, autho
 async def test_a_vote_without_a_proof_is_told_the_text_to_sign(
     database_url: str, redis_url: str, kind: str, choice: str, required: bool
 ) -> None:
-    """U11: the text is one that is accepted, once it is signed."""
+    """U11: a vote without a proof is answered with the statement to sign, which is accepted once it is signed."""
     async with site(database_url, redis_url, votes_require_statement=required) as here:
         state = "PROPOSED" if kind == "proposal" else "DISPUTED"
         market = await add_market(here.pool, 1, state)
@@ -74,7 +74,7 @@ async def test_a_vote_without_a_proof_is_told_the_text_to_sign(
 
 
 async def test_a_vote_of_nobody_or_with_another_s_signature_is_told_the_text_too(here: Site) -> None:
-    """U11: the vote of the plan's own example, which names no wallet."""
+    """U11: a vote that names no wallet, or has another wallet's signature, is answered with the statement to sign."""
     answer = await here.post("/api/votes/proposal", {"market_id": KEY, "vote": True})
     assert answer.status_code == 401
     assert f"market: {KEY}\nkind: proposal\nchoice: like\nwallet: <" in answer.json()["message"]
@@ -86,7 +86,7 @@ async def test_a_vote_of_nobody_or_with_another_s_signature_is_told_the_text_too
 
 
 async def test_who_may_not_is_told_who_may(here: Site) -> None:
-    """U11: 403 names the wallet that the request proves, and the one that may."""
+    """U11: a 403 names the wallet that the request proves and the wallet that may do this."""
     token = await here.sign_in(wallet(2))
     headers = {"authorization": f"Bearer {token}"}
     posted = await here.post(

@@ -1,4 +1,4 @@
-"""Hot reads use their index: no scan of a whole table, whatever the planner thinks of small ones."""
+"""Tests that hot reads use an index: with sequential scans disabled, a plan shows one only where no index serves."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ READS = {
 
 
 class Explaining(Pool):
-    """Answers with plans instead of rows."""
+    """A pool that keeps the plan of each statement in `plans`, and returns no rows."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -112,7 +112,7 @@ async def test_hot_reads_never_scan_a_whole_table(filled: Pool) -> None:
     scans = {}
     for name, read in READS.items():
         explaining = Explaining(filled)
-        with suppress(TypeError):  # a plan is no row: only what was planned matters here
+        with suppress(TypeError):  # a read may fail without rows: only its plans matter here
             await read(explaining)
         assert explaining.plans, name
         if any("Seq Scan" in plan for plan in explaining.plans):

@@ -1,4 +1,4 @@
-"""A11, A12: what costs us (pins, drafts, relay memory) is done for wallets that have something at stake."""
+"""A11, A12: tests of quotas, by a wallet's stake, of what costs us: pins, drafts, memory of relayed transactions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def use_up(here: Site, policy: RateLimitPolicy, key: str) -> None:
 
 
 async def signed(here: Site, key: Keypair, question_cid: str = CID) -> str:
-    """A transaction that makes a market, by a wallet that may be unable to pay."""
+    """Return a signed transaction, in base64, that creates a market; its wallet may be unable to pay."""
     chain = here.gateway.context.chain()
     instruction = here.gateway.context.program.instructions.create_market(
         address_of(key), MarketId(secrets.token_hex(32)), b_parameter=10 * SOL, initial_liquidity=7 * SOL,
@@ -68,7 +68,7 @@ async def signed(here: Site, key: Keypair, question_cid: str = CID) -> str:
 
 
 async def test_a_transaction_that_the_node_refuses_is_not_remembered(here: Site, redis: Redis) -> None:
-    """A11"""
+    """A11: a transaction that the node refuses is not stored in Redis; one that it accepts is, for about a day."""
     for _ in range(5):
         refused = await here.post("/api/transactions", {"transaction": await signed(here, Keypair())})
         assert refused.status_code == 409, refused.text
@@ -80,7 +80,10 @@ async def test_a_transaction_that_the_node_refuses_is_not_remembered(here: Site,
 
 
 async def test_a_refusal_forgets_nothing_that_was_accepted_before(here: Site, redis: Redis) -> None:
-    """A11: the same bytes may be refused later, when their blockhash is over or the wallet is empty."""
+    """A11: an accepted transaction stays remembered if the same bytes are refused later.
+
+    That happens when its blockhash has expired or its wallet is empty.
+    """
     text = await signed(here, await funded(here, 8 * SOL))
     assert (await here.post("/api/transactions", {"transaction": text})).status_code == 202
     chain = here.gateway.context.chain()
@@ -99,7 +102,7 @@ async def test_a_refusal_forgets_nothing_that_was_accepted_before(here: Site, re
 async def test_above_its_quota_a_transaction_is_remembered_as_long_as_it_may_land(
     here: Site, redis: Redis, policy: RateLimitPolicy
 ) -> None:
-    """A11, C25: the memory of one fee payer and of all is bounded; they are relayed nevertheless."""
+    """A11, C25: above the quota of a fee payer or of all, a transaction is relayed but remembered for 600 s at most."""
     key = await funded(here)
     await use_up(here, policy, str(key.pubkey()) if policy is relay.RELAYED else "all")
     sent = await here.post("/api/transactions", {"transaction": await signed(here, key)})
@@ -109,7 +112,7 @@ async def test_above_its_quota_a_transaction_is_remembered_as_long_as_it_may_lan
 
 
 async def test_nothing_is_pinned_for_a_wallet_that_does_not_hold_its_deposit(here: Site) -> None:
-    """A12: its draft is kept; the pin follows when it holds the deposit and asks again."""
+    """A12: no document is pinned for a wallet without the deposit; its draft is kept, and pinned at a later request."""
     key = await funded(here, 14 * SOL)
     token = await here.sign_in(key)
     made = await here.post("/api/markets", NEW, token)
@@ -133,7 +136,7 @@ async def test_a_draft_without_a_pin_gets_one_when_its_market_is_on_chain(here: 
 
 
 async def test_drafts_have_a_quota_by_wallet_and_those_of_unfunded_wallets_by_address(here: Site) -> None:
-    """A12"""
+    """A12: each wallet has a quota of drafts a day, and all wallets of an address that lack the deposit share one."""
     rich, other = await funded(here), await funded(here)
     await use_up(here, stakes.DRAFTS, str(rich.pubkey()))
     await use_up(here, stakes.UNFUNDED_DRAFTS, "127.0.0.1")
@@ -148,7 +151,7 @@ async def test_drafts_have_a_quota_by_wallet_and_those_of_unfunded_wallets_by_ad
 async def test_a_deposit_that_is_passed_on_from_wallet_to_wallet_meets_a_quota_by_address(
     database_url: str, redis_url: str, local_chain: object
 ) -> None:
-    """A12: a fresh key pair for each draft, funded each time."""
+    """A12: new wallets of one IPv6 subnet that are funded one after the other share a quota of drafts."""
     proxied = {
         "solana_rpc_url": local_chain.rpc_url,
         "trusted_proxies": "127.0.0.1",
@@ -171,7 +174,10 @@ async def test_a_deposit_that_is_passed_on_from_wallet_to_wallet_meets_a_quota_b
 
 
 async def test_where_many_clients_share_an_address_its_quota_is_as_large_as_its_rate(here: Site) -> None:
-    """A12: as on the local stack, whose demo and tests are one address."""
+    """A12: the daily quota of an address is at least RATE_LIMIT_WRITES, which is high on the local stack.
+
+    There the demo and the tests share one address.
+    """
     shared = stakes.shared_by_address(here.gateway.context, stakes.EVIDENCE)
     assert (shared.requests, shared.window_s) == (10_000, 86_400)
 
@@ -179,7 +185,7 @@ async def test_where_many_clients_share_an_address_its_quota_is_as_large_as_its_
 async def test_evidence_is_kept_for_a_proposal_that_would_succeed(
     here: Site, database_url: str, local_chain: object
 ) -> None:
-    """A12: a wallet that cannot pay for its proposal has no document pinned; with a stake it has a quota."""
+    """A12: evidence is pinned only for a proposal that would succeed, within quotas of its wallet and its address."""
     market = await market_on_chain(local_chain, database_url)
     body = {"outcome": True, "evidence": "The harbour master's log. " * 700}
     stranger = await here.sign_in(Keypair())

@@ -1,4 +1,7 @@
-"""A quote is what the program then charges, to the lamport. The long run of it is in tests/faults."""
+"""Tests that a quote is what the program then charges, to the lamport.
+
+tests/faults has a longer run of the same check.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reads answer, computed from rows as the indexer writes them."""
+"""Tests of what reads answer, computed from rows as the indexer writes them."""
 
 from __future__ import annotations
 

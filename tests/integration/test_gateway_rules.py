@@ -1,4 +1,4 @@
-"""The rules that hold for every endpoint."""
+"""Tests of the rules that hold for every endpoint: errors, bodies, pages, headers and limits."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ async def test_a_wrong_value_is_told_by_its_name_and_in_the_words_of_json(
 
 
 async def test_a_parameter_is_known_by_its_name_and_not_by_its_letters(database_url: str) -> None:
-    """W26."""
+    """W26: `numeric` is recognised as a parameter's whole name, not as a part of another name or of a value."""
     async with site(database_url) as here:
         await add_market(here.pool, 1)
         for path in (

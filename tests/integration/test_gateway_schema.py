@@ -1,5 +1,7 @@
-"""The published description against a running gateway: what it promises to take it takes, what it promises to
-answer it answers, and nothing else. The long run of it is in tests/faults."""
+"""Test of the published description against a running gateway, which must accept and answer what it says.
+
+tests/faults has a longer run of the same check.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What strangers try: nothing of it is executed, believed or shown as anything but text."""
+"""Tests of hostile input: none of it is executed, believed or shown as anything but text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HTML = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
 def _arguments() -> list[tuple[str, str, str]]:
-    """Every parameter of every read: (path, where, name)."""
+    """Return every parameter of every read, headers excluded: (path, "path" or "query", name)."""
     return [
         (path, item["in"], item["name"])
         for path, calls in offline.document()["paths"].items()

@@ -1,5 +1,7 @@
-"""Every status that the description of an operation has of its own, made to occur. Those that all operations share
-(a bad value, a limit, a server that is unavailable) have tests of their own."""
+"""Test that every status that is particular to an operation's description occurs.
+
+Statuses that all operations share (a bad value, a limit, an unavailable server) have tests of their own.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ READS = {"limit": "2", "q": "rain", "outcome": "YES", "shares": "5", "wallet": a
 
 
 class Play:
-    """Asks, and remembers what was answered."""
+    """A client that sends requests and collects the statuses with which each operation answered."""
 
     def __init__(self, here: Site) -> None:
         self.here = here
@@ -47,7 +49,7 @@ class Play:
         return answer
 
     async def post(self, path: str, body: object = None, *who: Keypair | str) -> Any:
-        """The same body by each of them in turn; the last answer's."""
+        """Send the same body as each of `who` in turn; return the body of the last answer."""
         for one in who:
             answer = await self.ask("POST", path, body, one)
         return answer.json()
@@ -104,7 +106,7 @@ async def play_people(play: Play) -> None:
 
 
 async def play_names(play: Play) -> None:
-    """Each write that needs a wallet, with another one named in its body."""
+    """Send each write that may answer 403, with a body that names another wallet than the session's."""
     known = {"key": market_id(1), "wallet": address(2)}
     for operation in operations():
         if operation.method != "GET" and 403 in operation.statuses:

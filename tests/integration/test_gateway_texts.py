@@ -1,4 +1,4 @@
-"""Text of other people's at the gateway's door: every field that takes text, by one rule."""
+"""Tests of text that users send: every field that takes text follows the same rule."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def here(database_url: str, redis_url: str):
 
 
 async def test_every_field_of_text_refuses_what_deceives_or_is_not_seen(here: Site) -> None:
-    """W28, A16: by name, before anything is signed, stored or pinned."""
+    """W28, A16: text that deceives or cannot be seen is refused with its field's name, before authentication."""
     for method, path, body, field in FIELDS:
         required = field in ("question", "category", "tags", "content", "evidence", "note")
         for text in DECEPTIVE + (UNSEEN if required else []):
@@ -63,7 +63,7 @@ async def test_every_field_of_text_refuses_what_deceives_or_is_not_seen(here: Si
 
 
 async def test_accepted_text_is_stored_in_one_form_and_found_in_any(here: Site) -> None:
-    """W28: a search finds what looks like it, however it was typed."""
+    """W28: accepted text is stored in one normal form, and a search finds it however it was typed."""
     token = await here.sign_in(wallet(1))
     posted = await here.post(
         "/api/discussions", COMMENT | {"content": " cafe\u0301\r\nis \u2615\ufe0f "}, token

@@ -1,4 +1,4 @@
-"""Votes over HTTP: the order of checks, receipts, proofs."""
+"""Tests of votes over HTTP: the order of their checks, their receipts, proofs and rules."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_a_list_of_votes_pages_on_while_votes_come_in(database_url: str, r
 async def test_a_vote_that_the_rule_refuses_is_403_with_the_rule_and_the_remedy(
     database_url: str, redis_url: str
 ) -> None:
-    """A1: a key pair that cost nothing is told who may vote, what was found, and what would help."""
+    """A1: a wallet that a rule refuses is told who may vote, what the wallet has traded, and what would help."""
     async with site(
         database_url, redis_url, vote_rule_disputes="staked:50000000", min_dispute_votes=10
     ) as here:
@@ -181,7 +181,7 @@ async def test_a_vote_that_the_rule_refuses_is_403_with_the_rule_and_the_remedy(
 async def test_the_end_of_a_dispute_is_judged_by_the_chain_s_clock_while_the_indexer_stands_still(
     database_url: str, redis_url: str, local_chain: LocalChain
 ) -> None:
-    """P1."""
+    """P1: while the indexer stands still, the chain's clock decides whether the voting of a dispute is over."""
     async with site(database_url, redis_url, solana_rpc_url=local_chain.rpc_url) as here:
         now = (await here.gateway.context.chain().get_clock()).unix_timestamp
         over = await add_market(here.pool, 1, "DISPUTED")
@@ -199,7 +199,7 @@ async def test_the_end_of_a_dispute_is_judged_by_the_chain_s_clock_while_the_ind
 
 
 async def test_a_vote_that_cannot_be_judged_now_is_503(database_url: str, redis_url: str) -> None:
-    """A1: an index that lags, or an unavailable RPC, refuses no voter."""
+    """A1: a vote that cannot be judged, since the index lags or there is no RPC, is 503: the voter is not refused."""
     async with site(
         database_url, redis_url, vote_rule_disputes="staked", vote_rule_proposals="funded"
     ) as here:

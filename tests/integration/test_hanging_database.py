@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that hang, silently or in the middle: nothing waits for them, and no lock stays."""
+"""Tests of connections to PostgreSQL that hang, also within a message: nothing waits for them, and no lock stays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WAITS_FOR_CLIENT = (
 
 @asynccontextmanager
 async def pool_behind(proxy: TcpProxy, size: int) -> AsyncIterator[tuple[Pool, set[int]]]:
-    """A pool with that many connections, all of them idle, and their sessions."""
+    """Yield a pool of `size` idle connections through `proxy`, and the process ids of their sessions."""
     pool = await Pool.open(proxy.url, size=size)
     try:
         async with asyncio.TaskGroup() as group:
@@ -48,7 +48,7 @@ async def pool_behind(proxy: TcpProxy, size: int) -> AsyncIterator[tuple[Pool, s
 async def test_a_connection_that_is_cut_at_any_byte_is_unavailable_and_no_bug(
     database_url: str, offset: int
 ) -> None:
-    """C7."""
+    """C7: a connection that is cut after any number of bytes raises a StoreError, and no other error."""
     outcomes = list[str]()
     async with TcpProxy.before(database_url) as proxy:
         for most in range(offset, 9_000, 187):
@@ -60,7 +60,7 @@ async def test_a_connection_that_is_cut_at_any_byte_is_unavailable_and_no_bug(
 
 
 async def rows_through(url: str) -> str:
-    """What becomes of a transaction with a cursor, and of a statement by itself; each returns 1 KB."""
+    """Return "whole" if a cursor and a statement both read their 50 rows, or "unavailable" after a StoreError."""
     sql = "SELECT repeat('x', 10) AS text FROM generate_series(1, $1::integer)"
     try:
         pool = await Pool.open(url, size=1)
@@ -78,7 +78,7 @@ async def rows_through(url: str) -> str:
 
 
 async def test_a_connection_whose_statement_timed_out_is_never_used_again(database_url: str) -> None:
-    """C8."""
+    """C8: once a statement has timed out, the pool uses none of its old connections again, and new ones at once."""
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 4) as (pool, old):
         proxy.hang_old()
         with pytest.raises(TimeoutError):
@@ -104,7 +104,10 @@ async def test_a_short_timeout_costs_one_connection_only(database_url: str) -> N
 async def test_locks_of_a_connection_that_hangs_are_free_once_its_work_is_given_up(
     database_url: str, pool: Pool
 ) -> None:
-    """C8: the server does not hear that the connection has ended; another connection tells it."""
+    """C8: a hanging connection's locks are freed when its work is given up, although the server hears nothing from it.
+
+    Another connection ends its session.
+    """
     await pool.execute("CREATE TABLE held (n integer)")
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (hanging, _):
         with pytest.raises(TimeoutError):
@@ -117,7 +120,7 @@ async def test_locks_of_a_connection_that_hangs_are_free_once_its_work_is_given_
 
 
 async def test_a_pool_on_a_server_that_hangs_is_closed_in_seconds_without_an_error(database_url: str) -> None:
-    """C7: services that stopped meanwhile ended with a traceback, one connection after the other."""
+    """C7: closing a pool whose connections hang takes seconds in all, not for each connection, and raises no error."""
     async with TcpProxy.before(database_url) as proxy:
         async with pool_behind(proxy, 5) as (pool, _):
             proxy.hang()
@@ -139,7 +142,7 @@ async def test_what_ends_a_block_on_a_closed_connection_is_not_replaced_by_the_r
 async def test_a_statement_on_a_dead_connection_ends_in_seconds_and_its_locks_with_it(
     database_url: str, pool: Pool
 ) -> None:
-    """C20: nobody gives it up from outside, as in services without a time limit."""
+    """C20: a statement on a dead connection fails within seconds without a time limit from outside."""
     await pool.execute("CREATE TABLE held (n integer)")
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (hanging, [pid]):
         began = machine_time()
@@ -157,8 +160,11 @@ async def test_a_statement_on_a_dead_connection_ends_in_seconds_and_its_locks_wi
 
 @asynccontextmanager
 async def within_a_statement(holder: Any, proxy: TcpProxy, pool: Pool) -> AsyncIterator[int]:
-    """The session of `holder` has locked the table held and waits for its client, which is gone, in the middle of the
-    statement that the block waits for; gives its process id."""
+    """Keep the session of `holder` waiting for its client within a statement; yield its process id.
+
+    The session has locked the table `held`. Its client is silent since the statement was sent and before its arguments
+    follow.
+    """
     pid = await holder.fetchval(_PID)
     await holder.execute("LOCK TABLE held")
     async with pool.transaction() as other:
@@ -177,7 +183,7 @@ async def within_a_statement(holder: Any, proxy: TcpProxy, pool: Pool) -> AsyncI
 async def test_a_connection_that_dies_within_a_statement_is_given_up_and_its_locks_are_free(
     database_url: str, pool: Pool
 ) -> None:
-    """C20: PostgreSQL has parsed it, and waits for its arguments."""
+    """C20: a connection that dies after PostgreSQL has parsed its statement, and before the arguments, is given up."""
     await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (hanging, _):
         with pytest.raises(Unavailable):
@@ -195,10 +201,13 @@ async def test_a_connection_that_dies_within_a_statement_is_given_up_and_its_loc
 async def test_who_waits_for_a_lock_of_a_process_that_is_stopped_within_a_statement_gets_it(
     database_url: str, pool: Pool
 ) -> None:
-    """PostgreSQL ends such a session neither as one that is idle in a transaction nor as one whose host is gone."""
+    """A lock that a stopped process holds within a statement is free within ten seconds for another session that waits.
+
+    PostgreSQL does not end the stopped session: it is neither idle in a transaction nor on an unreachable host.
+    """
     await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
     async with TcpProxy.before(database_url) as proxy:
-        stopped = await asyncpg.connect(proxy.url)  # nothing watches it: its process is stopped
+        stopped = await asyncpg.connect(proxy.url)  # not of a pool: nothing watches it, as if its process were stopped
         try:
             await stopped.execute("BEGIN")
             async with within_a_statement(stopped, proxy, pool):
@@ -212,7 +221,10 @@ async def test_who_waits_for_a_lock_of_a_process_that_is_stopped_within_a_statem
 async def test_a_writer_of_the_index_that_is_stopped_within_a_statement_is_replaced(
     database_url: str, pool: Pool
 ) -> None:
-    """Nobody waits for its lock: the others only try to take it."""
+    """A writer of the index that is silent within a statement is ended, and another process takes its lock.
+
+    No session waits for that lock, since processes only try to take it.
+    """
     await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
     async with TcpProxy.before(database_url) as proxy:
         stopped = await asyncpg.connect(proxy.url)
@@ -229,7 +241,7 @@ async def test_a_writer_of_the_index_that_is_stopped_within_a_statement_is_repla
 
 
 async def test_a_restore_that_waits_for_its_client_keeps_its_locks(database_url: str, pool: Pool) -> None:
-    """COPY of a client that is slow."""
+    """A session that waits for the data of a COPY, as that of a slow restore, is not ended and keeps its locks."""
     await pool.execute("CREATE TABLE held (n integer)")
     slow, over = await asyncpg.connect(database_url), asyncio.Event()
 
@@ -253,7 +265,7 @@ async def test_a_restore_that_waits_for_its_client_keeps_its_locks(database_url:
 
 
 async def test_a_statement_that_takes_long_is_left_alone(database_url: str, pool: Pool) -> None:
-    """C20: one that works, and one that waits for a lock."""
+    """C20: a statement that runs long and a statement that waits for a lock are not given up."""
     await pool.execute("CREATE TABLE held (n integer)")
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 2) as (slow, _):
         working = asyncio.create_task(slow.fetchval("SELECT 1 FROM pg_sleep(5)"))
@@ -266,7 +278,7 @@ async def test_a_statement_that_takes_long_is_left_alone(database_url: str, pool
 
 
 async def test_while_nothing_reaches_the_database_a_statement_is_given_up(database_url: str) -> None:
-    """C8, C20: a black hole; the first connection after it works."""
+    """C8, C20: while no bytes reach the database, each statement fails within seconds; later a new one succeeds."""
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (pool, _):
         proxy.hang()
         began = machine_time()
@@ -283,7 +295,7 @@ async def test_while_nothing_reaches_the_database_a_statement_is_given_up(databa
 
 
 async def options_of(database_url: str) -> tuple[dict[str, int], dict[str, str]]:
-    """The options of a connection at this end, and at the server's."""
+    """Return the TCP options of a new connection's socket here, and the settings of its session at the server."""
     connection = await connect(database_url)
     try:
         here = connection._transport.get_extra_info("socket")
@@ -300,7 +312,7 @@ async def options_of(database_url: str) -> tuple[dict[str, int], dict[str, str]]
 
 
 def test_both_ends_of_a_connection_notice_that_the_other_is_gone(database_url: str) -> None:
-    """C20: in asyncio's loop and in uvloop's, which services use."""
+    """C20: both ends of a connection detect that the other is gone, with asyncio's event loop and with uvloop."""
     for run in (asyncio.run, uvloop.run):
         ours, servers = in_a_thread(run, options_of(database_url))
         assert ours == {
@@ -326,7 +338,7 @@ async def test_a_server_that_refuses_is_one_sentence_and_works_once_it_is_back(d
 
 
 async def test_a_connection_that_only_listens_and_hangs_is_noticed(database_url: str) -> None:
-    """C20: no statement is under way that could fail."""
+    """C20: a connection that only listens is found to hang within seconds, although no statement on it could fail."""
     woken = list[float]()
     async with (
         TcpProxy.before(database_url) as proxy,

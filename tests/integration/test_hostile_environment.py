@@ -1,4 +1,4 @@
-"""`zmart up` in the environment of a user who configured everything else on this machine."""
+"""Test of `zmart up` in the environment of a user who configured everything else on the machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 def hostile(folder: Path) -> dict[str, str]:
-    """Every variable of the cases at once; `folder` holds modules that end a process that imports them."""
+    """Return misleading variables for proxies, libpq, pip, Node.js and others.
+
+    The function also writes modules into `folder` that end a process which imports them.
+    """
     for name in ("redis", "supervisor", "msgspec"):
         (folder / f"{name}.py").write_text("raise SystemExit('hijacked')")
     proxies = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ws_proxy", "wss_proxy")
@@ -51,8 +54,11 @@ def home(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def test_a_fresh_stack_starts_works_and_stops_in_a_hostile_environment(home: Path) -> None:
-    """W8, W22, W23, W24: proxies, libpq's and Node's variables, modules in the working folder, a home with every sign
-    that means something to some parser."""
+    """W8, W22, W23, W24: a new stack starts, works and stops in a hostile environment.
+
+    Proxies and the variables of libpq and Node.js mislead, the working folder has modules that end a process, and the
+    name of the home has every character that is special to some parser.
+    """
     ours = {name.upper() for name in Settings.model_fields}
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ours},

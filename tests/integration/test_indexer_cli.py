@@ -1,4 +1,4 @@
-"""`zmart indexer ...` as an operator runs it."""
+"""Tests of `zmart indexer ...` and of the hosted indexer, started as an operator starts them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STORY = Story(31, markets=2, trades=6)
 
 @pytest.fixture
 def zmart(database_url):
-    """`await zmart(node_url, *arguments)` gives the exit status and what was printed."""
+    """Return `run(node_url, *arguments)`: the exit status, standard output and standard error of `zmart indexer`."""
 
     async def run(node_url, *arguments):
         env = commands.environment(database_url=database_url, solana_rpc_url=node_url)

@@ -1,4 +1,4 @@
-"""From the inbox to the tables: any order, any repetition, any gap that closes ends with the same rows."""
+"""Tests of the fold from the inbox to the tables: any order, repetition or closed gap gives the same rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def story():
 
 @pytest.fixture
 async def perfect(story, new_database, migrated_template):
-    """The tables after every transaction came once and in order."""
+    """Return the tables that result when every transaction comes once and in order."""
     if "tables" not in _once:
         _once["tables"] = await _one_by_one(story, new_database(migrated_template))
     return _once["tables"]

@@ -1,4 +1,4 @@
-"""Rows that a process took to fetch: no other takes them while it works, and each may soon after it has died."""
+"""Tests of rows that a process took to fetch: others take them only after it has died, and then soon."""
 
 from __future__ import annotations
 

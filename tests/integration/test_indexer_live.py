@@ -1,4 +1,4 @@
-"""The indexer against the real program on the real chain: what it folds is what the accounts hold."""
+"""Tests of the indexer with the program on a local chain: what it folds equals the accounts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zmart.settings import Settings
 
 @pytest.fixture
 async def running(local_chain, database_url):
-    """The service as `zmart run` would run it, reading the local chain."""
+    """Yield the indexer, which runs as by `zmart run` and reads the local chain."""
     settings = Settings(
         _env_file=None,
         zmart_env="local",
@@ -63,7 +63,10 @@ async def test_a_whole_life_on_chain_is_folded_to_the_lamport(local_chain, datab
 
 
 async def test_an_audit_names_a_market_that_holds_less_than_it_has_to_pay(local_chain, running):
-    """A noted debt is in no table: only the account itself shows that it is covered."""
+    """An audit reports a market whose account holds fewer lamports than it has to pay.
+
+    A noted debt is in no table, so only the balance of the account shows that it is covered.
+    """
     engine = running._engine
     async with Rpc([local_chain.rpc_url]) as rpc:
         driver = Driver(local_chain, rpc)

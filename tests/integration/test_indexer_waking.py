@@ -1,4 +1,4 @@
-"""Whatever makes a row of the inbox ready wakes those who work on it, whichever way it became ready (U5)."""
+"""U5: tests that a row of the inbox that becomes ready, in whatever way, wakes those who work on it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHOLE = inbox.Hint(TX.signature, TX.slot, TX.raw())
 
 
 async def wakes_of(pool, act):
-    """How often the workers are woken by `act`, and by nothing before it."""
+    """Return how often `act` wakes the workers of the inbox."""
     woken = asyncio.Event()
     async with pool.acquire() as connection:
         received = []
@@ -39,7 +39,7 @@ async def wakes_of(pool, act):
 
         await connection.add_listener(inbox.CHANNEL, wake)
         await act()
-        await pool.execute("SELECT pg_notify($1, '')", inbox.CHANNEL)  # so that there is an end to wait for
+        await pool.execute("SELECT pg_notify($1, '')", inbox.CHANNEL)  # a last notification ends the wait
         await asyncio.wait_for(woken.wait(), 10)
         await connection.execute("SELECT 1")
         await connection.remove_listener(inbox.CHANNEL, wake)
@@ -51,7 +51,7 @@ async def row_id(pool):
 
 
 async def leased(pool):
-    """Named by the log, and taken by the fetcher, as when its webhook comes."""
+    """Store a row that the log named and that the fetcher has taken, as is usual when its webhook comes."""
     await inbox.store(pool, "logs", [CLAIMED])
     await inbox.claim_fetches(pool, 1, lease_s=60)
 
@@ -104,7 +104,7 @@ WAYS = {
 
 @pytest.mark.parametrize(("before", "act", "has_payload"), WAYS.values(), ids=WAYS)
 async def test_what_makes_a_row_ready_wakes_its_worker(pool, before, act, has_payload):
-    """U5."""
+    """U5: each way in which a row becomes ready wakes its worker once, and the row is due by then."""
     if before:
         await before(pool)
     assert await wakes_of(pool, lambda: act(pool)) == 1
@@ -113,7 +113,7 @@ async def test_what_makes_a_row_ready_wakes_its_worker(pool, before, act, has_pa
 
 
 async def test_a_webhook_that_completes_a_named_row_wakes_the_worker(pool, database_url):
-    """U5."""
+    """U5: a webhook that completes a row which was only named wakes the worker once; a repetition wakes nobody."""
     await leased(pool)
     receiver = WebhookReceiver(pool, settings_of(database_url, "http://unused"))
     transport = httpx.ASGITransport(webhook_app(receiver))
@@ -150,7 +150,10 @@ async def test_rereading_wakes_the_fetcher(database_url):
 
 
 async def test_a_loop_never_sleeps_longer_than_some_seconds_whatever_it_was_told(database_url):
-    """A wake may be lost with the process that owed it; a lease of a dead process ends early or late."""
+    """A loop sleeps three seconds at most, whatever the database says is due next.
+
+    A wake-up may be lost with the process that should send it, and the lease of a dead process may end at any time.
+    """
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         stop = asyncio.Event()
         waits = []

@@ -1,4 +1,4 @@
-"""The webhook's contract, and the service behind it as `zmart run` hosts it."""
+"""Tests of the webhook's contract and of the indexer behind it, as `zmart run` hosts it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_what_is_no_delivery_is_400(client, body):
 
 
 async def test_good_elements_are_stored_beside_bad_ones(client, pool):
-    """W4, W5."""
+    """W4, W5: the valid elements of a delivery are stored beside invalid ones, which the answer counts and explains."""
     bad = [b"{}", b"null", b'"x"', b'{"signature":"%s","slot":5}' % (b"z" * 88)] * 3
     body = b"[" + b",".join([STORY.txs[0].raw(), *bad, STORY.txs[1].raw()]) + b"]"
     answer = await post(client, body)
@@ -119,7 +119,7 @@ async def test_good_elements_are_stored_beside_bad_ones(client, pool):
 
 @pytest.mark.parametrize("body", [b"[{}]", b"[null]", b'[{"signature":"%s"}, 7]' % (b"z" * 88)])
 async def test_a_delivery_without_any_good_element_is_400(client, pool, body):
-    """W4, W5."""
+    """W4, W5: a delivery without any valid element is 400 and stores nothing."""
     answer = await post(client, body)
     assert (answer.status_code, answer.json()["error"]) == (400, "Bad Request")
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 0

@@ -1,4 +1,4 @@
-"""Intents: one for each effect, one process at a time, every signature kept; and schedules that processes share."""
+"""Tests of intents (one for each effect, one process at a time, every signature stored) and of shared schedules."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ async def test_one_connection_holds_many_intents_at_once(pool: Pool, claims: Cla
 async def test_who_loses_the_lock_can_no_longer_write_and_a_stand_by_can(
     pool: Pool, claims: Claims, database_url: str, intent: IntentRow
 ) -> None:
-    """The session is killed, as when the network to PostgreSQL breaks; then nothing is signed in its name."""
+    """A process whose session ends, as when its network breaks, writes and signs no more for its intent.
+
+    Another process can claim the intent.
+    """
     async with await Claims.open(database_url) as stranger:
         with pytest.raises(Unavailable):
             async with claims.claim(intent.id) as mine:
@@ -103,7 +106,10 @@ async def test_who_loses_the_lock_can_no_longer_write_and_a_stand_by_can(
 async def test_a_process_that_is_stopped_loses_its_intents_within_ten_seconds(
     pool: Pool, database_url: str, intent: IntentRow
 ) -> None:
-    """Its session stays, for the kernel answers in its place. One that only works for long on an intent keeps it."""
+    """A stopped process loses its intent within ten seconds, and a process that only works for long keeps its own.
+
+    The session of a stopped process stays open, since the kernel answers in its place.
+    """
     busy = await intents.plan(pool, market_id(2), Action.FINALIZE_MARKET, 0, {})
     async with (
         await Claims.open(database_url) as worker,
@@ -124,7 +130,7 @@ async def test_a_process_that_is_stopped_loses_its_intents_within_ten_seconds(
 
 @asynccontextmanager
 async def stopped_holder(database_url: str, intent: IntentRow) -> AsyncIterator[Connection]:
-    """The session of a process that took an intent and was then stopped."""
+    """Yield the session of a process that took the intent and was then stopped."""
     connection = await connect(database_url)
     try:
         await connection.execute(
@@ -173,7 +179,10 @@ async def test_open_intents_are_those_that_were_begun_and_not_ended(
 async def test_an_intent_pauses_after_a_failure_and_not_for_an_index_that_is_complete_by_now(
     pool: Pool, intent: IntentRow
 ) -> None:
-    """Its process may have been stopped since, within the pause in which the decision waited for the index."""
+    """The pause of an intent that waits for the index ends with a complete index; the pause after a failure goes on.
+
+    The process that waited may have been stopped since.
+    """
     actions = [Action.FINALIZE_MARKET]
     await market_work.wait_for_index(pool, MARKET, Job.FINALIZE, "behind", 70, 700, 30)
     assert await intents.open_intents(pool, actions) == []
@@ -225,14 +234,17 @@ async def test_one_run_per_tick_whatever_the_number_of_schedulers(database_url: 
 async def test_a_tick_whose_process_died_as_it_took_it_delays_the_next_by_seconds(
     database_url: str, pool: Pool
 ) -> None:
-    """The job queue itself waits for 30 s; a process that works says so every second."""
+    """After a process died during a tick, the next tick runs within seconds, although the job queue waits for 30 s.
+
+    A process that works renews its claim on the tick every second.
+    """
     stop, runs = asyncio.Event(), []
 
     async def tick() -> None:
         runs.append(1)
         if len(runs) == 1:
             await pool.execute("UPDATE pgqueuer_schedules SET status = 'picked', heartbeat = now()")
-            stop.set()  # this process: the row stays as another left it
+            stop.set()  # ends this process, so the row stays as another process left it
 
     def scheduler() -> Awaitable[None]:
         return run_schedule(database_url, "taken", "* * * * * *", tick, stop, restart_after_crash=False)
@@ -263,7 +275,7 @@ async def test_a_schedule_outlives_the_end_of_its_connection(database_url: str, 
         return len(runs)
 
     await until(ran)
-    # Between two ticks: one that is cut off in its middle is taken again after 30 s only.
+    # Cut between two ticks: a tick that is cut off in its middle runs again only after 30 s.
     end = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -399,7 +411,7 @@ async def test_finished_work_is_forgotten_and_rejections_are_kept(pool: Pool) ->
 
 
 async def test_alerts_about_decisions_close_when_their_reason_is_gone(pool: Pool) -> None:
-    """The decision was made, fails no more, or waits for no person any more."""
+    """An alert about a decision closes once the decision is made, fails no more, or waits for no person."""
     jobs = [(market_id(n), job) for n, job in enumerate((Job.PROPOSAL, Job.DISPUTE, Job.FINALIZE))]
     for (market, job), status in zip(jobs, (AWAITING_ADMIN, TOO_FEW_VOTES, "failing"), strict=True):
         await market_work.note(pool, market, job, status)

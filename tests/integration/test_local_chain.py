@@ -1,4 +1,4 @@
-"""The local chain: real Surfpool with a memory. What happened stays, whatever ended the process."""
+"""Tests of the local chain, which is Surfpool with a journal: what happened stays, whatever ended the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`zmart run chain` and `zmart run providers`, for stacks that a container or another host runs."""
+"""Tests of `zmart run chain` and `zmart run providers` alone, as in stacks that a container or another host runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zmart.market.types import Address, Lamports
 from zmart.settings import Settings
 
 ELSEWHERE = "127.0.0.2"
-"""An address of this machine that nothing listens on unless it is told to."""
+"""An address of this machine on which nothing listens by default."""
 
 
 @pytest.fixture
@@ -69,7 +69,10 @@ async def test_the_chain_alone_has_the_program_and_its_keys_and_ends_when_it_is_
 async def test_a_chain_that_has_grown_restarts_and_remembers_every_transaction_that_it_confirmed(
     environment,
 ):
-    """P21: Surfpool keeps every transaction in memory. Clients find it unavailable for seconds, no more."""
+    """P21: a chain that has grown restarts by itself and still has every transaction that it confirmed.
+
+    Surfpool keeps all transactions in memory, so its memory grows.
+    """
     url = f"http://{ELSEWHERE}:{environment['LOCAL_CHAIN_RPC_PORT']}"
     chain = await commands.start(
         "run", "chain", env={**environment, "LOCAL_CHAIN_GROWTH_MIB": "12"}, stdout=asyncio.subprocess.PIPE
@@ -114,7 +117,7 @@ async def test_a_chain_that_has_grown_restarts_and_remembers_every_transaction_t
 
 
 async def confirm(rpc: Rpc, payer: Keypair, confirmed: list[str]) -> None:
-    """One more transaction; its signature, once the chain has confirmed it."""
+    """Send one more transaction and append its signature to `confirmed` once the chain has confirmed it."""
     blockhash = (await rpc.get_latest_blockhash()).blockhash
     memo = compose.compile(payer.pubkey(), [compose.memo(token_hex(8))], blockhash)
     raw = bytes(compose.sign(memo, [payer]))

@@ -1,4 +1,4 @@
-"""A5, A6, A14: what the local chain's RPC takes of a client, as the services do."""
+"""A5, A6, A14: tests of what the local chain's ports take of a client: the same bounds as the services'."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ UNREAD_MS = 500
 
 @asynccontextmanager
 async def forwarder(target: int) -> AsyncIterator[int]:
-    """The chain's own forwarder in front of `target`, with a short patience; its port."""
+    """Run the chain's own forwarder in front of `target`, with UNREAD_MS as its limit for readers; yield its port."""
     port = free_port()
     arguments = f"{target}, '127.0.0.1', {port}, {UNREAD_MS}"
     script = f"require('{SOURCE}/rpc.js').forward({arguments}).then(() => console.log('up'))"
@@ -84,7 +84,7 @@ async def forwarder(target: int) -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("reads", [False, True])
 async def test_a_client_that_never_reads_is_let_go(reads: bool) -> None:
-    """A14, A13: on the WebSocket's port as elsewhere; one that reads, however long, stays."""
+    """A14, A13: the WebSocket's port disconnects a client that never reads; a client that reads stays, however long."""
     ended, sent = asyncio.Event(), 0
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

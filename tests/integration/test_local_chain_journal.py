@@ -1,4 +1,4 @@
-"""What the local chain writes down: whole or not at all, whatever the disk does, and soon read again."""
+"""Tests of the local chain's journal: it is written whole or not at all, whatever the disk does, and is read again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ async def recorded(chain: ChainServer, wallet: Wallet) -> None:
 async def test_a_chain_with_more_accounts_than_surfpool_has_room_for_events_comes_back(
     chain: ChainServer, rpc: Rpc
 ) -> None:
-    """C3: nobody took the events while accounts were restored, and after some 500 Surfpool waited without limit."""
+    """C3: a chain with more accounts than Surfpool's queue of events has room for starts again.
+
+    Surfpool waits without limit once about 500 of its events are not taken, so they are taken during the restore, too.
+    """
     wallet = new_wallet()
     await fund(rpc, wallet, Lamports(SOL))
     chain.stop()
@@ -72,7 +75,10 @@ async def test_a_chain_with_more_accounts_than_surfpool_has_room_for_events_come
 async def test_more_changes_at_once_than_surfpool_has_room_for_events_are_all_recorded(
     chain: ChainServer, rpc: Rpc
 ) -> None:
-    """C3, while the chain runs: events are taken even while it waits for an answer of Surfpool."""
+    """C3: more changes at once than Surfpool's queue of events has room for are all recorded.
+
+    Events are taken even while the chain waits for an answer of Surfpool.
+    """
     wallets = [new_wallet() for _ in range(1_500)]
     for at in range(0, len(wallets), 100):
         await asyncio.gather(*(fund(rpc, wallet, Lamports(SOL)) for wallet in wallets[at : at + 100]))
@@ -87,7 +93,10 @@ async def test_more_changes_at_once_than_surfpool_has_room_for_events_are_all_re
 async def test_a_full_disk_stops_transactions_and_no_process_and_nothing_is_lost(
     chain: ChainServer, rpc: Rpc
 ) -> None:
-    """C15, C4: the kernel cuts a write short, as a full disk does; what was executed is written once there is room."""
+    """C15, C4: a full disk makes the chain refuse transactions, but ends no process and loses nothing.
+
+    A limit of the file's size cuts a write short, as a full disk does. What was executed is written once there is room.
+    """
     assert chain._process is not None
     process = psutil.Process(chain._process.pid)
     payer, before, during, after = Keypair(), new_wallet(), new_wallet(), new_wallet()
@@ -118,7 +127,10 @@ async def test_a_full_disk_stops_transactions_and_no_process_and_nothing_is_lost
 async def test_a_write_that_was_cut_short_before_others_does_not_end_a_start(
     chain: ChainServer, rpc: Rpc
 ) -> None:
-    """C15: earlier releases wrote on behind the part that a full disk had taken."""
+    """C15: a line that was cut short, with whole lines behind it, is left out at the start.
+
+    Earlier releases wrote on behind the part of a line that a full disk had taken.
+    """
     first, second = new_wallet(), new_wallet()
     await fund(rpc, first, Lamports(SOL))
     await recorded(chain, first)
@@ -140,7 +152,7 @@ def fill_journal_line(chain: ChainServer, wallet: Wallet) -> None:
 
 
 def test_a_journal_that_was_cut_anywhere_holds_the_last_whole_state(tmp_path: Path) -> None:
-    """C15: every length of the last writes, and what is written after the repair."""
+    """C15: a journal that is cut at any byte of its last writes gives the last whole state, and can be written on."""
     assert run_script(CUT_ANYWHERE, tmp_path / "chain") == "every cut holds a whole state\n"
 
 
@@ -187,7 +199,11 @@ main();
 
 
 def test_lines_from_the_end_are_those_from_the_beginning_wherever_chunks_end(tmp_path: Path) -> None:
-    """C3: the last state is looked for from the end. A rest without a line feed is no line, nor is what was cut off."""
+    """C3: a file's lines read from the end are those read from the beginning, wherever chunks end.
+
+    The last state is looked for from the end. Text behind the last line feed is no line, and neither is text beyond the
+    file's valid end.
+    """
     assert run_script(LINES, tmp_path / "chain") == "600 files read both ways\n"
 
 

@@ -1,4 +1,4 @@
-"""The local chain's lists of an address's transactions: complete at any moment, in the order of the chain."""
+"""Tests of the local chain's lists of an address's transactions: complete at any moment, in the chain's order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ async def listed(rpc: Rpc, address: Address, **options: object) -> list[Signatur
 
 
 async def test_what_was_executed_before_a_list_was_requested_is_in_it(chain: ChainServer, rpc: Rpc) -> None:
-    """While transactions arrive: a reader that is told that slots are final takes the list for all that they hold."""
+    """A list has every transaction that was executed before it was requested, also while others arrive.
+
+    A reader that knows that slots are final takes the list for everything in these slots.
+    """
     payer = Keypair()
     address = Address(str(payer.pubkey()))
     await fund(rpc, Wallet(address), Lamports(SOL))
@@ -103,7 +106,7 @@ async def test_pages_begin_and_end_as_on_a_validator_and_nonsense_is_an_error(rp
 
 
 async def test_a_list_has_the_memos_also_after_a_restart(chain: ChainServer, rpc: Rpc) -> None:
-    """As a validator writes them."""
+    """A list has a transaction's memos as a validator writes them, also after a restart of the chain."""
     payer = Keypair()
     address = Address(str(payer.pubkey()))
     await fund(rpc, Wallet(address), Lamports(SOL))
@@ -143,7 +146,7 @@ async def test_recent_fees_are_those_of_transactions_with_an_account(rpc: Rpc) -
 
 
 async def test_a_list_that_would_lack_a_transaction_is_refused(chain: ChainServer, rpc: Rpc) -> None:
-    """C15: it is executed, and the journal that lists it cannot be written."""
+    """C15: a list that would lack a transaction is refused: one was executed, and the journal cannot be written."""
     wallet = Wallet(str(Keypair().pubkey()))
     assert chain._process is not None
     process = psutil.Process(chain._process.pid)

@@ -1,4 +1,4 @@
-"""C14: whose chain a database belongs to is asked of the database; nothing is deleted on a doubt."""
+"""C14: tests that the database itself says which chain it belongs to, and that no doubt deletes anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE, OTHER = (base58.b58encode(bytes([n]) * 32).decode() for n in (7, 8))
 
 
 def keep(url: str, record: Path, here: str = HERE) -> None:
-    """As `zmart up` calls it, outside of any event loop."""
+    """Call keep_to_one_chain as `zmart up` does, outside of any event loop."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(keep_to_one_chain, url, record, here).result()
 
@@ -44,7 +44,7 @@ TORN = [None, "", "\n", HERE[:20], HERE[:-1], HERE + "x", "\0" * 44, "not a hash
 
 
 async def test_a_torn_record_is_put_right_from_the_database(database_url: str, tmp_path: Path) -> None:
-    """C14"""
+    """C14: a missing or damaged record of the chain is written again from the database's index."""
     await indexed(database_url, HERE)
     record = tmp_path / "chain"
     for torn in TORN:
@@ -55,7 +55,7 @@ async def test_a_torn_record_is_put_right_from_the_database(database_url: str, t
 
 
 async def test_a_database_of_another_chain_is_refused_and_kept(database_url: str, tmp_path: Path) -> None:
-    """C14: whatever the record says."""
+    """C14: a database that indexes another chain is refused and kept, whatever the record says."""
     await indexed(database_url, OTHER)
     record = tmp_path / "chain"
     for content in (*TORN, HERE, OTHER):
@@ -77,7 +77,10 @@ def said(record: Path, content: str | None) -> None:
 async def test_a_database_without_an_index_goes_by_its_record(
     empty_database_url: str, tmp_path: Path
 ) -> None:
-    """C14"""
+    """C14: a database without an index belongs to the chain of its record.
+
+    A missing or damaged record is written for the running chain.
+    """
     record = tmp_path / "chain"
     for torn in TORN:
         said(record, torn)
@@ -88,7 +91,7 @@ async def test_a_database_without_an_index_goes_by_its_record(
 
 
 def test_a_database_that_cannot_say_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
-    """C14"""
+    """C14: a database that cannot be read is an error; it is not taken for an empty one."""
     with pytest.raises(StoreError):
         keep_to_one_chain("postgresql://zmart@127.0.0.1:9/zmart", tmp_path / "chain", HERE)
     assert not (tmp_path / "chain").exists()

@@ -1,4 +1,4 @@
-"""The local chain's slots only grow, as every client sees them: while its clock is moved, and whenever it is killed."""
+"""Tests that every client sees the local chain's slots only grow, while its clock is moved or after it is killed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def kill(chain: ChainServer) -> None:
 
 @asynccontextmanager
 async def watched(*looks: Callable[[], Awaitable[int]]) -> AsyncIterator[list[list[int]]]:
-    """What clients that look without a pause are shown meanwhile, each for itself."""
+    """Call each of `looks` without a pause while the block runs; yield the list of results of each."""
     shown: list[list[int]] = [[] for _ in looks]
 
     async def look(which: int) -> None:
@@ -68,7 +68,10 @@ async def watched(*looks: Callable[[], Awaitable[int]]) -> AsyncIterator[list[li
 
 
 async def test_no_client_sees_a_lower_slot_while_the_clock_is_moved(rpc: Rpc) -> None:
-    """Until its next block, Surfpool itself has the number of the slot in its epoch in the Clock sysvar."""
+    """No client sees a lower slot while the clock is moved, in getSlot or in the Clock sysvar.
+
+    Until its next block, Surfpool itself has the number of the slot within its epoch in that sysvar.
+    """
     looks = (lambda: slot(rpc), lambda: clock_slot(rpc), lambda: clock_slot(rpc))
     async with watched(*looks) as shown:
         for seconds in JUMPS_S:
@@ -82,7 +85,10 @@ async def test_no_client_sees_a_lower_slot_while_the_clock_is_moved(rpc: Rpc) ->
 
 
 async def test_a_clock_is_not_set_to_a_slot_that_has_been(rpc: Rpc) -> None:
-    """Surfpool itself goes back to the first slot of the present epoch, and to slot 0 when it is reset."""
+    """A jump to a past slot or epoch is refused, and so is a reset.
+
+    Surfpool itself goes back to the first slot of the present epoch, and to slot 0 when it is reset.
+    """
     await jump(rpc, absoluteSlot=1_000_000)
     before = await slot(rpc)
     for target in (
@@ -132,7 +138,7 @@ async def test_a_chain_whose_journal_cannot_be_written_stands_still_and_never_re
 
 
 async def stand_still(chain: ChainServer, rpc: Rpc) -> None:
-    """Let the journal grow no more, and wait until ten slots pass without one."""
+    """Let the journal grow no more, and wait until the slot is the same after half a second, the time of ten slots."""
     limit(chain, (chain.folder / "journal").stat().st_size)
     before = -1
 
@@ -151,7 +157,7 @@ def limit(chain: ChainServer, size_bytes: int | None) -> None:
 
 
 async def test_slots_only_grow_over_other_ends_and_other_slot_times(chain: ChainServer, rpc: Rpc) -> None:
-    """Killed right after it was saved by a call, stopped, and started with slots that are eight times as long."""
+    """Slots only grow over a kill after a save, a stop, and a start with slots that are eight times as long."""
     await rpc.call("zmart_save")
     last = await slot(rpc)
     await until(lambda: slot(rpc), lambda seen: seen > last + 20)

@@ -1,4 +1,4 @@
-"""The fixtures that other tests stand on."""
+"""Tests of the fixtures on which other tests rely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL and Valkey, run for real."""
+"""Tests of the embedded PostgreSQL and Valkey as running servers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def new_valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 
 async def test_postgres_is_prepared_by_programs_in_any_folder(tmp_path: Path) -> None:
-    """W24: initdb gives the path of its neighbour to a shell."""
+    """W24: PostgreSQL is set up by programs in a folder of any name.
+
+    initdb gives the path of another program to a shell.
+    """
     install = find_bin_dir().parent
     folder = tmp_path / """a%b "q" \\ $x `y` #h ;s"""
     copy = folder / install.parent.name / install.name
@@ -135,7 +138,7 @@ def test_valkey_keeps_its_keys_after_kill_9(new_valkey: Valkey) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may pass through; pytest's own lie below one that only its user may enter."""
+    """Yield a folder through which every user may pass; pytest's folders lie below one that only its user may enter."""
     with tempfile.TemporaryDirectory(prefix="zmart-") as name:
         os.chmod(name, 0o711)
         yield Path(name)
@@ -172,7 +175,7 @@ print(Postgres(home / "postgres", free_port()).run_as.value)
 
 
 def python_for_everybody() -> str:
-    """An interpreter that nobody may run, too: root's own may lie in root's home."""
+    """Return an interpreter that the user nobody can run, too: root's own may lie in root's home."""
     for path in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         probe = start_command([path, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], RunAs.NOBODY)
         if not IS_ROOT or subprocess.run(probe, capture_output=True, cwd="/", check=False).returncode == 0:

@@ -1,4 +1,4 @@
-"""`zmart up` as its user has it: one stack, in processes, that is looked at and hurt."""
+"""Tests of `zmart up` as its user runs it: one stack of processes, which the tests examine and damage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVERS = ("postgres", "valkey", "chain", "providers")
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Home]:
-    """A stack that several tests look at and hurt; each leaves it ready again."""
+    """Yield a stack that several tests examine and damage; each test leaves it ready again."""
     home = Home(tmp_path_factory.mktemp("stack"), request.config.rootpath / ".zmart" / "node")
     up = home.up()
     try:
@@ -66,7 +66,7 @@ def test_the_addresses_hold_no_password(shared: Home) -> None:
 
 
 def test_every_printed_address_answers(shared: Home) -> None:
-    """P18: pages with 200, the API with its index, the sockets with a handshake."""
+    """P18: every printed page answers with 200, and so do the API's index and the paths in it."""
     addresses: dict[str, str] = shared.record()["addresses"]
     assert set(addresses) >= {
         "explorer",
@@ -88,7 +88,7 @@ def test_every_printed_address_answers(shared: Home) -> None:
 
 
 def test_the_database_and_redis_are_opened_without_a_password_to_type(shared: Home) -> None:
-    """P18, U16: the plan's `psql` and `redis-cli ping`."""
+    """P18, U16: `zmart psql` and `zmart redis-cli` need no password to be typed."""
     counted = shared.zmart("psql", "-At", "-c", "SELECT count(*) FROM markets")
     assert (counted.returncode, counted.stdout) == (0, "0\n"), counted.stderr
     ponged = shared.zmart("redis-cli", "ping")
@@ -101,7 +101,7 @@ def test_the_database_and_redis_are_opened_without_a_password_to_type(shared: Ho
 
 
 def test_up_prints_the_settings_of_a_front_end_which_may_call_it(shared: Home) -> None:
-    """U2, P12: a page on another port of this machine works with the stack as it is."""
+    """U2, P12: `zmart up` prints a front end's settings; with them a page on another port of this machine works."""
     said = (shared.folder / "up1.txt").read_text()
     printed = dict(line.split("=", 1) for line in said.splitlines() if line.startswith("NEXT_PUBLIC_"))
     assert printed == shared.record()["page_settings"]
@@ -115,7 +115,7 @@ def test_up_prints_the_settings_of_a_front_end_which_may_call_it(shared: Home) -
 
 
 REFUSED_START = re.compile("pre-existing shared memory block|lock file .* already exists")
-"""What PostgreSQL says that begins before the processes of the one that was killed have ended: it is started again."""
+"""What PostgreSQL logs if it begins before the processes of a killed server have ended; it is started again then."""
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey", "chain"])
@@ -130,7 +130,10 @@ def test_kill_9_of_a_server_is_healed(shared: Home, name: str) -> None:
 
 
 def test_what_a_ready_service_lacks_is_named_alike_by_every_command(shared: Home) -> None:
-    """C9, W15: a Redis that has become a replica: everything is read and traded, and nobody can sign in."""
+    """C9, W15: a gateway that is ready but lacks a writable Redis gives the same reason in every command.
+
+    Redis is made a replica: everything can be read and traded, and nobody can sign in.
+    """
     reason = "Nobody can sign in; sessions continue."
     assert shared.zmart("redis-cli", "REPLICAOF", "127.0.0.1", "9").returncode == 0
     try:

@@ -1,7 +1,4 @@
-"""How a local stack starts, ends and goes on: by command, by signal, with a doubt about its chain.
-
-Nothing is left behind, and nothing is lost.
-"""
+"""Tests of how a local stack starts, ends and starts again: no process is left behind, and no data is lost."""
 
 from __future__ import annotations
 
@@ -69,7 +66,7 @@ def test_an_end_in_the_middle_of_a_start_leaves_nothing_and_is_said(home: Home, 
 
 
 def test_an_end_before_the_supervisor_listens_is_at_once(home: Home) -> None:
-    """It was waited for, although nobody had told it to end: 45 s."""
+    """A SIGTERM that comes before supervisord listens ends the start within 20 seconds."""
     up = home.up()
     wait_for((home.folder / "logs" / "supervisord.out").exists, every_s=0.001)
     began = machine_time()
@@ -101,7 +98,10 @@ def test_a_service_that_cannot_start_is_named_with_its_reason(home: Home) -> Non
 
 
 def test_a_stack_goes_on_where_it_was_and_no_doubt_about_its_chain_costs_the_database(home: Home) -> None:
-    """C14: stopped by command; then a torn record of the chain; then a chain that is not there any more."""
+    """C14: a stopped stack starts again with its slot, ports and rows, also if the record of its chain is damaged.
+
+    If the chain's journal is not there any more, the start is refused and the database is kept.
+    """
     up = home.up().ready()
     slot, ports = home.slot(), home.record()["ports"]
     record = home.folder / "postgres" / "chain"

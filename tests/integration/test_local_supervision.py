@@ -1,4 +1,4 @@
-"""Processes that stay up, and of which nothing stays behind."""
+"""Tests of supervised processes: they stay up, and none stays behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from zmart.local.supervision import (
 from zmart.local.supervisord import LONGEST_PAUSE_S, PersistentProcess
 from zmart.settings import load_settings
 
-# It waits for the signal itself: a handler's call may be left until after a sleep that has just begun.
+# It waits for the signal itself: a handler may only run after a sleep that has just begun.
 SLEEPER = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); signal.sigwait([15])"
 
 
@@ -43,7 +43,7 @@ def program(name: str, group: str, code: str) -> SupervisedProgram:
 
 
 class Running:
-    """A supervisord of a test with its programs: `a` in one group, `b` and `c` in the next."""
+    """A supervisord of a test with its programs: `a` is in one group, `b` and `c` are in the next."""
 
     def __init__(self, home: Path, codes: dict[str, str], log_bytes: int = LOG_BYTES) -> None:
         self.home = home
@@ -185,7 +185,10 @@ def test_what_a_program_says_is_in_its_log(tmp_path: Path) -> None:
 def test_a_program_that_keeps_ending_is_started_again_soon_after_its_fault_is_over(
     tmp_path: Path,
 ) -> None:
-    """C17, C4: the pause between two starts does not grow without limit, and there is no last start."""
+    """C17, C4: a program that keeps ending is started again without limit, and soon after its fault is over.
+
+    The pause between two starts does not grow without limit.
+    """
     over, runs = tmp_path / "fault is over", tmp_path / "runs"
     failing = (
         f"import os, sys; os.path.exists({str(over)!r}) or sys.exit(1); open({str(runs)!r}, 'w'); {SLEEPER}"
@@ -208,7 +211,10 @@ def test_a_program_that_keeps_ending_is_started_again_soon_after_its_fault_is_ov
 
 
 def test_no_number_of_failed_starts_ends_the_starts() -> None:
-    """C17: supervisord gives a program up once its count is above `startretries`, 3 by default."""
+    """C17: no number of failed starts ends the starts.
+
+    supervisord itself gives a program up once its count is above `startretries`, 3 by default.
+    """
     process = PersistentProcess(None)
     for _ in range(1_000):
         process.change_state(ProcessStates.STARTING)
@@ -218,7 +224,10 @@ def test_no_number_of_failed_starts_ends_the_starts() -> None:
 
 
 def test_a_full_disk_ends_neither_the_supervisor_nor_what_it_runs(tmp_path: Path) -> None:
-    """C16: the kernel refuses every write to its log and to its programs' logs, as a full disk does."""
+    """C16: a disk that takes no more of the logs ends neither supervisord nor its programs.
+
+    A limit of file sizes refuses every write to supervisord's log and to its programs' logs, as a full disk does.
+    """
     talker = "import time; [(print('x' * 200, flush=True), time.sleep(0.01)) for _ in iter(int, 1)]"
     running = Running(tmp_path, {"a": SLEEPER, "b": SLEEPER, "c": talker})
     log, talk = running.supervisor.logs / "supervisord.log", running.supervisor.logs / "c.log"
@@ -242,7 +251,7 @@ def test_a_full_disk_ends_neither_the_supervisor_nor_what_it_runs(tmp_path: Path
 
 
 def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Running, tmp_path: Path) -> None:
-    """C22: ps, doctor, restart and up call it; `stop`, and `up` before it starts, end it and what it started."""
+    """C22: ps, doctor and `zmart up` report a supervisord that hangs within seconds, and stopping the stack ends it."""
     running.start()
     running.process.send_signal(signal.SIGSTOP)
     before = time.monotonic()
@@ -261,7 +270,7 @@ def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Runni
 
 
 def test_more_callers_than_a_hanging_supervisor_has_room_for_wait_no_longer(running: Running) -> None:
-    """C22: a connection that nobody accepts is a hang, too."""
+    """C22: a supervisord with no room for further connections is reported as one that hangs, without a longer wait."""
     impatient = Supervisor(running.supervisor.folder, running.supervisor.logs, answer_s=0.02)
     running.process.send_signal(signal.SIGSTOP)
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""I2: no request of a client ends the local chain, and what it accepts it remembers."""
+"""I2: tests that no request of a client ends the local chain, and that the chain remembers what it accepts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLES = "AddressLookupTab1e1111111111111111111111111"
 
 
 class Sender:
-    """A user with SOL and a lookup table, and the chain's bare JSON-RPC."""
+    """A wallet with SOL and a lookup table, and calls of the chain's bare JSON-RPC."""
 
     def __init__(self, chain: ChainServer, rpc: Rpc, http: httpx.AsyncClient) -> None:
         self.chain, self.rpc, self.http = chain, rpc, http
@@ -85,7 +85,7 @@ async def sender(chain: ChainServer) -> AsyncIterator[Sender]:
 async def test_transactions_of_every_version_are_shown_also_after_a_restart(
     chain: ChainServer, sender: Sender
 ) -> None:
-    """I2: a killed chain too remembers them, and refuses to do them again."""
+    """I2: a chain that was killed still shows transactions of every version, and refuses to execute them again."""
     sent: dict[str, tuple[str, bytes]] = {}
     blockhash = await sender.blockhash()
     cases = [*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)]
@@ -116,10 +116,13 @@ def kill(chain: ChainServer) -> None:
 
 
 async def test_a_client_gets_no_version_that_it_does_not_know(chain: ChainServer, sender: Sender) -> None:
-    """W1: as from a validator, -32015, from the running chain and from what it remembers."""
+    """W1: a version above the client's maxSupportedTransactionVersion is the error -32015, as from a validator.
+
+    That holds for the running chain and for what it reads from its journal.
+    """
     blockhash = await sender.blockhash()
     sound = dict([*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)])
-    oldest = {"v1": 1, "v0": 0, "legacy": -1}  # the lowest ceiling that shows it; -1: none at all
+    oldest = {"v1": 1, "v0": 0, "legacy": -1}  # the lowest ceiling that shows the version; -1: shown without a ceiling
     sent = {case: (await sender.send(sound[case]))["result"] for case in oldest}
     for signature in sent.values():
         await sender.landed(signature)
@@ -144,7 +147,7 @@ async def test_a_client_gets_no_version_that_it_does_not_know(chain: ChainServer
 async def test_nothing_that_can_be_sent_ends_the_chain(
     chain: ChainServer, sender: Sender, number: int
 ) -> None:
-    """I2: every broken transaction gets a JSON-RPC answer, in bytes that are sent and in bytes that are simulated."""
+    """I2: every broken transaction, sent or simulated, gets a JSON-RPC answer, and the chain runs on."""
     blockhash = await sender.blockhash()
     good = [
         raw for _, raw in [*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)]
@@ -172,7 +175,7 @@ async def test_nothing_that_can_be_sent_ends_the_chain(
 
 
 async def test_a_broken_transaction_is_refused_as_a_validator_refuses_it(sender: Sender) -> None:
-    """I2: -32602, before the runtime sees it; skipping the preflight makes no difference."""
+    """I2: a broken transaction is refused with -32602 before the runtime sees it, with or without the preflight."""
     cases = dict(broken_v1(sender.payer, await sender.blockhash()))
     for case in ("no signer", "an account index outside", "a program index outside", "version byte 0x82"):
         for check in (True, False):
@@ -192,7 +195,10 @@ async def test_one_request_that_cannot_be_read_harms_no_other(chain: ChainServer
 
 
 def test_a_runtime_that_ended_ends_the_chain_and_one_failed_answer_does_not(tmp_path: Path) -> None:
-    """I2: a process whose runtime has panicked would answer without end, and do nothing."""
+    """I2: a runtime that has ended ends the chain's process; one failed answer does not.
+
+    A process whose runtime has panicked would answer without end, and do nothing.
+    """
     script = tmp_path / "check.js"
     script.write_text(ENDED_OR_NOT)
     source = Path(node.__file__).parent

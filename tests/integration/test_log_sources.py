@@ -1,4 +1,4 @@
-"""A market's vote log is read over HTTP by anyone: an API that is busy for some seconds is waited for."""
+"""Tests of reading a market's vote log over HTTP: an API that is busy for some seconds is asked again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = msgspec.json.encode(LogPage(market_id=MARKET, size=1, root="00" * 32, sta
 
 
 class Answers:
-    """Answers with these statuses, one after the other, and then with a log of one entry."""
+    """An API that answers with these statuses in turn, and then with a log of one entry."""
 
     def __init__(self, *statuses: int) -> None:
         self._statuses = list(statuses)
@@ -32,7 +32,10 @@ class Answers:
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_an_api_that_is_busy_for_a_while_is_waited_for(status: int) -> None:
-    """C5: a database that is locked or read-only for seconds ends no verification."""
+    """C5: an API that answers 429, 502, 503 or 504 for a while does not end the reading of a vote log.
+
+    It does so while its database is locked or read-only for seconds.
+    """
     api = Answers(status, status, status)
     async with serving(api) as url:
         assert await from_api(url, MARKET) == [b"an entry"]

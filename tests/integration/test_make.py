@@ -1,4 +1,4 @@
-"""`make` in the environment of a user who configured pip and Python for other purposes."""
+"""Tests of `make` and its installer with a pip and a Python that the user configured for other purposes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def make(folder: Path, *arguments: str, **variables: str) -> subprocess.Complete
 
 @pytest.mark.parametrize("home", [".zmart", "elsewhere # ;"])
 def test_clean_stops_the_stacks_of_its_checkout_first(tmp_path: Path, home: str) -> None:
-    """P19: and no others, whatever their home, and even if the settings are wrong."""
+    """P19: `make clean` stops the stacks of its own checkout first, whatever their home, and no others.
+
+    It does so even if the settings are wrong.
+    """
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     shutil.copy(ROOT / "Makefile", checkout)
@@ -48,7 +51,7 @@ def test_clean_stops_the_stacks_of_its_checkout_first(tmp_path: Path, home: str)
     other = subprocess.Popen([sys.executable, "-c", sleeper], env={**os.environ, **mark(other_home)})
     try:
         wait_for(lambda: len(members(folder)) == 1 and len(members(other_home)) == 1)
-        # a process that ended and was not waited for still counts as there
+        # a process that has ended counts as running until it is waited for
         with ThreadPoolExecutor(1) as reaper:
             ended = reaper.submit(ours.wait, 60)
             done = make(checkout, "clean")
@@ -86,7 +89,7 @@ install.proxy='http://p.example'
 
 
 def test_of_pip_s_configuration_only_what_reaches_a_registry_counts() -> None:
-    """W25."""
+    """W25: of pip's configuration the installer keeps only what it needs to reach a registry."""
     assert install.reaching(LISTED) == {
         "index-url": "https://environment.example/simple",
         "extra-index-url": "\nhttps://a.example\nhttps://b.example",
@@ -106,7 +109,10 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_installation_goes_into_the_virtual_environment_whatever_pip_is_told(
     tmp_path: Path, venv: Path, in_a_file: bool
 ) -> None:
-    """W25: nothing is downloaded; the package is in this folder."""
+    """W25: an installation goes into the virtual environment, whatever pip's variables and pip.conf say.
+
+    Nothing is downloaded: the package is a wheel in the test's folder.
+    """
     name = f"nothing{in_a_file:d}"
     wheel = tmp_path / f"{name}-1-py3-none-any.whl"
     _write_wheel(wheel, name)
@@ -154,12 +160,12 @@ def _write_wheel(path: Path, name: str) -> None:
     ],
 )
 def test_an_error_of_pip_ends_with_what_helps(line: str, hint: str) -> None:
-    """P24."""
+    """P24: an error of pip ends with a line that names what helps."""
     assert hint in install.explanation([f"{line}\n"]).splitlines()[-1]
 
 
 def test_progress_names_the_package_and_how_many_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    """P24."""
+    """P24: the progress of an installation names a package, its number and how many packages there are."""
     lines = [
         "Collecting redis==8 (from -r x)\n",
         "Collecting httpx==1\n",

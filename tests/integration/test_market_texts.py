@@ -1,4 +1,4 @@
-"""A10: a text belongs to a market only by the hash on chain; one that is missing is fetched by its CID and checked."""
+"""A10: tests that a market's text is the one with the hash on chain, and that a missing text is fetched by its CID."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def document(
 
 
 async def chain_has(pool: Pool, number: int, creator: str, cid: str | None) -> str:
-    """As the indexer writes it."""
+    """Add a market as the indexer writes it, and return its id."""
     market = rows.market_fold(
         market_id(number),
         address=address(1000 + number),
@@ -113,7 +113,10 @@ PLACES = {
 
 
 async def test_a_draft_shows_nowhere_at_a_market_with_another_cid(here):
-    """A10: with another CID than the draft's, or under the victim's id; in every list, page and feed."""
+    """A10: a market with another CID than a draft's shows the draft's text in no list, page or feed.
+
+    That holds for a market of another creator under the draft's id and for one of the draft's author.
+    """
     draft = document()
     await documents.add(here.pool, draft, "none")
     other = document(2, THIEF, "Will anything else come to pass?", "things")
@@ -144,7 +147,10 @@ async def test_a_draft_shows_nowhere_at_a_market_with_another_cid(here):
 
 
 async def test_a_text_shows_by_its_hash_whoever_made_the_market(here):
-    """A10: the text is right since the hash is; the creator is the chain's."""
+    """A10: a market shows the text whose hash it has on chain, and the creator that it has on chain.
+
+    That holds for any creator.
+    """
     draft = document()
     await documents.add(here.pool, draft, "none")
     await chain_has(here.pool, 1, THIEF, draft.cid)
@@ -153,7 +159,7 @@ async def test_a_text_shows_by_its_hash_whoever_made_the_market(here):
 
 
 async def test_two_drafts_under_one_id_do_not_touch_each_other(here):
-    """A10: nobody overwrites or squats a draft; the chain picks by the hash."""
+    """A10: two authors' drafts under one market id do not affect each other; the hash on chain picks one of them."""
     mine, theirs = document(), document(creator=THIEF, question="Will the thief be shown instead?")
     for draft in (mine, theirs):
         await documents.add(here.pool, draft, "none")
@@ -171,7 +177,10 @@ async def test_two_drafts_under_one_id_do_not_touch_each_other(here):
 
 
 async def test_a_draft_written_after_its_market_counts_by_its_hash_too(here):
-    """A10; and a cached answer shows it at once, since the feed tells of it."""
+    """A10: a draft that is stored after its market shows if its hash matches, also in cached answers.
+
+    The feed announces that the market changed.
+    """
     for number, is_its_text in ((1, True), (2, False)):
         draft = document(number)
         await chain_has(here.pool, number, THIEF, draft.cid if is_its_text else cid_of(b"other", 0))
@@ -184,7 +193,7 @@ async def test_a_draft_written_after_its_market_counts_by_its_hash_too(here):
 
 
 async def test_a_market_whose_cid_is_unknown_has_no_text(here):
-    """A10: unknown is not equal."""
+    """A10: a market whose CID is unknown shows no text, and none is fetched for it."""
     await documents.add(here.pool, document(), "none")
     await chain_has(here.pool, 1, VICTIM, None)
     assert (await shown(here))["question"] == ""
@@ -192,7 +201,7 @@ async def test_a_market_whose_cid_is_unknown_has_no_text(here):
 
 
 async def test_a_hosted_databases_public_role_reads_no_draft_under_a_taken_id(database_url, here):
-    """A10: row-level security compares the hash, for texts and for their pins."""
+    """A10: row-level security shows a public role only texts and pins whose hash is that of a market on chain."""
     draft, other = document(), document(2, THIEF, "Will anything else come to pass?")
     for each in (draft, other):
         await documents.add(here.pool, each, "local")
@@ -217,7 +226,10 @@ async def test_a_hosted_databases_public_role_reads_no_draft_under_a_taken_id(da
 
 
 class Gateway:
-    """An IPFS gateway that serves `files` by CID, or what `lie` says; `silent` about others (`now`, at `most`)."""
+    """An IPFS gateway that serves `files` by CID, answers `lie` if it is set, or is silent about other CIDs.
+
+    `now` is the number of requests that wait for a silent answer, `most` the largest such number.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -262,7 +274,10 @@ async def due_now(pool: Pool) -> None:
 
 
 async def test_a_text_that_was_written_elsewhere_is_fetched_checked_shown_and_kept(here, ipfs):
-    """A10: in CIDv0 and CIDv1, whatever market it names."""
+    """A10: a text from elsewhere is fetched by its CID, version 0 or 1, checked, shown and pinned.
+
+    It may name any market.
+    """
     elsewhere = document(9, address(7), "Will a text from elsewhere be shown?")
     raw = elsewhere.document
     cids = [cid_of(raw, 0), cid_of(raw, 1), str(Cid(1, DAG_PB, parse_cid(cid_of(raw, 0)).digest))]
@@ -285,7 +300,10 @@ async def test_a_text_that_was_written_elsewhere_is_fetched_checked_shown_and_ke
 
 
 async def test_a_restart_asks_for_every_text_at_once_whatever_failed_before(here, ipfs, database_url):
-    """C23: a restored database may hold a text that was asked for in vain for days, the next time in hours."""
+    """C23: a restart requests every missing text at once, whatever failed before.
+
+    A restored database may hold a text whose next attempt is hours away.
+    """
     raw = document(3).document
     cid = cid_of(raw, 0)
     await chain_has(here.pool, 3, THIEF, cid)
@@ -301,7 +319,7 @@ async def test_a_restart_asks_for_every_text_at_once_whatever_failed_before(here
 
 
 async def test_a_text_for_two_markets_is_fetched_once(here, ipfs):
-    """A10: the same text at two markets is held here already."""
+    """A10: a text that is already stored for one market is not fetched for a second market with the same CID."""
     draft = document()
     await documents.add(here.pool, draft, "none")
     for number, creator in ((1, VICTIM), (2, THIEF)):
@@ -324,7 +342,10 @@ NOT_DOCUMENTS = {
 
 
 async def test_what_is_no_market_document_is_called_so_and_never_asked_for_again(here, ipfs):
-    """A10; what stands on chain need not even be a CID."""
+    """A10: bytes with the right hash that are no market document are called so, and never requested again.
+
+    So is a text on chain that is not even a CID.
+    """
     ipfs.files = {cid_of(raw, 0): raw for raw in NOT_DOCUMENTS.values()}
     for number, cid in enumerate([*ipfs.files, "0x" + "00ff" * 23, ""], 1):
         await chain_has(here.pool, number, THIEF, cid)
@@ -349,7 +370,10 @@ LIES = [
 
 
 async def test_what_a_gateway_says_without_the_right_hash_decides_nothing(here, ipfs):
-    """A10: it is asked for again, later and later, by whichever process runs then, until the text is there."""
+    """A10: an answer of a gateway without the right hash decides nothing: the text is requested again until it comes.
+
+    The pauses grow, and any process may make the next request.
+    """
     draft = document()
     await chain_has(here.pool, 1, VICTIM, draft.cid)
     pauses = []
@@ -374,7 +398,10 @@ async def test_what_a_gateway_says_without_the_right_hash_decides_nothing(here, 
 
 
 async def test_a_gateway_that_never_answers_for_one_text_holds_up_no_other(here, ipfs):
-    """A10: bounded in time and number; what was looked for in vain before never stands before a new text."""
+    """A10: texts that a gateway never answers for take a bounded time and number of requests, and delay no other text.
+
+    A text that was requested in vain never comes before a new text.
+    """
     draft = document(200)
     ipfs.silent, ipfs.files = True, {draft.cid: draft.document}
     for number in range(1, 7):
@@ -402,7 +429,7 @@ async def test_a_gateway_that_never_answers_for_one_text_holds_up_no_other(here,
 
 @asynccontextmanager
 async def looking(patient: DocumentFetcher) -> AsyncIterator[None]:
-    """Looks of one process that overlap, broken off at the end."""
+    """Run three overlapping fetches of one process while the block runs; cancel them at its end."""
     looks = [asyncio.create_task(patient.fetch_due()) for _ in range(3)]
     yield
     for look in looks:
@@ -411,7 +438,10 @@ async def looking(patient: DocumentFetcher) -> AsyncIterator[None]:
 
 
 async def test_a_request_ends_with_its_market_and_follows_its_cid(here, ipfs):
-    """A10: a market that left the chain, or came back with another text."""
+    """A10: the request for a text ends with its market, and follows a change of the market's CID.
+
+    A market may leave the chain, or return with another text.
+    """
     draft = document()
     await chain_has(here.pool, 1, VICTIM, cid_of(b"first", 0))
     await chain_has(here.pool, 2, VICTIM, cid_of(b"first", 0))
@@ -427,7 +457,7 @@ async def test_a_request_ends_with_its_market_and_follows_its_cid(here, ipfs):
 
 
 async def test_many_fetchers_ask_for_each_text_once(here, ipfs):
-    """A10: a persistent queue that several processes share."""
+    """A10: several fetchers that share the persistent queue request each text once."""
     result = [document(number, question=f"Will number {number} be fetched?") for number in range(1, 13)]
     ipfs.files = {each.cid: each.document for each in result}
     for number, each in enumerate(result, 1):

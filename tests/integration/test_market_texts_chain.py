@@ -1,4 +1,4 @@
-"""A10 on the chain: two attacks on a draft, and what stands instead of it, through the API and the real program."""
+"""A10: tests of two attacks on a draft, through the API and the program on a local chain."""
 
 # ruff: noqa: F811  # fixtures are imported by their names
 
@@ -32,7 +32,7 @@ async def draft_of(stage: Stage, author: Keypair) -> dict:
 
 
 async def put_on_chain(stage: Stage, creator: Keypair, market_id: str, cid: str) -> dict:
-    """A market as any user can create it, past the API."""
+    """Create a market without the API, as any user can, and return it once it is indexed."""
     instruction = stage.build.create_market(
         Wallet(str(creator.pubkey())),
         MarketId(market_id),
@@ -45,7 +45,10 @@ async def put_on_chain(stage: Stage, creator: Keypair, market_id: str, cid: str)
 
 
 async def fetched(stage: Stage, ipfs: Gateway, market_id: str) -> dict:
-    """The market once its text is there; the chain holds other markets too, whose texts are looked for as well."""
+    """Fetch texts until this market's text is there, and return the market.
+
+    The chain has other markets, whose texts are requested, too.
+    """
     messages = fetcher(stage.here.pool, ipfs)
 
     async def look() -> httpx.Response:
@@ -56,7 +59,7 @@ async def fetched(stage: Stage, ipfs: Gateway, market_id: str) -> dict:
 
 
 async def test_a_market_with_another_cid_never_shows_the_drafts_text(stage: Stage) -> None:
-    """A10, first attack: the author's own id and account, another text."""
+    """A10, first attack: a market by a draft's author, under its id, with another text never shows the draft's."""
     author = await stage.user()
     draft = await draft_of(stage, author)
     other = cid_of(b"what really stands on chain", 0)
@@ -67,7 +70,10 @@ async def test_a_market_with_another_cid_never_shows_the_drafts_text(stage: Stag
 
 
 async def test_who_takes_a_drafts_id_shows_under_their_own_name_and_text(stage: Stage, ipfs: Gateway) -> None:
-    """A10, second attack: the victim's id. The victim keeps the draft and gets another id for it."""
+    """A10, second attack: another user creates a market under the draft's id.
+
+    It shows under that user's name and text. The victim keeps the draft, and gets another id for it.
+    """
     victim, thief = await stage.user(), await stage.user()
     draft = await draft_of(stage, victim)
     mine = {"authorization": f"Bearer {stage.tokens[str(victim.pubkey())]}"}
@@ -95,7 +101,10 @@ async def test_who_takes_a_drafts_id_shows_under_their_own_name_and_text(stage: 
 async def test_the_same_text_is_shown_at_each_market_that_has_its_cid_on_chain(
     stage: Stage, ipfs: Gateway
 ) -> None:
-    """A10: under the draft's id or another: the text is right since its hash is, and the creator is the chain's."""
+    """A10: every market with the text's CID on chain shows the text, under the draft's id or another.
+
+    The text is right since its hash is; the creator is the one on chain.
+    """
     author, other = await stage.user(), await stage.user()
     draft = await draft_of(stage, author)
     body = await put_on_chain(stage, other, draft["id"], draft["cid"])

@@ -1,4 +1,4 @@
-"""The metrics of connections, Redis, alerts, storage, votes and sockets say what happens."""
+"""Tests of the metrics of connections, Redis, alerts, storage, votes and sockets."""
 
 from __future__ import annotations
 

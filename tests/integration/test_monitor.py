@@ -1,4 +1,4 @@
-"""The market monitor on the real chain: finalizes when the chain's time has come, never before, each market once."""
+"""Tests of the market monitor on a local chain: it finalizes each market once, at the chain's time and not before."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ async def open_alerts(scene: Scene, needle: str) -> list[str]:
 
 
 def lateness() -> tuple[float, float]:
-    """How many markets were finalized in this process, and the sum of their lateness."""
+    """Return how many markets this process finalized, and the sum of their lateness in seconds."""
     values = {s.name: s.value for m in metrics.lateness_seconds.collect() for s in m.samples}
     return values["zmart_monitor_lateness_seconds_count"], values["zmart_monitor_lateness_seconds_sum"]
 
 
 async def test_an_undisputed_market_is_finalized_when_the_longer_window_is_over(scene: Scene) -> None:
-    """Our 48 hours are over a day before the program's own 72: the program's count."""
+    """Of two dispute windows, the setting's 48 hours and the program's 72 hours, the longer one must be over."""
     market = await scene.resolving()
     await scene.travel(2 * DAY_S + 120)
     await tick(scene)
@@ -84,7 +84,7 @@ async def test_our_own_window_counts_when_it_is_the_longer_one(scene: Scene) -> 
 async def test_held_decisions_settle_nothing_and_an_alert_says_so_until_they_are_released(
     scene: Scene, is_disputed: bool
 ) -> None:
-    """C23: neither is a vote closed, which would leave out what is restored later."""
+    """C23: with HOLD_DECISIONS nothing is finalized, and no vote is closed, so votes that are restored later count."""
     market = await (scene.disputed() if is_disputed else scene.resolving())
     before = await scene.state(market)
     if is_disputed:
@@ -108,7 +108,7 @@ async def test_held_decisions_settle_nothing_and_an_alert_says_so_until_they_are
 async def test_a_dispute_is_settled_by_its_votes(
     scene: Scene, agree: int, disagree: int, outcome: bool
 ) -> None:
-    """YES was proposed; at 60 % the dispute turns it, at 59 % it stands."""
+    """The proposed outcome is YES: 60 % that agree with the dispute turn it, 59 % do not."""
     market = await scene.disputed()
     await scene.vote(market, agree, disagree, VoteKind.DISPUTE)
     await scene.travel(72 * HOUR_S)
@@ -158,7 +158,10 @@ async def test_after_the_tally_of_a_dispute_voting_is_over(scene: Scene) -> None
 
 
 async def test_a_market_that_was_disputed_is_never_finalized_by_itself(scene: Scene) -> None:
-    """aggregate_dispute_votes, sent by others, puts the refused outcome back to where time would confirm it."""
+    """A market that was disputed and is RESOLVING again waits for a person: time would confirm the refused outcome.
+
+    aggregate_dispute_votes, which others may send, puts a market back into that state.
+    """
     market = await scene.disputed()
     trap = scene.chain.program.instructions.aggregate_dispute_votes(
         address_of(scene.chain.keys.backend), market, 9, 1
@@ -175,7 +178,10 @@ async def test_a_market_that_was_disputed_is_never_finalized_by_itself(scene: Sc
 
 
 async def _a_person_finalizes_it_as_proposed(scene: Scene, market: MarketId) -> None:
-    """Only by name: the command for all that is due leaves it alone."""
+    """Finalize the market as proposed by its id.
+
+    The command for all due markets, and the command without --as-proposed, must leave it alone.
+    """
     assert (await zmart(scene, "finalize", "--as-proposed", "--yes"))[0] == 1
     assert await scene.state(market) is MarketState.RESOLVING
     assert (await zmart(scene, "finalize", market))[0] == 0
@@ -265,7 +271,7 @@ async def test_a_failing_market_waits_longer_each_time_and_others_go_first(pool:
 
 @pytest.mark.parametrize("outage", [TransientRpcError("The RPC hangs."), Busy("A lock.")], ids=repr)
 async def test_the_pause_of_a_market_does_not_outlive_an_outage(pool: Pool, outage: Exception) -> None:
-    """C6: however long a server was unavailable."""
+    """C6: after an outage, however long, the pause of a market is five seconds at most."""
     await add_market(pool, market_id(1), "RESOLVING", proposed_at=NOW)
 
     async def work_in_vain() -> None:

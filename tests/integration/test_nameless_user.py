@@ -1,4 +1,4 @@
-"""A user whose number has no name and no home folder, as in containers that run as any number."""
+"""Tests of a user whose number has no name and no home folder, as in containers that run as any number."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ finally:
 
 
 def test_postgresql_is_made_and_made_again(tmp_path: Path) -> None:
-    """P16: initdb refuses a user without a name; a second start finds what the first one made."""
+    """P16: PostgreSQL is set up for a user without a name, whom initdb refuses, and starts again on the same files."""
     for _ in range(2):
         done = nameless.python("-c", POSTGRES, str(tmp_path))
         assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def test_postgresql_is_made_and_made_again(tmp_path: Path) -> None:
 
 
 def test_the_supervisor_starts(tmp_path: Path) -> None:
-    """P16."""
+    """P16: supervisord starts for a user without a name."""
     done = nameless.python("-c", SUPERVISORD, str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
@@ -76,7 +76,7 @@ def test_the_supervisor_starts(tmp_path: Path) -> None:
     ids=["a socket without a user", "a host without a user", "a user in the query", "release", "ps"],
 )
 def test_commands_say_a_sentence(tmp_path: Path, command: list[str], database_url: str, says: str) -> None:
-    """P16: the name is asked for by default only, and never in a traceback."""
+    """P16: a command ends with one sentence and no traceback; it needs a user name only if DATABASE_URL has none."""
     done = nameless.python(*ZMART, *command, DATABASE_URL=database_url, ZMART_HOME=str(tmp_path))
     assert len((done.stdout + done.stderr).splitlines()) == 1, done.stderr
     assert says in done.stdout + done.stderr
@@ -88,7 +88,7 @@ def test_commands_say_a_sentence(tmp_path: Path, command: list[str], database_ur
 def test_an_operator_without_a_name_is_stored_by_the_number(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """P16: of Python up to 3.12, and from 3.13."""
+    """P16: an operator without a name is stored by number, with the errors of Python up to 3.12 and from 3.13 on."""
 
     def fail() -> str:
         raise error
@@ -98,7 +98,10 @@ def test_an_operator_without_a_name_is_stored_by_the_number(
 
 
 def test_make_gives_pip_and_npm_a_home_where_there_is_none(tmp_path: Path) -> None:
-    """P16: pip ends with a traceback, npm without a reason."""
+    """P16: `make` gives pip and npm a home folder if there is none.
+
+    Without one pip ends with a traceback, and npm without a reason.
+    """
     rule = "print-home: ; @echo $$HOME"
     for given, home in (
         ({}, f"{ROOT}/.venv/.home"),
@@ -113,7 +116,7 @@ def test_make_gives_pip_and_npm_a_home_where_there_is_none(tmp_path: Path) -> No
 
 
 def test_npm_has_a_home_or_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """P16."""
+    """P16: npm gets a home folder if there is none, and a cache of its own if the home folder cannot be used."""
     monkeypatch.delenv("HOME")
     assert node._home_for_npm(tmp_path) == {"HOME": str(tmp_path)}
     monkeypatch.setenv("HOME", "/proc/self/nowhere")

@@ -1,4 +1,4 @@
-"""This release beside the next one: it works, and starts, on a newer schema that says so, and on no other."""
+"""Tests of this release beside the next one: it works, and starts, on a newer schema that says so, and on no other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MARKET = market_id(9)
 
 
 async def use(pool: Pool, voter: int) -> None:
-    """What the code of this release does with tables that the next one changes."""
+    """Vote, count, update a market and read the feed: what this release does with tables that the next one changes."""
     await vote_by_session(pool, _MARKET, wallet(voter))
     assert (await votes.counts(pool, _MARKET))[VoteKind.PROPOSAL].total == voter
     await pool.execute("UPDATE markets SET price_yes_e9 = price_yes_e9 + 1 WHERE market_id = $1", _MARKET)

@@ -1,5 +1,7 @@
-"""What the API tests of the former backend expect, as far as the contract describes it, of a gateway with
-VOTES_REQUIRE_STATEMENT=false and the vote rule `open` (U4, and the suite's 51 of 51)."""
+"""Tests of what the former backend's API tests expect (U4, and the suite's 51 of 51), as far as the contract says so.
+
+The gateway has VOTES_REQUIRE_STATEMENT=false and the vote rule `open`.
+"""
 
 from __future__ import annotations
 

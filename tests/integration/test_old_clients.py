@@ -1,4 +1,4 @@
-"""The clients of the old backend go on working: what they send is taken, and they get what they read."""
+"""Tests that clients of the old backend go on working: their requests are accepted and their fields are answered."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ EDGE_PROXY = [("path", "api"), ("path", "markets"), ("foo", "1"), ("foo", "2")]
 
 
 def _reads() -> list[str]:
-    """Every path that is read, with a market and a wallet in it."""
+    """Return the path of every GET, with a market's id and a wallet in place of its parameters."""
     values = {"key": market_id(1), "wallet": address(2), "signature": "1" * 64, "service": "ipfs"}
     paths = offline.document()["paths"].items()
     return [path.format(**values) for path, calls in paths if "get" in calls]
 
 
 def _taken() -> list[tuple[str, str]]:
-    """Each parameter of each read, with the path."""
+    """Return each query parameter of each read: (path, name)."""
     values = {"key": market_id(1), "wallet": address(2), "signature": "1" * 64, "service": "ipfs"}
     return [
         (path.format(**values), item["name"])
@@ -44,7 +44,10 @@ def _taken() -> list[tuple[str, str]]:
 
 
 async def test_parameters_that_a_proxy_adds_are_ignored(database_url: str) -> None:
-    """U1: the old front end's edge proxy adds `path=api&path=markets` to every call."""
+    """U1: parameters that a proxy adds are ignored.
+
+    The old front end's edge proxy adds `path=api&path=markets` to every call.
+    """
     async with site(database_url) as here:
         await add_trade(here.pool, await add_market(here.pool, 1), address(2), 1)
         for path in (*_reads(), "/", "/health", "/ready"):
@@ -61,7 +64,7 @@ async def test_parameters_that_a_proxy_adds_are_ignored(database_url: str) -> No
 
 
 async def test_a_parameter_of_the_route_is_given_once(database_url: str) -> None:
-    """U1: a proxy and we could choose different ones of two values."""
+    """U1: a parameter of the route that is given twice is 400: a proxy and the gateway could pick different values."""
     async with site(database_url) as here:
         await add_market(here.pool, 1)
         for path, name in _taken():
@@ -71,7 +74,7 @@ async def test_a_parameter_of_the_route_is_given_once(database_url: str) -> None
 
 
 async def test_the_gateway_says_healthy_and_for_how_many_seconds(database_url: str) -> None:
-    """U4: scripts of the old backend read `status` and `uptime`."""
+    """U4: the gateway's health has `status` and `uptime` in seconds, which scripts of the old backend read."""
     async with site(database_url) as here:
         health = here.gateway.health()
         assert health["status"] == "healthy"
@@ -86,7 +89,10 @@ async def test_the_gateway_says_healthy_and_for_how_many_seconds(database_url: s
 async def test_positions_are_integers_of_1e_9_in_text(
     database_url: str, price_e9: int, invested: int, pnl: int, roi: float
 ) -> None:
-    """U3: the old client divides each by 1e9; decimal text made a portfolio of 0.0000 SOL of it."""
+    """U3: positions have integers of 1e-9 units as text, since the old client divides each by 1e9.
+
+    Decimal text would become a portfolio of 0.0000 SOL.
+    """
     async with site(database_url) as here:
         key = await add_market(here.pool, 1, price_e9=price_e9, shares=(5 * 10**9, 10**9))
         yes, no = 2 * 10**9, 10**9
@@ -102,7 +108,7 @@ async def test_positions_are_integers_of_1e_9_in_text(
 
 
 async def test_a_market_without_its_text_has_one_category_everywhere(database_url: str) -> None:
-    """U6: its row says `other`, so the filter, the count and the related markets say so, too."""
+    """U6: a market without its text has the category `other` in its row, in filters, counts and related markets."""
     async with site(database_url) as here:
         known = await add_market(here.pool, 1, category="other")
         sports = await add_market(here.pool, 2, category="sports")
@@ -123,7 +129,7 @@ async def test_a_market_without_its_text_has_one_category_everywhere(database_ur
 
 
 async def test_activity_is_named_and_written_as_the_old_front_end_shows_it(database_url: str) -> None:
-    """U7: `type=resolution|creation`; amounts with their unit; shortened wallets, the whole ones beside them."""
+    """U7: activity has the types `resolution` and `creation`, amounts with their unit, short wallets and whole ones."""
     async with site(database_url) as here:
         key = await add_market(here.pool, 1)
         ended = await add_market(
@@ -154,7 +160,7 @@ async def test_activity_is_named_and_written_as_the_old_front_end_shows_it(datab
 
 
 async def test_categories_tell_their_growth_in_percent(database_url: str) -> None:
-    """U8: `trend` is text like "+25%", which the old front end shows as it is."""
+    """U8: `trend` of a category is text like "+25%", which the old front end shows as it is."""
     async with site(database_url) as here:
         for number in range(1, 5):
             await add_market(here.pool, number, category="sports")
@@ -173,7 +179,7 @@ async def test_categories_tell_their_growth_in_percent(database_url: str) -> Non
 
 
 async def test_related_markets_are_open_ones_first_and_never_too_few(database_url: str) -> None:
-    """U8: what can be traded comes first, cancelled ones never, and the newest fill the list."""
+    """U8: related markets are open ones first and never cancelled ones, and the newest markets fill the list."""
     async with site(database_url) as here:
         me = await add_market(here.pool, 1, category="sports", tags=("cup",))
         ended = await add_market(
@@ -208,7 +214,7 @@ PAGES_ELSEWHERE = ("https://app.example.org", "http://192.168.0.7:3000", "http:/
 async def test_a_local_stack_allows_pages_of_this_machine_unless_told_which(
     database_url: str, settings: dict[str, str]
 ) -> None:
-    """U2, P12: a front end on another port of localhost works with the local stack."""
+    """U2, P12: a local stack allows front ends on every port of this machine, unless CORS_ORIGIN lists its own."""
     async with site(database_url, **settings) as here:
         for origin in (*PAGES_HERE, *PAGES_ELSEWHERE, "https://app.example.com"):
             allowed = origin == settings.get("cors_origin") or (not settings and origin in PAGES_HERE)
@@ -223,7 +229,7 @@ async def test_a_local_stack_allows_pages_of_this_machine_unless_told_which(
 
 
 async def test_elsewhere_no_page_of_the_visitor_s_machine_is_allowed(database_url: str) -> None:
-    """U2: the default of the local stack alone."""
+    """U2: outside of the local stack no page of the visitor's own machine is allowed by default."""
     secret = "the secret of a webhook, of 32 characters"
     async with site(database_url, zmart_env="production", helius_webhook_secret=secret) as here:
         for origin in PAGES_HERE:
@@ -243,7 +249,10 @@ async def _signed_in(here: Site, number: int) -> dict[str, str]:
 async def test_a_body_that_names_another_wallet_than_its_sender_is_refused(
     database_url: str, redis_url: str, field: str, proof: str
 ) -> None:
-    """U10: a vote for `user_wallet` was counted as the session's, and a vote cannot be taken back."""
+    """U10: a body that names another wallet than the one that its proof names is 403, and has no effect.
+
+    A vote for `user_wallet` would otherwise count for the session's wallet, and a vote cannot be taken back.
+    """
     async with site(database_url, redis_url, votes_require_statement=False) as here:
         market = await add_market(here.pool, 1, "PROPOSED")
         for path, body in (
@@ -276,7 +285,7 @@ async def test_a_body_that_names_another_wallet_than_its_sender_is_refused(
 async def test_a_vote_with_two_wallets_in_it_is_refused(
     database_url: str, fields: dict[str, int], field: str
 ) -> None:
-    """U10: also where a statement proves one of them."""
+    """U10: a vote that names two wallets is refused, also if a statement proves one of them."""
     async with site(database_url) as here:
         market = await add_market(here.pool, 1, "PROPOSED")
         signed = ballot(here, wallet(1), market)
@@ -291,7 +300,7 @@ async def test_a_vote_with_two_wallets_in_it_is_refused(
 
 
 async def test_a_body_that_names_two_markets_is_refused(database_url: str, redis_url: str) -> None:
-    """U10: an alias of the market, and the market in the path, are compared, too."""
+    """U10: a body that names two markets is refused, by an alias of the field or by the path."""
     async with site(database_url, redis_url, votes_require_statement=False) as here:
         one, two = await add_market(here.pool, 1, "PROPOSED"), await add_market(here.pool, 2, "PROPOSED")
         headers = await _signed_in(here, 1)
@@ -311,7 +320,7 @@ async def test_a_body_that_names_two_markets_is_refused(database_url: str, redis
 
 
 async def test_a_buy_holds_both_the_shares_and_the_most_that_they_may_cost(database_url: str) -> None:
-    """U12: old clients send `shares` and `max_cost` together."""
+    """U12: a buy with both `shares` and `max_cost`, as old clients send it, holds both bounds."""
     async with site(database_url) as here:
         key = await add_market(here.pool, 1)
 
@@ -344,14 +353,17 @@ FORMER = [
 async def test_former_names_are_taken_where_their_meaning_is_clear(
     database_url: str, redis_url: str, path: str, body: dict[str, object], former: dict[str, str]
 ) -> None:
-    """U12: `liquidity` of a market is its deposit; a body without `b_parameter` is told that name."""
+    """U12: a field's former name is accepted where its meaning is clear; a missing field is told by its present name.
+
+    `liquidity` of a market is its deposit.
+    """
     async with site(database_url, redis_url) as here:
         headers = await _signed_in(here, 1)
         for old, name in former.items():
             renamed = {old if field == name else field: value for field, value in body.items()}
             for sent in (renamed, {**renamed, name: body[name]}):
                 answer = await here.http.post(path, json=sent, headers=headers)
-                assert answer.status_code == 503, answer.text  # it has no chain; the body was good
+                assert answer.status_code == 503, answer.text  # there is no chain: the body was accepted
             doubled = await here.http.post(path, json={**body, old: 7}, headers=headers)
             assert (doubled.status_code, doubled.json()["details"][0]["field"]) == (400, old)
             without = {field: value for field, value in body.items() if field != name}

@@ -1,4 +1,4 @@
-"""The published description read by other people's software: linters, and generators with their defaults."""
+"""Tests of the published description with other people's software: linters, and generators with their defaults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def node(script: str, *arguments: object, folder: Path) -> str:
-    """What a program of the pinned packages prints; AssertionError with it when it finds errors."""
+    """Run a program of the pinned npm packages and return its output; an AssertionError has the output if it fails."""
     path = npm_packages(TOOLS) / "node_modules" / script
     command = [find_node(), str(path), *map(str, arguments)]
     return run(command, folder, QUIET)

@@ -1,4 +1,7 @@
-"""Alerts reach people: each opening and each closing once, whichever process sends it, however the receiver behaves."""
+"""Tests that people get each opening and each closing of an alert once, whichever process sends it.
+
+The receiver may refuse a message or be unavailable.
+"""
 
 from __future__ import annotations
 
@@ -94,13 +97,16 @@ async def be_silent(pool: Pool, service: str, seconds: int) -> None:
 async def test_a_service_that_no_longer_reports_is_an_alert_until_one_of_its_processes_does(
     pool: Pool,
 ) -> None:
-    """C17: a process that ends at each start is started again without limit, and an alert says so."""
+    """C17: a service that no longer reports is an alert until one of its processes reports again.
+
+    A process that ends at each start is started again without limit, so only the alert tells of it.
+    """
     for service in ("indexer", "gateway", "websocket"):
         await service_status.report(pool, service, "here:1", True, "", {})
     await be_silent(pool, "indexer", 40)
     await be_silent(pool, "gateway", 25)
     silent = await report_silence(pool, frozenset())
-    assert await open_keys(pool) == []  # nobody could report before, if PostgreSQL has just come back
+    assert await open_keys(pool) == []  # nobody could report if PostgreSQL was unavailable until now
     silent = await report_silence(pool, silent)
     assert await open_keys(pool) == ["silent:indexer"]
     await service_status.report(pool, "indexer", "here:2", True, "", {})
@@ -141,7 +147,7 @@ async def test_every_monitor_watches(pool: Pool, database_url: str) -> None:
 
 
 async def test_a_killed_process_is_listed_for_a_minute(pool: Pool) -> None:
-    """C25: the row itself stays, for the alert."""
+    """C25: a killed process is listed for a minute; its row remains for the alert."""
     await service_status.report(pool, "indexer", "here:1", True, "", {})
     await be_silent(pool, "indexer", 55)
     assert [row.service for row in await service_status.all_statuses(pool)] == ["indexer"]

@@ -1,4 +1,4 @@
-"""One look at the dashboard tells what is wrong."""
+"""Tests that the dashboard shows at one look what is wrong."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -78,7 +78,7 @@ async def test_the_reason_and_the_open_alerts_are_shown_as_text(settings: Settin
 
 @asynccontextmanager
 async def _dashboard_behind(proxy: TcpProxy) -> AsyncIterator[httpx.AsyncClient]:
-    """The dashboard as the gateway serves it; each request may take two seconds."""
+    """Yield a client of the dashboard as the gateway serves it, with its database behind `proxy`."""
     dashboard = Dashboard(load_settings(database_url=proxy.url))
     probes = Probes(NoRoutes(), dashboard)
     try:
@@ -90,7 +90,7 @@ async def _dashboard_behind(proxy: TcpProxy) -> AsyncIterator[httpx.AsyncClient]
 
 
 class NoRoutes:
-    """A service with no routes of its own."""
+    """A stand-in for a service without routes of its own."""
 
     name = "gateway"
 
@@ -108,7 +108,7 @@ async def _says_what_is_away(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_database_that_is_away_is_said_on_the_page_with_503(database_url: str) -> None:
-    """C7, C25: refused, cut, hanging, and back."""
+    """C7, C25: while the database hangs or refuses connections, the page says so within two seconds, with 503."""
     async with TcpProxy.before(database_url) as proxy, _dashboard_behind(proxy) as http:
         assert (await http.get("/dashboard")).status_code == 200
         proxy.hang()
@@ -124,7 +124,7 @@ async def test_a_database_that_is_away_is_said_on_the_page_with_503(database_url
 
 
 async def test_a_connection_that_is_cut_in_the_middle_is_said_on_the_page(database_url: str) -> None:
-    """C7, C25."""
+    """C7, C25: a connection that is cut after any number of bytes gives the whole page, or a 503 that says so."""
     async with TcpProxy.before(database_url) as proxy:
         statuses = []
         for most in range(2_000, 62_000, 8_501):

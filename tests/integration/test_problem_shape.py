@@ -1,4 +1,4 @@
-"""Errors of the services' ports: one shape; a slash at the end of a path, and compressed bodies."""
+"""Tests of the services' ports: errors of one shape, a slash at the end of a path, and compressed bodies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIELDS = {"error", "message", "status", "timestamp", "path", "request_id"}
 
 
 class Hosted:
-    """A service with the application of one of ours."""
+    """A service that hosts `app` as its ASGI application."""
 
     name = "hosted"
 
@@ -53,7 +53,7 @@ class Hosted:
 
 @asynccontextmanager
 async def client_of(app: AsgiApp | None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a service's port."""
+    """Yield a client of the port of a service with the application `app`."""
     transport = httpx.ASGITransport(app=Probes(Hosted(app)))
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
         yield http
@@ -90,7 +90,7 @@ REFUSED = [
 
 
 def check_shape(answer: httpx.Response, status: int, path: str) -> None:
-    """The shape of docs/api.md."""
+    """Assert that an answer is an error of the shape that docs/api.md describes."""
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert FIELDS <= body.keys() <= FIELDS | {"details"}
@@ -113,7 +113,7 @@ async def test_every_port_refuses_in_one_shape(
     body: bytes,
     status: int,
 ) -> None:
-    """U14."""
+    """U14: every port refuses wrong requests with errors of one shape."""
     async with client_of(applications(pool, database_url)[name]) as http:
         check_shape(await http.request(method, path, headers=headers, content=body), status, path)
         own = await http.request(method, path, headers=headers | {"x-request-id": "mine.1"}, content=body)
@@ -130,7 +130,7 @@ async def test_every_port_refuses_in_one_shape(
     ids=["nonsense", "a header without a colon", "TLS"],
 )
 async def test_what_is_no_http_is_refused_in_the_same_shape(request_bytes: bytes) -> None:
-    """U14."""
+    """U14: bytes that are no HTTP are refused with an error of the same shape, and the connection ends."""
     async with listening(nothing_here, ConnectionBounds()) as port, connected(port) as client:
         client.writer.write(request_bytes)
         status, headers, body = await client.answer()
@@ -141,7 +141,7 @@ async def test_what_is_no_http_is_refused_in_the_same_shape(request_bytes: bytes
 
 
 async def test_an_operator_is_told_the_wrong_fields_of_a_run(pool: Pool, database_url: str) -> None:
-    """U9, U14."""
+    """U9, U14: an operator who requests a snapshot with wrong fields is told each of them."""
     async with client_of(applications(pool, database_url)["snapshots"]) as http:
         sent = {"market_id": 7, "more": 1}
         answer = await http.post("/api/snapshots/run", json=sent, headers=OPERATORS)
@@ -159,7 +159,7 @@ async def test_an_operator_is_told_the_wrong_fields_of_a_run(pool: Pool, databas
 async def test_a_head_above_its_bounds_is_refused_in_the_same_shape(
     path: str, lines: str, status: int
 ) -> None:
-    """U14: what stands before every application."""
+    """U14: a head above its bounds, which no application sees, is refused with an error of the same shape."""
     async with listening(nothing_here, ConnectionBounds()) as port, connected(port) as client:
         client.writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode())
         answered, headers, body = await client.answer()
@@ -172,7 +172,7 @@ async def test_a_head_above_its_bounds_is_refused_in_the_same_shape(
 async def test_a_slash_at_the_end_of_a_probe_is_forgiven(
     pool: Pool, database_url: str, redis_url: str, path: str
 ) -> None:
-    """The open question of trailing slashes: as the gateway's routes do."""
+    """The probes of every port accept a slash at the end of their path, as the gateway's routes do."""
     for name, app in applications(pool, database_url).items():
         async with client_of(app) as http:
             for method in ("GET", "HEAD"):
@@ -199,7 +199,7 @@ async def test_a_slash_at_the_end_of_the_webhook_is_forgiven(
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate, gzip"])
 async def test_a_compressed_body_is_415(database_url: str, encoding: str) -> None:
-    """The open question of gzip bodies; the webhook on the gateway's port, too."""
+    """A compressed body is 415, also at the webhook on the gateway's port."""
     async with site(database_url, helius_webhook_secret=SecretStr(SECRET)) as here:
         headers = {"content-encoding": encoding, "content-type": "application/json", **HELIUS}
         for path in ("/api/auth/nonce", "/api/trades/buy", "/api/webhooks/helius"):

@@ -1,4 +1,4 @@
-"""The local Helius: transactions reach the webhook in its raw shape, tries end, registrations are kept."""
+"""Tests of the local Helius: webhooks get transactions in their raw shape, retries end, and registrations stay."""
 
 from __future__ import annotations
 

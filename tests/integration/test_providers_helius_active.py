@@ -1,4 +1,4 @@
-"""I6: a webhook that Helius switched off is shown, told of, switched on; a failure to answer is not "no webhooks"."""
+"""I6: tests of a webhook that Helius switched off (shown, alerted, switched on) and of failures to list webhooks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ async def trader(local_chain):
 async def test_an_endpoint_that_keeps_failing_is_switched_off_and_register_switches_it_on(
     settings, endpoint, local_chain, trader
 ):
-    """I6: as Helius documents it, with the grace after it was switched on again."""
+    """I6: a webhook that keeps failing is switched off, and `register` switches it on with a new grace.
+
+    Helius documents both.
+    """
     second = Endpoint(free_port())
     endpoint.status = lambda: 500
     addresses = [local_chain.program.address]
@@ -79,7 +82,10 @@ async def test_an_endpoint_that_keeps_failing_is_switched_off_and_register_switc
 
 
 async def test_an_inactive_webhook_of_ours_alerts_until_it_is_switched_on(settings, pool):
-    """I6."""
+    """I6: the indexer's own webhook raises an alert while it is inactive.
+
+    Another webhook raises none, and an error of Helius leaves the alert open.
+    """
     watch = WebhookWatch(pool, settings)
     async with providers_on(settings) as http, HeliusClient.from_settings(settings) as helius:
         await watch.check()
@@ -102,7 +108,7 @@ async def test_an_inactive_webhook_of_ours_alerts_until_it_is_switched_on(settin
 
 
 async def test_the_indexer_looks_by_itself_where_it_has_a_key(settings, pool, database_url):
-    """I6."""
+    """I6: an indexer with an API key checks its webhook by itself, but not without a key or with an interval of 0."""
     quick = {"helius_check_interval_s": 0.05, "database_url": SecretStr(database_url)}
     indexer = await Indexer.open(settings.model_copy(update=quick))
     async with running_service(indexer), providers_on(settings) as http:
@@ -133,7 +139,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("status", "body"), MALFORMED)
 async def test_a_listing_that_is_none_leads_to_no_second_registration(status, body):
-    """I6: an error's body is a failure, never an empty list."""
+    """I6: an answer that is no list of webhooks is a failure, never an empty list, so nothing is registered again."""
     async with scripted(status, body) as (url, requested), HeliusClient(url, API_KEY) as helius:
         with pytest.raises(HeliusError):
             await helius.webhooks()
@@ -143,7 +149,7 @@ async def test_a_listing_that_is_none_leads_to_no_second_registration(status, bo
 
 
 async def test_fields_of_a_listing_that_are_not_known_are_ignored():
-    """I6: Helius adds fields; `active` is unknown where it is not told."""
+    """I6: unknown fields of a webhook are ignored, since Helius adds fields, and `active` is None if it is missing."""
     known = b'{"webhookID": "a", "webhookURL": "https://example.org/x", "project": "p", "new": {"x": [1]}}'
     async with scripted(200, b"[" + known + b"]") as (url, _), HeliusClient(url, API_KEY) as helius:
         [webhook] = await helius.webhooks()
@@ -151,13 +157,13 @@ async def test_fields_of_a_listing_that_are_not_known_are_ignored():
 
 
 def test_the_present_host_of_the_api_is_the_default():
-    """I6."""
+    """I6: the default of HELIUS_API_URL is the present host of the API."""
     assert Settings(_env_file=None).helius_api_url == "https://api-mainnet.helius-rpc.com"
 
 
 @asynccontextmanager
 async def scripted(status, body):
-    """A server that answers everything so; the methods that it was asked with."""
+    """Serve one answer to every request; yield the server's URL and the list of the requests' methods."""
     requested = []
 
     async def app(scope, receive, send):
@@ -180,7 +186,7 @@ async def _has_alert(pool):
 
 
 async def drop_one(trader):
-    """A transaction whose delivery is given up."""
+    """Send a transaction and wait until its delivery is given up."""
     before = metrics.HINTS.labels("dropped")._value.get()
     await trader.propose()
     await until(lambda: metrics.HINTS.labels("dropped")._value.get() > before)

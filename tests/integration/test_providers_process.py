@@ -1,4 +1,4 @@
-"""`zmart run providers` as the stack runs it: used through the project's own clients, killed, measured."""
+"""Tests of `zmart run providers` as the stack runs it: used through the project's own clients, killed, measured."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def environment(tmp_path):
 
 @asynccontextmanager
 async def running(environment):
-    """The process, which may be killed in here."""
+    """Yield the running process, which the block may kill."""
     process = await asyncio.create_subprocess_exec(
         *commands.ZMART, "run", "providers", env=environment, stdout=-3
     )

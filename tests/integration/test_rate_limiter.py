@@ -1,4 +1,4 @@
-"""Requests are counted in Redis, for all gateways, and rarely enough that counting costs little."""
+"""Tests of the rate limiter: requests are counted in Redis for all gateways, with few calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The response cache: what was asked before is answered without the router, and never with what is past."""
+"""Tests of the response cache: it answers repeated requests without the router, and never with outdated data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zmart.store.pool import Pool
 
 
 async def cached(client: RawClient, here: Served, path: str, headers: str = "") -> bytes:
-    """Ask until the cache knows the address; the last body."""
+    """Repeat a request until the cache answers it, and return the last body."""
     for _ in range(10):
         before = here.taken()
         status, _, body = await client.get(path, headers)

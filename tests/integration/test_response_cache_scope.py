@@ -1,4 +1,4 @@
-"""A commit takes those responses out of the cache that show what it changed, and no others."""
+"""Tests that a commit removes from the cache the responses that show what it changed, and no others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def volume(pool: Pool, chance: random.Random) -> None:
 
 
 async def age(pool: Pool, chance: random.Random) -> None:
-    """A fork moves the market's creation, and with it its place in the list."""
+    """Move a market's creation, as a fork may, and with it the market's place in the list."""
     sql = "UPDATE markets SET created_at = created_at + $2 * interval '1 minute' WHERE market_id = $1"
     await pool.execute(sql, market_id(chance.randint(1, MARKETS)), chance.randint(-9, 9))
 
@@ -83,7 +83,7 @@ async def test_after_any_commits_a_cached_response_is_what_the_router_says(
 
 
 async def answer(client: RawClient, path: str, headers: str = "") -> tuple[int, bytes]:
-    """The status, and the body of what was found."""
+    """Return the status, and the body if the status is 200, else no bytes."""
     status, _, body = await client.get(path, headers)
     return status, body if status == 200 else b""
 
@@ -107,8 +107,10 @@ async def test_a_trade_leaves_the_responses_of_other_markets_in_the_cache(
 async def test_a_market_that_changes_leaves_pages_without_it_in_the_cache(
     database_url: str, redis_url: str
 ) -> None:
-    """The newest is on the first page; a page is read again a second later in any case, so the fastest of some tries
-    counts."""
+    """A change of the newest market, which is on the first page, makes only the first page be read again.
+
+    A page is read again after a second in any case, so one undisturbed try of ten is enough.
+    """
     async with served(database_url, redis_url) as here, connected(here.port) as client:
         for number in range(1, MARKETS + 1):
             await add_market(here.site.pool, number)
@@ -170,7 +172,7 @@ async def trade_in(here: Served, number: int) -> None:
 
 
 async def settled(client: RawClient, here: Served, path: str) -> None:
-    """Ask until the response comes from the cache."""
+    """Repeat a request until its response comes from the cache."""
     for _ in range(20):
         before = metrics.CACHE.hits
         await client.get(path)

@@ -1,4 +1,4 @@
-"""The drill of docs/operations.md: a backup is restored into another server, and the live feed loses nothing."""
+"""Test of the drill in docs/operations.md: a backup is restored elsewhere, and the live feed loses nothing."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 MARKET, WALLET = "ab" * 32, "1" * 32
 CHANNEL = f"discussions:{MARKET}"
 COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
-# One transaction each.
+# Each comment is a transaction of its own.
 MANY_COMMITS = (
     "DO $$ BEGIN FOR n IN 1..3000 LOOP INSERT INTO discussions (market_id, wallet, content) "
     f"VALUES ('{'cd' * 32}', '{WALLET}', n::text); COMMIT; END LOOP; END $$"
@@ -42,7 +42,7 @@ def other_server(tmp_path: Path) -> Iterator[Postgres]:
 
 
 def run_from_the_drill(beginning: str, database_url: str, folder: Path) -> None:
-    """Run the command of docs/operations.md that begins so, as its text stands there."""
+    """Run the command in docs/operations.md that starts with `beginning`, exactly as it is written there."""
     section = OPERATIONS.read_text("utf-8").partition("## Backup and restore")[2].partition("\n## ")[0]
     result = re.search(rf"(?:`|^    )({re.escape(beginning)}[^`\n]*)", section, re.M)
     assert result, beginning

@@ -1,4 +1,4 @@
-"""W14: the services that act by a schedule, as real processes: a read-only or busy database ends none of them."""
+"""W14: tests of scheduled services as processes: a read-only or busy database ends none of them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ READ_ONLY = "default_transaction_read_only"
 EVERY_SECOND = "* * * * * *"
 PORTS = {"aggregator": "AGGREGATOR_PORT", "monitor": "MONITOR_PORT", "snapshots": "SNAPSHOTS_PORT"}
 LOCKED = {"aggregator": "market_work", "monitor": "market_work", "snapshots": "ipfs_anchors"}
-"""What each reads at every turn."""
+"""The table that each service reads at every tick."""
 
 
 @asynccontextmanager
 async def running_process(scene: Scene, name: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """`zmart run NAME` as its user starts it, and its address."""
+    """Start `zmart run NAME` as a process; yield the process and its address."""
     port = free_port()
     settings = scene.settings
     environment = {
@@ -50,7 +50,7 @@ async def running_process(scene: Scene, name: str) -> AsyncIterator[tuple[asynci
 
 
 async def readiness_of(http: httpx.AsyncClient, url: str) -> tuple[int, str]:
-    """Status and reason of /ready; 0 while nothing listens."""
+    """Return status and reason of /ready; 0 and "" while nothing listens."""
     try:
         answer = await http.get(f"{url}/ready")
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""Several workers on one port are one service: a killed one is replaced, no message is missed, figures are of all."""
+"""Tests of several workers on one port: a killed one is replaced, no message is missed, figures are those of all."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunningWorkers:
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10)
 
     async def get(self, path: str) -> httpx.Response:
-        """Ask on a connection of its own: whichever worker gets it answers."""
+        """Send a request on a new connection, so either worker may answer it."""
         return await self.http.get(path, headers={"connection": "close"})
 
     async def pids(self) -> list[int]:
@@ -52,7 +52,7 @@ class RunningWorkers:
             return []
 
     async def health(self, field: str) -> int:
-        """Return a field of the page; that of the worker which answers, or the sum for all."""
+        """Return a number of the health answer: that of the worker that answers, or the sum of all workers."""
         return int((await self.get("/health")).json()[field])
 
     async def both_run(self, but: int = 0) -> bool:
@@ -89,7 +89,10 @@ async def running(
 
 
 async def follow(port: int, offsets: list[int], reconnects: list[int], subscribed: list[int]) -> None:
-    """Follow the channel until the last change, coming back with the last offset: at first that of the subscription."""
+    """Follow the channel until its last change, and resume with the last offset after each lost connection.
+
+    The first offset is that of the subscription.
+    """
     position: dict[str, object] = {}
     while len(offsets) < CHANGES:
         try:
@@ -126,7 +129,7 @@ async def test_a_killed_worker_of_the_sockets_is_replaced_and_no_client_misses_a
         ]
         await until(lambda: subscribed, lambda confirmed: len(confirmed) == CLIENTS)
         await until(lambda: workers.figure("zmart_websocket_subscriptions"), lambda held: held == CLIENTS)
-        # a worker tells of the others what they reported last, up to a second ago
+        # a worker answers for the others by their last reports, which may be a second old
         await until(lambda: workers.health("connections"), lambda held: held == CLIENTS)
         before = await workers.figure("zmart_websocket_connected_total")
         victim = (await workers.pids())[0]

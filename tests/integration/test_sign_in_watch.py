@@ -1,4 +1,4 @@
-"""C21: while Redis is unavailable nobody can sign in: the status, the dashboard and an alert say so."""
+"""C21: tests that the status, the dashboard and an alert say so while Redis is unavailable and nobody can sign in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zmart.store import alerts, service_status
 
 
 async def report(here: Site) -> None:
-    """Report the state of the gateway, as its host does, and of the others, which are well."""
+    """Store the gateway's readiness, as its host does, and all other services as ready."""
     for name in SERVICES:
         await service_status.report(here.pool, name, "here:1", True, "", {})
     said = await here.gateway.readiness()

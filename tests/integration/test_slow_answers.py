@@ -1,4 +1,4 @@
-"""C8, C11, C18: a server that sends its answer byte by byte, or without end, holds nobody that waits for it."""
+"""C8, C11, C18: tests of servers that answer byte by byte or without end: each client gives up in time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ WAYS = [head_by_bytes, body_by_bytes, body_without_end]
 
 @contextmanager
 def answering(way: Callable[[], Iterator[bytes]]) -> Iterator[str]:
-    """A server that sends these pieces, one in a tenth of WITHIN_S, in threads: their sockets end with the block."""
+    """Serve the pieces of `way`, one every tenth of WITHIN_S, and yield the URL.
+
+    The server runs in threads, and its sockets close at the end of the block.
+    """
     ended = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -105,7 +108,7 @@ async def test_pinata_and_helius_have_a_time_for_their_answer(way) -> None:
 
 
 async def test_of_an_endless_answer_of_the_rpc_a_gateway_reads_little(database_url: str) -> None:
-    """A5, C11: each request may be reading one."""
+    """A5, C11: a gateway reads 4 MiB of an answer of the RPC at most, since every request may be reading one."""
     with answering(body_without_end) as url:
         async with site(database_url, solana_rpc_url=url) as here, asyncio.timeout(20):
             with pytest.raises(ChainError, match=r"more than 4194304 bytes|did not answer"):
@@ -118,7 +121,7 @@ async def test_of_an_endless_answer_of_the_rpc_a_gateway_reads_little(database_u
 
 @pytest.mark.parametrize("way", WAYS[:2], ids=lambda way: way.__name__)
 async def test_a_receiver_that_does_not_end_its_answer_stops_no_other_alert(pool: Pool, way) -> None:
-    """C18: the alert counts as not delivered, and the next one is sent."""
+    """C18: an alert whose receiver does not end its answer counts as not delivered, and the sender goes on."""
     await alerts.raise_alert(pool, "first", "critical", "m")
     with answering(way) as url:
         async with httpx.AsyncClient() as http, asyncio.timeout(10):

@@ -1,4 +1,4 @@
-"""The pin client believes nobody: not the CID that comes back, not the gateway's bytes."""
+"""Tests of the pin client: it trusts neither the CID that a provider returns nor the bytes that a gateway serves."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ def no_waits_between_attempts():
 
 @asynccontextmanager
 async def answering(answer: Callable[[int], Answer]) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A provider on a real port that gives `answer(number of the call)`, and the bodies that it was sent."""
+    """Serve `answer(number of the call)`, counted from 1; yield the URL and the list of received bodies."""
     bodies: list[bytes] = []
 
     async def application(scope, receive, send) -> None:

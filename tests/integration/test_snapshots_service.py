@@ -1,4 +1,4 @@
-"""Snapshots from the rows to the gateway: written down first, proven by reading back, given up in time."""
+"""Tests of snapshots, from the rows to the gateway: stored first, verified by reading them back, unpinned in time."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ TOKEN = "operator-token"
 
 @pytest.fixture(scope="module")
 def providers(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """The local pin store as a process, and the settings that name it."""
+    """Run the local pin store as a process, and yield the settings that name it."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
@@ -361,7 +361,7 @@ async def test_the_schedule_makes_snapshots_by_itself(pool, settings):
 
 
 async def test_a_provider_that_cannot_be_used_is_alerted_until_it_can(pool, runs, settings):
-    """No single pin has failed: nothing was tried."""
+    """A provider that cannot be used raises an alert, although no pin has failed, since none was tried."""
     open_alerts = "SELECT message FROM alerts WHERE key = 'snapshots failing' AND resolved_at IS NULL"
     await pool.execute(COMMENT, "kept")
     away = settings.model_copy(update={"pinata_api_url": "http://127.0.0.1:1"})
@@ -376,7 +376,7 @@ async def test_a_provider_that_cannot_be_used_is_alerted_until_it_can(pool, runs
 
 
 async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_pinned(pool, settings):
-    """A10: by the service's own schedule, from a real pin store."""
+    """A10: the service itself fetches the text of a market that was written elsewhere, from a running pin store."""
     raw = market_document.compose(
         MarketDocument(
             program=WALLET, market_id=MARKET, creator=WALLET, question="Will this text be fetched?", description="",

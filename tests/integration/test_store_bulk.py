@@ -1,4 +1,4 @@
-"""An array that is sent as text holds the values that were given, whatever they contain."""
+"""Tests of arrays that are sent to PostgreSQL as text: they hold the given values, whatever these contain."""
 
 from __future__ import annotations
 

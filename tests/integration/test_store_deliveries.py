@@ -1,4 +1,4 @@
-"""Deliveries that are not confirmed: only those count that the RPC lists, since anyone can invent others."""
+"""Test of unconfirmed deliveries: only those that the RPC lists are reported, since anyone can invent others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reviews of disputes' results, as the operator's command lists them."""
+"""Test of the list of disputes' reviews, as the operator's command shows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zmart.store.pool import Pool
 
 
 async def test_reviews_that_wait_come_first_and_then_those_released_last(pool: Pool) -> None:
-    """Of more than are listed, the oldest released ones are left out."""
+    """Waiting reviews come first; above the limit, the reviews that were released first are left out."""
     for number in range(1, 6):
         await dispute_reviews.request(pool, market_id(number), ["The result is close."])
     for number in (3, 1, 4):

@@ -1,4 +1,4 @@
-"""A committed change is a message: offsets are dense, follow the order of commits, and nothing else makes one."""
+"""Tests of the change feed: a committed change is a message, nothing else is, and offsets have no holes."""
 
 import asyncio
 import random
@@ -85,7 +85,7 @@ async def test_a_commit_notifies_with_the_last_offset(pool: Pool) -> None:
 
 
 async def test_what_a_rolled_back_savepoint_wrote_is_no_message(pool: Pool) -> None:
-    """The commit's own row may have been made in the savepoint."""
+    """A rolled-back savepoint writes no message, even if the row of the commit itself was made within it."""
     async with pool.transaction() as connection:
         for name in ("first", "second"):
             savepoint = connection.transaction()
@@ -98,7 +98,10 @@ async def test_what_a_rolled_back_savepoint_wrote_is_no_message(pool: Pool) -> N
 
 
 async def test_a_commit_that_has_its_offsets_takes_no_further_changes(pool: Pool) -> None:
-    """They would belong to offsets that others have: what the transaction still changes gets offsets of its own."""
+    """Changes that a transaction makes after its offsets were reserved get offsets of their own.
+
+    Otherwise they would have the offsets of other commits.
+    """
     async with pool.transaction() as connection:
         await connection.execute(COMMENT, "one")
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -1,5 +1,7 @@
-"""Those who write the same rows of the inbox at the same moment wait for each other, and never end as a deadlock: that
-costs one of them a second, and every client that follows the market with it."""
+"""Tests that writers of the same rows of the inbox wait for each other and never end in a deadlock.
+
+A deadlock costs one of them a second, and every client that follows the market with it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from zmart.store.deliveries import UnconfirmedDelivery
 from zmart.store.inbox import FetchFailure, Hint, InboxFailure
 
 FIRST, LAST = "a" * 64, "b" * 64
-"""The order in which a delivery writes; the rows lie the other way round."""
+"""Two signatures in the order in which a delivery writes their rows; the rows are inserted in the opposite order."""
 
 
 async def deliver(connection, _):
@@ -50,7 +52,7 @@ async def waiting_for_locks(connection):
 
 
 async def meet(database_url, lock_first, one, other):
-    """Both start while the row that each of them takes first is held; then it is let go."""
+    """Start two writers while the row that each of them takes first is locked, then release that row."""
     holder, first, second = [await asyncpg.connect(database_url) for _ in range(3)]
     try:
         holding = holder.transaction()
@@ -74,7 +76,7 @@ async def meet(database_url, lock_first, one, other):
 
 @pytest.mark.parametrize("writer", WRITERS)
 async def test_a_delivery_and_whoever_writes_its_rows_end_without_a_deadlock(pool, database_url, writer):
-    """U5."""
+    """U5: a delivery and every other writer of its rows end without a deadlock."""
     for signature in (LAST, FIRST):
         await inbox.store(pool, "logs", [Hint(signature, 7, None)])
     if writer in ("unproven", "reported_not_ours"):

@@ -1,4 +1,4 @@
-"""The schema goes up and down without a trace, twice at once, and costs nothing when it is there."""
+"""Tests of migrations: up and down leave nothing, two at once do not collide, and the schema protects its rows."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ def test_up_then_down_leaves_nothing(empty_database_url: str) -> None:
 def test_migrations_run_from_a_package_in_any_folder(
     empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """W24: Alembic interpolates its configuration."""
+    """W24: migrations run from a folder of any name, although Alembic interpolates its configuration."""
     folder = tmp_path / """a%b%%c%(here)s "q" \\ #h ;s"""
     folder.mkdir()
     (folder / "migrations").symlink_to(Path(migrate.__file__).parent / "migrations")
@@ -161,7 +161,7 @@ async def test_a_database_that_is_away_is_one_sentence_that_says_what_to_check()
 def test_a_read_only_database_ends_a_migration_with_one_sentence(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, command: list[str], start: str
 ) -> None:
-    """W14."""
+    """W14: a migration of a read-only database ends with one sentence, and works once the database takes writes."""
     if start == "migrated":
         migrate.upgrade(empty_database_url)
         migrate.rollback(empty_database_url, "-1")
@@ -182,7 +182,7 @@ def test_a_read_only_database_ends_a_migration_with_one_sentence(
 def test_a_revision_that_does_not_exist_is_a_sentence_and_nothing_is_reverted(
     empty_database_url: str, revision: str
 ) -> None:
-    """P16."""
+    """P16: a rollback to a revision that does not exist is refused with a sentence, and reverts nothing."""
     before = migrate.upgrade(empty_database_url).current
     with pytest.raises(Invalid, match="is no revision before"):
         migrate.rollback(empty_database_url, revision)

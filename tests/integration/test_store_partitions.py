@@ -1,4 +1,4 @@
-"""The partitions of chain_events are there before the chain comes to them; nothing is lost or refused outside them."""
+"""Tests of the partitions of chain_events: they are made ahead of the chain, and no event is lost or refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ROWS = "SELECT chain_events::text FROM chain_events ORDER BY slot, signature, o
 
 
 def transaction(slot: int, *, of: MarketId = MARKET) -> tuple[TransactionRow, ChainEvent]:
-    """A transaction of one event."""
+    """Return a transaction of one event in this slot, and the event."""
     row = TransactionRow(
         signature=Signature(f"{slot}-{of[:8]}"),
         slot=Slot(slot),
@@ -52,13 +52,13 @@ async def write(db: Pool | asyncpg.Connection, *slots: int, of: MarketId = MARKE
 
 
 async def set_tip(pool: Pool, slot: int) -> None:
-    """Have the indexer see the chain at this slot."""
+    """Store this slot as the chain's tip, as the indexer does."""
     await index_progress.claim(pool, Address("P" * 32), "g")
     await index_progress.listed(pool, Slot(0), Slot(slot))
 
 
 async def places(pool: Pool) -> dict[int, str]:
-    """The partition that each slot's event is in."""
+    """Return the name of the partition of each slot's event."""
     return {row["slot"]: row["name"] for row in await pool.fetch(_WHERE)}
 
 

@@ -1,4 +1,4 @@
-"""The pool serves in order, never hands out a spoiled connection, and says so when it cannot serve."""
+"""Tests of the pool: it serves in order, lends no spoiled connection, and says so when it cannot serve."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,7 +43,7 @@ async def test_nobody_waits_longer_than_allowed(pool: Pool) -> None:
 
 
 async def test_as_few_sessions_do_the_work_as_can(pool: Pool) -> None:
-    """The connection that was used last is lent first, so that the others of a burst stay as they were."""
+    """The connection that was used last is lent first, so those that only a burst needed stay idle."""
     async with pool.acquire(), pool.acquire():
         pass
     assert len({await pool.fetchval("SELECT pg_backend_pid()") for _ in range(10)}) == 1
@@ -76,7 +76,7 @@ async def test_a_statement_that_was_the_victim_of_a_deadlock_is_repeated(pool: P
     await pool.execute("CREATE TABLE pairs (id integer, n integer)")
     await pool.execute("INSERT INTO pairs VALUES (1, 0), (2, 0)")
     async with pool.transaction() as other:
-        await other.execute("SET LOCAL deadlock_timeout = '60s'")  # the other one looks first, and gives way
+        await other.execute("SET LOCAL deadlock_timeout = '60s'")  # so the other one detects the deadlock and gives way
         await other.execute("UPDATE pairs SET n = n + 1 WHERE id = 2")
         both = asyncio.create_task(pool.execute("UPDATE pairs SET n = n + 1"))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"

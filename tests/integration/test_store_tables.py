@@ -1,4 +1,4 @@
-"""A column is declared once: the declaration equals the database's catalog, and every form of a row holds the same."""
+"""Tests that declared columns equal the database's catalog, and that every form of a row holds the same values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HELD_AS = {
     "bigint": {"bigint", "integer"},
     "numeric": {"numeric", "bigint"},
 }
-"""The types of the catalog that an array of `Column.array_type` may be written to."""
+"""The types of the catalog to which an array of `Column.array_type` may be written."""
 AT = 1_770_000_000
 TEXTS: dict[str, Any] = {
     "market_id": "ab" * 32, "address": "A" * 44, "creator": "C" * 44, "wallet": "W" * 44, "resolver": "R" * 44,
@@ -57,7 +57,7 @@ async def test_a_declaration_has_the_columns_types_and_key_of_the_catalog(pool: 
 
 
 def filled(form: type[msgspec.Struct], declaration: type[msgspec.Struct]) -> Any:
-    """A row in which every column holds a value of its own, none of them its default."""
+    """Return a row in which every column holds a value that is not its default."""
     hints = get_type_hints(declaration)
     values: dict[str, Any] = {}
     for number, field in enumerate(declaration.__struct_fields__, 1):
@@ -73,7 +73,10 @@ def filled(form: type[msgspec.Struct], declaration: type[msgspec.Struct]) -> Any
 
 
 def same(folded: msgspec.Struct, read: msgspec.Struct) -> None:
-    """Both hold the same in every column: readers hold names for enums and datetimes for chain time."""
+    """Assert that both hold the same value in every column.
+
+    Readers hold names for enums, and datetimes for chain time.
+    """
     for field in folded.__struct_fields__:
         value, seen = getattr(folded, field), getattr(read, field)
         if isinstance(value, MarketState | Side):

@@ -1,4 +1,4 @@
-"""Each migration on a database that people used: up, the same rows, services run on it, down, up again."""
+"""Tests of each migration on a database with rows: up, down and up again keep the rows, and services work after it."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ Columns = dict[str, str]
 
 
 async def read(url: str, columns: Columns | None = None) -> tuple[Columns, dict[str, list[str]]]:
-    """Every table's columns (or those that `columns` names), and its rows as sorted text."""
+    """Return every table's columns, or those that `columns` names, and its rows as sorted text."""
     connection = await asyncpg.connect(url)
     try:
         result = columns or {row["table_name"]: row["columns"] for row in await connection.fetch(_TABLES)}

@@ -1,4 +1,4 @@
-"""U-cases of the former front end with Supabase's own client from npm, in a browser, on a page of another origin."""
+"""Tests of the former front end's U-cases with Supabase's own npm client, in a browser, on a page of another origin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RELEASES = ["supabase-former", "supabase-now"]
 
 @dataclass(frozen=True)
 class Here:
-    """A gateway with the facade, the origin that it allows, and the database behind it."""
+    """A gateway with the Supabase facade, the origin that it allows, and the database and the market behind it."""
 
     api: str
     front_end: str
@@ -39,7 +39,7 @@ class Here:
 
 @pytest.fixture(scope="module")
 def packages() -> Path:
-    """Supabase's client in two releases, as npm gives it."""
+    """Return the folder with two releases of Supabase's client, as npm installs them."""
     return npm_packages(KIT)
 
 
@@ -109,7 +109,7 @@ async def test_the_former_front_end_s_requests_are_answered_and_everything_else_
 async def test_a_request_that_supabase_s_client_repeats_by_itself_may_say_so(
     browser: Browser, here: Here
 ) -> None:
-    """It adds a header to a repeated request, for which the browser asks again."""
+    """Supabase's client adds a header to a request that it repeats; the browser asks whether it may send the header."""
     counts: list[str | None] = []
 
     async def busy_at_first(route: Route) -> None:

@@ -1,4 +1,4 @@
-"""The four requests of the former front end to Supabase, as supabase-js 2 sends them: answered, and nothing stored."""
+"""Tests of the former front end's four requests to Supabase, as supabase-js 2 sends them: answered, and not stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces of real processes as a collector gets them, over HTTP; and a collector that is not there harms nobody."""
+"""Tests of the traces of running gateways that a collector gets over HTTP; a missing collector harms no request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ALLOWED = {
 
 
 class RunningGateway:
-    """`zmart run gateway` with variables of OpenTelemetry; what it logs is in `log`."""
+    """A process of `zmart run gateway` with variables of OpenTelemetry; `log` is the file with its log."""
 
     def __init__(self, url: str, log: Path, process: subprocess.Popen[bytes]) -> None:
         self.url, self.log, self.process = url, log, process
@@ -48,7 +48,7 @@ class RunningGateway:
         return [line for line in self.lines() if text in str(line["event"])]
 
     def stop(self) -> float:
-        """End it in order; returns how long that took."""
+        """End the process in order, and return how many seconds that took."""
         began_s = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(15) == 0, self.log.read_text()
@@ -92,7 +92,7 @@ def test_a_request_is_in_its_callers_trace_with_its_id_and_nothing_personal(
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20of-the-collector",
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=tests",
-        "OTEL_TRACES_SAMPLER_ARG": "0",  # a caller who samples is followed all the same
+        "OTEL_TRACES_SAMPLER_ARG": "0",  # the decision of a caller who samples is followed nevertheless
         **QUICK,
     }
     with gateway(tmp_path, database_url, redis_url, **variables) as running:

@@ -1,4 +1,4 @@
-"""P13: the TypeScript client as a front end gets it: packed, installed offline, trading on a running stack."""
+"""P13: tests of the TypeScript client as a front end gets it: packed, installed offline, trading on a running stack."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ STRICT = ("--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", 
 
 
 def run(*command: object, folder: Path, **environment: str) -> str:
-    """What the command printed; AssertionError with it unless it succeeded."""
+    """Run a command and return its output, which an AssertionError shows if the command fails."""
     values = {**os.environ, **environment}
     arguments = [str(part) for part in command]
     done = subprocess.run(arguments, cwd=folder, env=values, capture_output=True, text=True, check=False)
@@ -59,7 +59,7 @@ def run(*command: object, folder: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def tools() -> Path:
-    """The folder with the pinned tools, in which the client is built."""
+    """Return the folder with the pinned tools, in which the client is built."""
     return npm_packages(CLIENT)
 
 
@@ -72,7 +72,7 @@ def tarball(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with nothing but the package, installed by an npm that has no cache and may not use the network."""
+    """Return a folder with only the package, installed by an npm that has no cache and may not use the network."""
     folder = tmp_path_factory.mktemp("front-end")
     (folder / "package.json").write_text('{"type": "module"}')
     node = find_node()
@@ -98,7 +98,7 @@ def test_its_own_tests_pass(tools: Path, tarball: Path) -> None:
 
 
 def test_the_pages_load_the_client_that_these_sources_give(tools: Path, tarball: Path) -> None:
-    """`make clients` renews it."""
+    """The pages load the bundle that these sources give; `make clients` renews it."""
     built = (tools / "bundle" / "zmart-client.js").read_bytes()
     assert PAGES_BUNDLE.read_bytes() == built, (
         "run `make clients`: the pages' bundle of the client is of other sources"
@@ -123,7 +123,7 @@ def test_the_readme_shows_the_quickstart_that_runs() -> None:
 
 @dataclass(frozen=True)
 class Running:
-    """What runs: the gateway's and the socket's address, and who acts on the chain and in the database."""
+    """The addresses of a running gateway, socket and front end, a driver of the chain, and a pool of the database."""
 
     api: str
     socket: str
@@ -136,7 +136,7 @@ class Running:
 async def stack(
     installed: Path, databases: Databases, migrated_template: str, valkey: Valkey, local_chain: LocalChain
 ) -> AsyncIterator[Running]:
-    """A gateway with indexer and live feed beside it, a proposed and an active market, and a front end's host."""
+    """Run a gateway, an indexer, a live feed and a front end's host, with a proposed and an active market."""
     database_url, redis_url = databases.create(migrated_template), empty(valkey)
     with folder_served(installed) as front_end:
         async with _services(local_chain, database_url, redis_url, front_end) as running:
@@ -168,8 +168,8 @@ async def _services(
             running_service(await WebSocketService.open(settings)),
             Rpc([chain.rpc_url]) as rpc,
         ):
-            # The chain may be older than this test: its markets are shown as they are now. An index that still goes
-            # through its first minutes of history is ready, too.
+            # The chain may be older than this test: wait until its history is indexed, since an indexer is ready
+            # before it has read all of it.
             await until(indexer.readiness, lambda state: state.ready and state.details["inbox_pending"] == 0)
             pool = await Pool.open(database_url, size=2)
             yield Running(api, f"ws://127.0.0.1:{port}", front_end, Driver(chain, rpc), pool)
@@ -195,7 +195,7 @@ def script(file: str) -> str:
 async def test_a_wallet_of_the_standard_signs_in_and_trades_from_a_page_of_another_origin(
     stack: Running,
 ) -> None:
-    """The wallet signs with solders, behind the interface of the standard, in Chromium."""
+    """The wallet signs with solders, behind the interface of the Wallet Standard, in Chromium."""
     key = await stack.driver.wallet()
 
     statuses: list[int] = []
@@ -213,7 +213,7 @@ async def test_a_wallet_of_the_standard_signs_in_and_trades_from_a_page_of_anoth
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_wallet_that_only_sends_what_it_signs_trades_once(stack: Running) -> None:
-    """It sends to the chain by itself; the gateway relays nothing, and the trade is confirmed and seen live."""
+    """A wallet that sends what it signs trades once: the gateway relays nothing, and the trade is seen live."""
     key, wallet = (
         await stack.driver.wallet(),
         standard_wallet.SendingWallet(standard_wallet.to(stack.driver.rpc)),
@@ -235,7 +235,7 @@ async def test_a_wallet_that_only_sends_what_it_signs_trades_once(stack: Running
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_reader_whose_connections_are_cut_gets_every_change_once(tools: Path, stack: Running) -> None:
-    """It continues what it read of another database, so with a gap; then it is cut while changes are committed."""
+    """A reader that resumes with a gap, after it read another database, gets every change once although it is cut."""
     wallet = name(await stack.driver.wallet())
 
     async def comment(content: str) -> None:
@@ -265,7 +265,7 @@ async def test_a_reader_whose_connections_are_cut_gets_every_change_once(tools: 
 
 @asynccontextmanager
 async def following(tools: Path, url: str) -> AsyncIterator[list[dict[str, Any]]]:
-    """What a reader in Node.js has received until now; it must end by itself."""
+    """Yield the messages that a reader in Node.js has received so far; the reader must end by itself."""
     script = tools / "test" / "follow.mjs"
     process = await asyncio.create_subprocess_exec(find_node(), script, url, stdout=asyncio.subprocess.PIPE)
     messages: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The results of a wallet, summed in SQL, are the sum of its positions' values."""
+"""Test that the results of a wallet, summed in SQL, are the sums of its positions' values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes are accepted once, in the promised order of checks, and every one is in the log."""
+"""Tests of votes: each is accepted once, after checks in the promised order, and every vote is in the log."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_a_wallet_that_voted_on_chain_cannot_vote_here_besides(pool: Pool)
 
 
 async def test_checks_come_in_the_promised_order(pool: Pool) -> None:
-    """Each request has all the later faults, too."""
+    """Each request has all faults that later checks would find, too."""
     kind = VoteKind.DISPUTE
     text = statement_of(wallet(5), MARKET, kind, True, NOW - timedelta(hours=1)).text()
     unknown = market_id(99)
@@ -248,7 +248,7 @@ async def cast_in_dispute(pool: Pool, read: ReadChainTime, voter: int = 7) -> No
 
 
 async def dispute(pool: Pool) -> ChainTime:
-    """Begin a dispute; the last second of its vote."""
+    """Begin a dispute, and return the last second of its vote in chain time."""
     await add_market(pool, market_id(2), "DISPUTED")
     await pool.execute("UPDATE markets SET dispute_initiated_at = $2 WHERE market_id = $1", market_id(2), NOW)
     return ChainTime(int(NOW.timestamp()) + DISPUTE_S)
@@ -258,7 +258,10 @@ async def dispute(pool: Pool) -> ChainTime:
 async def test_a_dispute_takes_no_vote_after_its_time_whatever_the_indexer_does(
     pool: Pool, index: str
 ) -> None:
-    """P1: the indexer is stopped, and three agree an hour after the end."""
+    """P1: a dispute takes no vote after its last second by the chain's clock, whatever the indexer does.
+
+    A vote in the last second is accepted; votes a second and an hour later are refused.
+    """
     last = await dispute(pool)
     if index == "stands still":
         await complete_index(pool, PROGRAM, 7, last - 3600)
@@ -274,7 +277,7 @@ async def test_a_dispute_takes_no_vote_after_its_time_whatever_the_indexer_does(
 
 
 async def test_a_dispute_takes_no_vote_while_nobody_knows_the_time_of_the_chain(pool: Pool) -> None:
-    """The RPC is unavailable; the clock of an indexer that runs will do."""
+    """While the RPC is unavailable a dispute takes votes only if an indexer runs, whose clock then decides."""
     last = await dispute(pool)
 
     async def unavailable() -> ChainTime:

@@ -1,4 +1,4 @@
-"""A vote closes once, at one moment, whatever process closes it and however often."""
+"""Tests of the closing of a vote: it happens once, at one moment, whatever process closes it and however often."""
 
 from __future__ import annotations
 

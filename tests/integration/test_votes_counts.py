@@ -1,4 +1,4 @@
-"""The running count of votes is the count of the votes, whatever is written and by whomever at once."""
+"""Tests that the running count of votes equals the counted votes after any writes, also by writers at once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def pool(pool: Pool) -> Pool:
 
 
 async def one_write(pool: Pool, chance: random.Random) -> None:
-    """Anything that an indexer, a gateway, or an operator with psql may do."""
+    """Write something that an indexer, a gateway, or an operator with psql may write."""
     market, kind = chance.choice(MARKETS), chance.choice(["proposal", "dispute"])
     voter, choice = address_of(wallet(chance.randrange(20))), chance.choice(["for", "against"])
     match chance.randrange(10):
@@ -94,7 +94,7 @@ async def test_the_count_follows_every_write(pool: Pool, seed: int) -> None:
 
 
 async def test_the_two_channels_of_one_wallet_cannot_miss_each_other(pool: Pool) -> None:
-    """Both are written at once, in two transactions that do not see each other."""
+    """A wallet's votes by both channels count once, though two transactions that do not see each other write them."""
     async with pool.acquire() as first, pool.acquire() as second:
         for number in range(10):
             voter = address_of(wallet(number))
@@ -113,7 +113,7 @@ async def test_the_two_channels_of_one_wallet_cannot_miss_each_other(pool: Pool)
 
 @pytest.mark.parametrize("first", ["vote", "judgement", "rule"])
 async def test_a_vote_and_its_judgement_cannot_miss_each_other(pool: Pool, first: str) -> None:
-    """A1: a vote on chain counts once it is judged, whichever of the two is committed first."""
+    """A1: a vote on chain counts once it is judged, whichever of vote, judgement and rule is committed first."""
     market, kind, voter = MARKETS[0], VoteKind.DISPUTE, address_of(wallet(1))
     staked = VotingTerms(Rule.parse("staked;50000000"), 1)
     if first != "rule":
@@ -161,7 +161,10 @@ async def test_a_votes_message_says_the_count_with_it_in(pool: Pool) -> None:
 
 
 async def test_one_statement_may_bring_and_take_any_number_of_votes(pool: Pool) -> None:
-    """A restored table or a late rule touches them all at once; the plan of the first vote serves for all."""
+    """One statement may add or remove any number of votes, as a restored table or a late rule does.
+
+    The query plan that the first vote made serves for all of them.
+    """
     many = (
         "INSERT INTO {table} SELECT {columns} FROM generate_series(1, 20000) AS n"
         " CROSS JOIN LATERAL (SELECT lpad(n::text, 44, 'A') AS wallet,"

@@ -1,4 +1,4 @@
-"""Identities that cost nothing decide nothing: on a real chain, by both channels, counted again from an RPC (A1)."""
+"""A1: tests that wallets that cost nothing decide nothing, on a local chain, by both channels, and in a recount."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def voters(scene: Scene, settings: Settings | None = None) -> Voters:
 
 
 async def disputed(scene: Scene, traders: list[Keypair], lamports: int = 60_000_000) -> MarketId:
-    """A disputed market in which these had traded before."""
+    """Return a disputed market in which `traders` had traded before the dispute."""
     market = await scene.active()
     for trader in traders:
         await fund(scene.rpc, address_of(trader), Lamports(10**10))
@@ -90,14 +90,14 @@ async def decide(scene: Scene, **settings: object) -> None:
 
 
 async def add_config(scene: Scene) -> None:
-    """GlobalConfig's keys, as the indexer would have them."""
+    """Store GlobalConfig's keys, as the indexer does."""
     keys = (address_of(scene.chain.keys.admin), address_of(scene.chain.keys.backend))
     sql = "INSERT INTO program_config VALUES (1, $1, $2, 0, 0, 0, 0, 0, 0, 0, false, 0)"
     await scene.pool.execute(sql, *keys)
 
 
 async def index_creation(scene: Scene, market: MarketId) -> None:
-    """The event that opened the vote, as the indexer would have it."""
+    """Store the event that opened a proposal's vote, as the indexer does."""
     tx = (await scene.transactions(market))[0]
     await scene.pool.execute(
         "INSERT INTO chain_events (signature, ordinal, slot, name, market_id, event) "
@@ -106,7 +106,7 @@ async def index_creation(scene: Scene, market: MarketId) -> None:
 
 
 async def verified(scene: Scene, market: MarketId, kind: VoteKind = DISPUTE) -> TallyReport:
-    """From the chain and the log alone."""
+    """Verify a tally from the chain and the vote log alone."""
     program = scene.chain.program
     evidence = await gather(scene.rpc, program, market)
     log = await read_log(scene.settings.require("database_url"), market)
@@ -118,7 +118,10 @@ async def verified(scene: Scene, market: MarketId, kind: VoteKind = DISPUTE) -> 
 
 
 async def test_three_hundred_fresh_key_pairs_decide_nothing(scene: Scene) -> None:
-    """A1: they are refused here and not counted on chain; it ends as the stakeholders voted, and verify says why."""
+    """A1: 300 fresh wallets are refused by the backend and not counted on chain, and `verify` says why.
+
+    The dispute ends as the stakeholders voted.
+    """
     stakeholders, fresh = [Keypair() for _ in range(12)], [Keypair() for _ in range(300)]
     market = await disputed(scene, stakeholders)
     for voter in fresh:
@@ -152,7 +155,7 @@ async def test_three_hundred_fresh_key_pairs_decide_nothing(scene: Scene) -> Non
 
 
 async def test_trading_once_the_vote_is_open_helps_nobody(scene: Scene) -> None:
-    """A1: the dispute is known to be open, so a wallet that trades now, in any market, is too late."""
+    """A1: a wallet that first trades while a vote is open, in any market, is refused; a later vote accepts it."""
     other, late = await scene.active(), await scene.rich()
     market = await disputed(scene, [])
     await scene.buy(other, late, 90_000_000)
@@ -164,7 +167,7 @@ async def test_trading_once_the_vote_is_open_helps_nobody(scene: Scene) -> None:
 
 
 async def test_an_index_that_is_not_complete_refuses_nobody(scene: Scene) -> None:
-    """A1: a trade that is not indexed yet is no missing trade."""
+    """A1: while the index is incomplete no voter is refused: a trade that is not indexed yet is no missing trade."""
     trader = Keypair()
     market = await disputed(scene, [trader])
     await scene.pool.execute("DELETE FROM trades")
@@ -175,7 +178,7 @@ async def test_an_index_that_is_not_complete_refuses_nobody(scene: Scene) -> Non
 
 
 async def test_trades_that_are_not_folded_are_no_missing_trades(scene: Scene) -> None:
-    """A1: another market's fold stands still, so nobody can say that who traded there traded too little."""
+    """A1: while a market's events are not folded, a wallet that traded there is not refused for too few trades."""
     trader, stranger = Keypair(), Keypair()
     market = await disputed(scene, [trader])
     event = f'{{"user": "{address_of(trader)}", "timestamp": 1}}'
@@ -194,7 +197,7 @@ async def test_trades_that_are_not_folded_are_no_missing_trades(scene: Scene) ->
 
 
 async def test_the_count_judges_again_by_the_complete_index(scene: Scene) -> None:
-    """A1: a forged trade that let a vote in is gone at the count, and so is the vote's weight."""
+    """A1: the count judges every vote again by the complete index: a vote that a forged trade let in has no weight."""
     trader, forger = Keypair(), Keypair()
     market = await disputed(scene, [trader])
     values = "'s', 0, market_id, $1, side, outcome, shares, cost_lamports, 0, 0, 0, 1, 1, 0, traded_at"
@@ -210,7 +213,7 @@ async def test_the_count_judges_again_by_the_complete_index(scene: Scene) -> Non
 
 
 async def test_below_the_minimum_a_dispute_stays_open_and_alerts(scene: Scene) -> None:
-    """A1: one vote decides nothing where ten are asked for; votes that do not count are no help."""
+    """A1: a dispute with too few counted votes stays open and alerts; votes that do not count are no help."""
     trader = Keypair()
     market = await disputed(scene, [trader])
     await vote(scene, market, trader, True)
@@ -238,7 +241,7 @@ async def test_a_rule_is_fixed_with_the_vote_and_survives_a_restart(scene: Scene
 
 
 async def test_what_the_rpc_does_not_say_lets_nobody_in_and_refuses_nobody(scene: Scene) -> None:
-    """A1: `funded` without an RPC is a 503 for every voter."""
+    """A1: a `funded` vote without an RPC, or before its opening is indexed, is neither accepted nor refused."""
     market, stranger = await disputed(scene, []), Keypair()
     funded = scene.with_settings(vote_rule_disputes="funded:50000000")
     blind = Voters(scene.pool, scene.chain.program, None, funded)
@@ -249,7 +252,7 @@ async def test_what_the_rpc_does_not_say_lets_nobody_in_and_refuses_nobody(scene
 
 
 async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A1: the list must be the CID's, and signed by a key that GlobalConfig names."""
+    """A1: a list of voters must have the rule's CID and the signature of a key in GlobalConfig; it is fetched once."""
     market, member, stranger = await disputed(scene, []), Keypair(), Keypair()
     program, keys = scene.chain.program.address, scene.chain.keys
     signed = sign_list(program, [address_of(member)], keys.admin)
@@ -257,7 +260,7 @@ async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.Monk
     served = {signed.cid: signed.encode(), forged.cid: forged.encode()}
 
     async def fetch(_url: str, cid: str, *, max_bytes: int) -> bytes:
-        return served.pop(cid)  # twice would be one time too often
+        return served.pop(cid)  # a second fetch would fail
 
     monkeypatch.setattr("zmart.votes.lists.fetch_from_gateway", fetch)
     await add_config(scene)
@@ -274,7 +277,7 @@ async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.Monk
 async def test_a_listed_vote_is_verified_by_the_command(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A1: the list is signed, used and checked again with the commands that people have."""
+    """A1: a list of voters is signed, used for votes and checked again with the commands that people have."""
     members = [Keypair() for _ in range(10)]
     lines, saved = tmp_path / "wallets.txt", tmp_path / "list.txt"
     lines.write_text("\n".join(address_of(member) for member in members))
@@ -307,7 +310,7 @@ async def test_a_listed_vote_is_verified_by_the_command(
 
 
 async def test_a_funded_proposal_is_verified_from_the_chain(scene: Scene) -> None:
-    """A1: who held the lamports when the market was created counts; who got them a moment later does not."""
+    """A1: a wallet that held the lamports when the market was created counts; one that got them later does not."""
     holder, late = Keypair(), Keypair()
     await scene.pay(scene.creator, holder, 50_000_000)
     await scene.travel(10)
@@ -339,7 +342,7 @@ async def test_a_funded_proposal_is_verified_from_the_chain(scene: Scene) -> Non
 
 
 async def test_a_rule_that_was_changed_is_proven_by_a_receipt(scene: Scene) -> None:
-    """A1: loosening the rule of an open vote in the database contradicts the receipts that were given."""
+    """A1: if the rule of an open vote is loosened in the database, the receipts that were given prove it."""
     traders = [Keypair() for _ in range(2)]
     market = await disputed(scene, traders)
     receipts = [(await vote(scene, market, trader, True)).receipt for trader in traders]

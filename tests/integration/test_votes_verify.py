@@ -1,4 +1,4 @@
-"""Anyone can count again: what `zmart verify tally` finds in a sound log, and in every kind of broken one."""
+"""Tests of what `zmart verify tally` finds in a sound vote log and in every kind of broken one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zmart.votes.vote_log import read_log
 
 @pytest.fixture
 async def counted(scene: Scene) -> MarketId:
-    """A market approved by three signed votes, one on chain (against), and one that only a session proves."""
+    """Return a market approved by three signed votes, one on chain (against), and one that only a session proves."""
     market, program = await scene.market(), scene.chain.program
     await scene.vote(market, yes=3)
     session, voter = Keypair(), Keypair()

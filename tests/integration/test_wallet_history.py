@@ -1,4 +1,4 @@
-"""What a wallet held and had traded before a vote opened, from the RPC of a real chain (A1)."""
+"""A1: tests of what a wallet held and had traded before a vote opened, from the RPC of a local chain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOL = 10**9
 
 
 async def opens(scene: Scene) -> VoteOpening:
-    """A proposal's vote opens, ten seconds after all that was before and ten before all that follows."""
+    """Open a proposal's vote ten seconds of chain time after everything before it, and ten before what follows."""
     await scene.travel(10)
     market = await scene.market()
     created_at = (await scene.account(market)).created_at
@@ -49,15 +49,18 @@ async def test_what_a_wallet_held_is_its_balance_when_the_vote_opened(scene: Sce
 
 
 async def test_lamports_that_no_listed_transaction_brought_are_unknown(scene: Scene) -> None:
-    """A node lists transactions a moment after it shows balances: who is funded then must not pass as funded before."""
+    """A balance that no listed transaction explains is unknown: a node lists a transaction after it shows the balance.
+
+    Otherwise a wallet that is funded now would pass as funded before.
+    """
     opening, wallet = await opens(scene), Keypair()
-    await fund(scene.rpc, address_of(wallet), Lamports(SOL))  # the chain's own doing, without a transaction
+    await fund(scene.rpc, address_of(wallet), Lamports(SOL))  # sets the balance without a transaction
     result = await held_before(scene.rpc, address_of(wallet), opening)
     assert (result.held, "no transaction" in result.why_unknown) == (None, True)
 
 
 class Forgetful(Rpc):
-    """A node that keeps transactions only since a slot."""
+    """A node that keeps transactions only from the slot `since` on."""
 
     since = 0
 
@@ -98,15 +101,18 @@ async def test_what_a_wallet_traded_counts_purchases_and_sales_before_the_vote(s
 
 
 class ShortPages(Rpc):
-    """A node that lists one transaction at a time, as nodes do where one of their stores ends."""
+    """A node that lists one transaction in each page, as nodes do where one of their stores ends."""
 
     async def get_signatures_for_address(self, address: str, **options: object) -> list[object]:  # type: ignore[override]
         return await super().get_signatures_for_address(address, **{**options, "limit": 1})  # type: ignore[arg-type,return-value]
 
 
 async def test_a_short_page_of_transactions_is_not_their_end(scene: Scene) -> None:
-    """Whoever was funded behind the opening would pass as funded before it: the balance before the oldest transaction
-    of the page was taken for that of the opening."""
+    """A short page of a wallet's transactions is not their end.
+
+    Otherwise the balance before the oldest transaction of the page would be taken for the balance at the opening, and a
+    wallet that was funded after the opening would pass as funded before it.
+    """
     market, trader, late = await scene.active(), await scene.rich(), Keypair()
     bought = await scene.buy(market, trader, 40_000_000) + await scene.buy(market, trader, 10_000_000)
     opening = await opens(scene)
@@ -126,7 +132,7 @@ async def test_a_short_page_of_transactions_is_not_their_end(scene: Scene) -> No
 
 
 class Secretive(Rpc):
-    """A node that lists transactions and shows none, or lists none at all."""
+    """A node that lists transactions and shows none, or lists none at all if `lists` is false."""
 
     lists = True
 

@@ -1,4 +1,4 @@
-"""A6, W7, A15: the webhook judges the sender before the body, and the body's size before all of it, on both ports."""
+"""A6, W7, A15: tests of the webhook on both ports: it judges the sender and the size before it reads a body."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOUNDS = ConnectionBounds(body_within_s=0.3, unread_bytes=200_000, check_s=0.05)
 async def receiving(
     port_of: str, pool: Pool, database_url: str, redis_url: str, **more: object
 ) -> AsyncIterator[RawClient]:
-    """A client of the gateway's or of the indexer's webhook."""
+    """Yield a client of the gateway's or of the indexer's webhook."""
     settings = {"helius_webhook_secret": SECRET, "webhook_max_body_bytes": MOST, **more}
     async with contextlib.AsyncExitStack() as stack:
         if port_of == "gateway":
@@ -49,7 +49,7 @@ both_ports = pytest.mark.parametrize("port_of", ["gateway", "indexer"])
 async def test_who_does_not_know_the_secret_is_refused_before_the_body(
     port_of: str, authorization: str, pool: Pool, database_url: str, redis_url: str
 ) -> None:
-    """W7: the head alone is answered; what follows it is bounded."""
+    """W7: a sender without the secret is refused after the head, and what the sender sends after it is bounded."""
     async with receiving(port_of, pool, database_url, redis_url) as client:
         client.writer.write(request(PATH, CHUNKED + authorization, "POST"))
         assert (await client.answer())[0] == 401
@@ -62,7 +62,7 @@ async def test_who_does_not_know_the_secret_is_refused_before_the_body(
 async def test_a_chunked_body_is_read_up_to_its_bound(
     port_of: str, by: str, pool: Pool, database_url: str, redis_url: str
 ) -> None:
-    """A6: a body without a length is 413 once it is too long, and not at its end."""
+    """A6: a body without a length is 413 as soon as it is too long, and not at its end."""
     proof = KNOWN if by == "secret" else f"X-Helius-Signature: {'0' * 64}\r\n"
     async with receiving(port_of, pool, database_url, redis_url, helius_webhook_hmac=True) as client:
         client.writer.write(request(PATH, CHUNKED + proof, "POST"))
@@ -84,7 +84,7 @@ async def test_an_announced_length_is_judged_before_the_body(
 async def test_a_body_that_drips_is_given_up(
     port_of: str, pool: Pool, database_url: str, redis_url: str
 ) -> None:
-    """A15"""
+    """A15: a body that does not arrive in time is answered with 408, and its connection ends."""
     async with receiving(port_of, pool, database_url, redis_url) as client:
         client.writer.write(request(PATH, CHUNKED + KNOWN, "POST") + b"1\r\n[\r\n")
         assert (await client.answer())[0] == 408

@@ -1,4 +1,4 @@
-"""W2, W2c, A14, A16, W11, W12: what the WebSocket port takes of a client, byte by byte (RFC 6455)."""
+"""W2, W2c, A14, A16, W11, W12: tests of what the WebSocket's port takes of a client, byte by byte (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def port(settings):
 
 
 async def test_a_header_that_is_a_list_is_read_as_one(port):
-    """W2: Firefox says `keep-alive, Upgrade`; tokens have any case."""
+    """W2: Connection and Upgrade are lists of tokens in any case: Firefox sends `keep-alive, Upgrade`."""
     for changed in (
         {"Connection": "keep-alive, Upgrade"}, {"Connection": "upgrade,keep-alive"}, {"Connection": "UPGRADE"},
         {"Connection": "keep-alive ,  Upgrade"}, {"Upgrade": "WebSocket"}, {"Upgrade": "foo, websocket"},
@@ -109,8 +109,11 @@ ENDS = (
 
 @pytest.mark.parametrize("end", ENDS, ids=[end.__name__ for end in ENDS])
 def test_a_connection_that_has_ended_needs_no_garbage_collector(settings, end):
-    """A16: connections live too long for the collection of what is young: in an hour with 50 new ones each second the
-    server grew by 60 MB before the first full one."""
+    """A16: connections that have ended need no garbage collector to be freed.
+
+    Connections outlive its young generation: with 50 new ones each second, the server grew by 60 MB in an hour before
+    the first full collection.
+    """
 
     async def play() -> None:
         async with serving(settings) as service:
@@ -118,7 +121,7 @@ def test_a_connection_that_has_ended_needs_no_garbage_collector(settings, end):
             with reference_cycles() as left:
                 await asyncio.gather(*(once(service) for _ in range(50)))
                 await until(lambda: not service._hub.connections)
-            # The service's other work leaves a few, and one exception of it a long traceback.
+            # The service's other work leaves a few objects, and one of its exceptions a long traceback.
             del left["builtins.traceback"]
             assert not {kind: number for kind, number in left.items() if number >= 50}
 
@@ -170,7 +173,7 @@ PLAIN = {
 
 @pytest.mark.parametrize("kind", PLAIN)
 async def test_plain_requests_are_answered_as_on_the_other_ports(port, kind):
-    """W2c, U14"""
+    """W2c, U14: plain requests to the WebSocket's port have the same answers and errors as those to the other ports."""
     first, headers, status = PLAIN[kind]
     async with raw(port) as client:
         client.writer.write(head(first, Host="x", **headers))
@@ -205,7 +208,10 @@ def counts(most: int) -> ConnectionCounts:
 
 @pytest.mark.parametrize("first", [0, 3_000])
 async def test_of_a_head_nothing_behind_its_bound_is_read(first: int) -> None:
-    """A8: repeated headers are joined, which takes quadratic time; one read of a socket may bring 256 KiB."""
+    """A8: a head is read up to its bound and no further.
+
+    Repeated headers are joined, which takes quadratic time, and one read of a socket may bring 256 KiB.
+    """
     protocol = HandshakeProtocol(pytest.fail, {}, HandshakeLimits(), counts(100))
     loop, received = asyncio.get_running_loop(), asyncio.Event()
 
@@ -227,7 +233,7 @@ async def test_of_a_head_nothing_behind_its_bound_is_read(first: int) -> None:
 
 
 async def test_connections_of_one_address_leave_room_for_others_before_any_handshake() -> None:
-    """A14: half of what the process can hold; one that ends makes room, as a WebSocket or before."""
+    """A14: one address has half of a process's connections at most, before any handshake; one that ends makes room."""
     connections, ends = counts(6), []
 
     def upgrade(transport: asyncio.Transport, _: SocketHandshake, ended: Callable[[], None]) -> None:
@@ -251,7 +257,7 @@ async def test_connections_of_one_address_leave_room_for_others_before_any_hands
 
 
 async def test_a_head_that_does_not_come_and_a_response_that_nobody_reads_end_the_connection():
-    """A14"""
+    """A14: a head that does not arrive in time and a response that nobody reads end the connection."""
     limits = HandshakeLimits(head_within_s=0.2, read_within_s=0.4)
     page = b"x" * (8 << 20)
     loop = asyncio.get_running_loop()
@@ -301,7 +307,7 @@ MESSAGES = {
 
 
 async def test_whatever_a_message_holds_the_answer_is_a_message(port):
-    """A16, W11, W12: no text message ends the connection with 1011."""
+    """A16, W11, W12: whatever a text message holds, its answer is a message; none ends the connection with 1011."""
     async with opened(port) as client:
         for number, (kind, (message, code)) in enumerate(MESSAGES.items()):
             if number % 15 == 14:
@@ -368,8 +374,10 @@ async def test_requests_that_wait_for_the_database_are_bounded(settings, pool):
 
 
 async def test_replays_of_one_address_leave_room_for_those_of_others(settings, pool):
-    """A13: a replay waits for its turn among the clients, not for all that one has asked for; that it begins is
-    answered before."""
+    """A13: replays of one address leave room for those of others: each waits for its turn among the clients.
+
+    The answer that a replay begins does not wait.
+    """
     await pool.execute(
         "INSERT INTO discussions (market_id, wallet, content) "
         f"SELECT '{MARKET}', '{'1' * 32}', 'x' FROM generate_series(1, 3000)"

@@ -1,4 +1,4 @@
-"""The live feed as its clients see it: what they ask, what they get, in which order, and what they may not."""
+"""Tests of the live feed as its clients see it: requests, answers, their order, and what is refused."""
 
 import asyncio
 import json
@@ -291,7 +291,10 @@ async def test_what_cannot_be_replayed_is_called_a_gap_and_the_state_follows(set
 async def test_who_resumes_while_a_new_epoch_begins_is_sent_away_and_told_of_the_gap(
     settings, pool, monkeypatch
 ):
-    """As after a fail-over: the server knows that its epoch is over, and waits for the database for the new one."""
+    """A client that resumes before a new epoch has begun is closed with 1012, and told of the gap when it comes back.
+
+    After a fail-over a server knows that its epoch is over, and waits for the database for the new one.
+    """
     await pool.execute(_COMMENT, MARKET, "0")
     epoch = (await change_feed.head(pool)).epoch
     resume = {"action": "subscribe", "channel": f"discussions:{MARKET}", "epoch": epoch, "offset": 0}
@@ -317,7 +320,10 @@ async def test_who_resumes_while_a_new_epoch_begins_is_sent_away_and_told_of_the
 
 
 async def test_a_database_that_hangs_while_a_new_epoch_begins_is_asked_again(settings, pool, monkeypatch):
-    """Clients get neither messages nor notice of their epoch's end meanwhile."""
+    """A start of a new epoch that hangs in the database is given up and repeated.
+
+    Until then clients get neither messages nor notice that their epoch has ended.
+    """
     start, calls = FeedReader.start, []
 
     async def start_or_hang(reader: FeedReader, back: int = 0) -> int:
@@ -345,7 +351,7 @@ class MutedTransport(asyncio.Transport):
 
 
 class Subscriber:
-    """A client of a hub without a socket: `sent` is what it was sent."""
+    """A client of a hub without a socket; `sent` has the messages that it was sent."""
 
     def __init__(self, pool, epoch: str) -> None:
         self.hub = SocketHub()
@@ -368,7 +374,10 @@ DISCUSSIONS = Channel(ChannelKind.DISCUSSIONS, MARKET)
 
 
 async def test_who_resumes_in_a_new_epoch_gets_its_state_though_one_of_the_old_epoch_is_fresh(pool):
-    """Subscribers share a state for a second. A refusal would leave a client that does not ask again without any."""
+    """A client that resumes in a new epoch gets the state of that epoch, also while one of the old epoch is shared.
+
+    Subscribers share a state for a second. After a refusal, a client that does not ask again would have no state.
+    """
     await pool.execute(_COMMENT, MARKET, "0")
     ended = (await change_feed.head(pool)).epoch
     subscriber = Subscriber(pool, ended)
@@ -419,7 +428,10 @@ async def test_a_gap_within_a_replay_is_not_reported_to_who_is_to_leave_or_has_u
 
 
 async def test_a_database_that_lost_changes_begins_a_new_epoch_before_clients_resume(settings, pool):
-    """As after a fail-over that the server notices before any relay: changes with the same offsets follow."""
+    """A database that lost changes begins a new epoch before clients resume, since other changes get the same offsets.
+
+    That happens at a fail-over that the server notices before any relay.
+    """
     for number in range(3):
         await pool.execute(_COMMENT, MARKET, str(number))
     ended = (await change_feed.head(pool)).epoch
@@ -526,7 +538,10 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
             before = too_slow.get()
 
             async def read_once_closed() -> list[int]:
-                """What the slow one reads at last; the server waits 3 s for it, so that it begins at once."""
+                """Wait until the server gives up the slow client, and return the offsets that the client still reads.
+
+                The server waits 3 s for the client, so the client begins to read at once.
+                """
                 await until(lambda: too_slow.get() > before)
                 slow.transport.resume_reading()
                 result: list[int] = []

@@ -1,4 +1,4 @@
-"""How late a live message may be while Redis or the database is slow, hangs or comes back."""
+"""Tests of how late a live message may be while Redis or the database is slow, hangs or comes back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{'ab' 
 
 
 class Follower:
-    """A client of the socket server, and a writer beside it."""
+    """A client of the socket server that also writes comments."""
 
     def __init__(self, service: WebSocketService, socket: ClientConnection, pool: Pool) -> None:
         self.service, self.socket, self._pool = service, socket, pool
@@ -34,7 +34,7 @@ class Follower:
         return f"comment {self._number}"
 
     async def delay_s(self) -> float:
-        """How late the message of one more comment is."""
+        """Write a comment, and return how many seconds later its message comes."""
         began, content = time.monotonic(), await self.write()
         async with asyncio.timeout(20):
             while content not in str(await self.socket.recv()):
@@ -48,7 +48,7 @@ class Follower:
 
 @asynccontextmanager
 async def following(database: TcpProxy, redis: TcpProxy, pool: Pool) -> AsyncIterator[Follower]:
-    """A socket server behind the two proxies, and a client that has got its first message from Redis."""
+    """Yield a client of a socket server behind the two proxies; it has received a message by way of Redis."""
     settings = Settings(
         _env_file=None, zmart_env="local", database_url=database.url, redis_url=redis.url, ws_port=0
     )
@@ -72,7 +72,7 @@ async def proxies(database_url: str, redis_url: str) -> AsyncIterator[tuple[TcpP
 async def test_a_slow_redis_delays_no_message_by_more_than_a_second(
     proxies: tuple[TcpProxy, TcpProxy], pool: Pool
 ) -> None:
-    """C10: each byte 500 ms late, in both directions."""
+    """C10: a Redis that passes every byte 500 ms late, in both directions, delays no message by more than a second."""
     database, redis = proxies
     async with following(database, redis, pool) as follower:
         redis.delay_s = 0.5
@@ -87,7 +87,7 @@ async def test_a_slow_redis_delays_no_message_by_more_than_a_second(
 async def test_postgresql_takes_over_from_redis_within_two_seconds(
     proxies: tuple[TcpProxy, TcpProxy], pool: Pool, how: str
 ) -> None:
-    """C10: a black hole, from one moment to the next."""
+    """C10: a Redis that hangs, refuses or cuts connections all of a sudden delays no message by two seconds."""
     database, redis = proxies
     async with following(database, redis, pool) as follower:
         getattr(redis, how)()
@@ -99,7 +99,7 @@ async def test_postgresql_takes_over_from_redis_within_two_seconds(
 async def test_messages_go_on_in_seconds_while_old_database_connections_hang(
     proxies: tuple[TcpProxy, TcpProxy], pool: Pool
 ) -> None:
-    """C20: those of the relay, of the listener, and of the pool."""
+    """C20: while the database connections of relay, listener and pool hang, a message comes within six seconds."""
     database, redis = proxies
     async with following(database, redis, pool) as follower:
         database.hang_old()
@@ -113,7 +113,10 @@ async def test_messages_go_on_in_seconds_while_old_database_connections_hang(
 async def test_readiness_follows_the_database_in_seconds_under_steady_traffic(
     proxies: tuple[TcpProxy, TcpProxy], pool: Pool, how: str
 ) -> None:
-    """C19: what flows is ready; the trouble of before is not reported once messages come."""
+    """C19: under steady traffic, an outage of the database makes the server not ready, and its end makes it ready.
+
+    Both take a few seconds. A past outage is not reported once messages come.
+    """
     database, redis = proxies
     async with following(database, redis, pool) as follower, steady(follower):
         getattr(database, how)()
@@ -125,7 +128,7 @@ async def test_readiness_follows_the_database_in_seconds_under_steady_traffic(
 
 @asynccontextmanager
 async def steady(follower: Follower) -> AsyncIterator[None]:
-    """A comment every 20 ms, so that Redis never has nothing to say."""
+    """Write a comment every 20 ms while the block runs, so that Redis always has a message."""
 
     async def write_on() -> None:
         while True:

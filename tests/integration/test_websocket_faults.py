@@ -1,4 +1,4 @@
-"""Whatever is killed, a client that comes back with its last offset ends with the same sequence as one that stayed."""
+"""Tests that a client that resumes at its last offset gets the sequence of one that stayed, whatever is killed."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def own_valkey(tmp_path):
 
 
 class Process:
-    """`zmart run websocket` as its user starts it."""
+    """A process of `zmart run websocket`, as its user starts it."""
 
     def __init__(self, database_url: str, redis_url: str) -> None:
         self.port = free_port()
@@ -79,7 +79,7 @@ async def servers(database_url: str, redis_url: str, count: int) -> AsyncIterato
 
 
 async def follow(server: Process, epoch: str, seen: Seen, upto: int) -> None:
-    """A client that comes back, for as long as it takes, until it has seen offset `upto`."""
+    """Follow the feed until offset `upto`, with as many connections as it takes, and append each message to `seen`."""
     while not seen or seen[-1][0] < upto:
         with suppress(OSError, websockets.WebSocketException):
             async with connect(server.url) as socket:
@@ -107,7 +107,7 @@ async def write(pool: Pool, count: int, after_each) -> None:
 
 
 async def truth(pool: Pool) -> Seen:
-    """Every message as the database holds it."""
+    """Return every message as the database holds it: (offset, payload)."""
     epoch = (await change_feed.head(pool)).epoch
     changes = await change_feed.read_after(pool, 0, 10_000)
     return [(change.offset, encode(change, epoch).payload("activity")) for change in changes]

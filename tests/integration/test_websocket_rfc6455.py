@@ -1,7 +1,7 @@
-"""RFC 6455 on the wire, in the order of the Autobahn suite's sections 1 to 7, without those for compression.
+"""Tests of RFC 6455 on the wire, in the order of the Autobahn suite's sections 1 to 7, without compression.
 
-The server sends nothing back but its own messages, so a text that it has read whole is seen by its answer to it. Each
-case is sent whole, in pieces of 997 bytes, and in single bytes where it is short.
+The server echoes nothing, so its answer to a text shows that it has read the text whole. Each case is sent whole, in
+pieces of 997 bytes, and in single bytes if it is short.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ UNKNOWN, INVALID = "unknown_action", "invalid_message"
 ONE_BY_ONE_UP_TO = 200
 
 Case = tuple[bytes, list[object]]
-"""What is sent, and what comes: codes of errors, payloads of pongs, and at last the code of the close frame."""
+"""The bytes to send, and the expected results: codes of errors, payloads of pongs, and last the close frame's code."""
 
 
 def message(size: int) -> bytes:
-    """A text message of that size which is answered by `unknown_action`."""
+    """Return a text message of `size` bytes that is answered by `unknown_action`."""
     return b'{"action":"x","y":"' + b"*" * (size - 21) + b'"}'
 
 
@@ -34,7 +34,7 @@ def closing(code: int | None = 1000, reason: bytes = b"") -> bytes:
 
 
 def in_parts(payload: bytes, at: list[int], kind: int = TEXT) -> bytes:
-    """A message in fragments that begin at these places."""
+    """Return a message in fragments that begin at the offsets `at`."""
     parts = [payload[begin:end] for begin, end in zip([0, *at], [*at, len(payload)], strict=True)]
     codes = [kind] + [CONT] * (len(parts) - 1)
     codes[-1] |= FIN
@@ -174,7 +174,7 @@ CASES = section_1() | section_2() | section_3_and_4() | section_5() | section_6(
 
 
 def pieces(sent: bytes) -> list[list[bytes]]:
-    """The ways to send it."""
+    """Return the ways to send these bytes, each a list of pieces."""
     ways = [[sent], [sent[at : at + 997] for at in range(0, len(sent), 997)]]
     if len(sent) <= ONE_BY_ONE_UP_TO:
         ways.append([bytes([byte]) for byte in sent])
@@ -182,7 +182,7 @@ def pieces(sent: bytes) -> list[list[bytes]]:
 
 
 def summary(frames: list[Frame]) -> list[object]:
-    """What came behind the welcome."""
+    """Return the results after the welcome: codes of errors, payloads of pongs, and the close frame's code."""
     result: list[object] = []
     for received in frames[1:]:
         if received.opcode is Opcode.TEXT:

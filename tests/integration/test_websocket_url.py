@@ -1,4 +1,4 @@
-"""U15: subscriptions that the socket's URL names, for clients that only know an address."""
+"""U15: tests of subscriptions in the socket's URL, for clients that only know an address."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
 
 
 async def received(url: str, number: int, **options: object) -> list[dict]:
-    """The first messages of a client that sends nothing."""
+    """Return the first `number` messages of a client that sends nothing."""
     async with asyncio.timeout(10), connect(url, compression=None, **options) as socket:
         return [json.loads(await socket.recv()) for _ in range(number)]
 
@@ -75,8 +75,11 @@ async def test_a_url_that_names_what_there_is_not_is_told_so_and_the_rest_holds(
 
 
 async def test_a_url_subscribes_at_once_after_a_new_epoch_has_begun(settings, pool, monkeypatch):
-    """A client that only knows an address does not ask again for what was refused."""
-    monkeypatch.setattr(state, "FRESH_S", 60)  # so old may a state be that subscribers share
+    """After a new epoch has begun a URL's subscription succeeds at once.
+
+    A client that only knows an address does not repeat a refused request.
+    """
+    monkeypatch.setattr(state, "FRESH_S", 60)  # subscribers share a state up to this age
     async with serving(settings) as service:
         url = f"ws://127.0.0.1:{service.port}/?channels=trades"
         async with asyncio.timeout(10), connect(url, compression=None) as socket:
@@ -144,7 +147,10 @@ def test_a_url_and_a_message_mean_the_same(channel: str) -> None:
 
 
 async def test_amounts_are_text_where_the_url_or_a_message_asks_for_it(settings, pool):
-    """U15. In the state, in a replay and in live changes; a message decides for its own subscription."""
+    """U15: `numeric=string` makes amounts text in the state, in a replay and in live changes.
+
+    A message decides for its own subscription.
+    """
     await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
     async with serving(settings) as service:
         base = f"ws://127.0.0.1:{service.port}/?numeric=string"
