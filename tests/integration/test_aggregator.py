@@ -149,7 +149,7 @@ async def test_two_aggregators_at_once_produce_one_effect(scene: Scene) -> None:
 async def test_killed_at_any_step_it_resumes_with_one_effect(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """The process is killed at random before or after a write of the journal, again and again; one approval happens."""
+    """However often the process is killed before or after a write of its journal, the proposal is approved once."""
     chance, kills = random.Random(seed), 0
     real = Journal._write
 
@@ -257,7 +257,10 @@ async def test_it_does_not_start_with_a_key_that_globalconfig_does_not_name(scen
 
 
 async def test_held_decisions_send_nothing_and_an_alert_says_so_until_they_are_released(scene: Scene) -> None:
-    """C23: with HOLD_DECISIONS, as after a restore that may lack votes, the aggregator sends nothing and alerts."""
+    """C23: with HOLD_DECISIONS, as after a restore, the aggregator sends nothing and an alert says so.
+
+    After a restore some votes may be missing.
+    """
     market = await scene.market()
     await scene.vote(market, yes=7)
     for held, expected in ((True, ["MarketCreated"]), (False, ["ProposalAggregated", "ProposalApproved"])):

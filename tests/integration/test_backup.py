@@ -83,7 +83,10 @@ def writer(used_url: str) -> Iterator[Callable[[], int]]:
 def test_a_backup_is_of_one_moment_while_everything_is_written(
     used_url: str, other_url: str, writer: Callable[[], int], tmp_path: Path
 ) -> None:
-    """A manifest states the dump's counts, digests and feed offset, where the feed of a restored database goes on."""
+    """The manifest's counts, digests and feed offset are those of the dump.
+
+    The feed of a restored database continues after that offset.
+    """
     wait_for(lambda: writer() > 3)
     backup = back_up(used_url, tmp_path)
     before = writer()

@@ -316,7 +316,7 @@ async def test_the_json_of_a_transaction_is_passed_on_untouched():
     "begins", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n"]
 )
 async def test_a_node_whose_answer_drips_for_ever_is_given_up_for_the_next_one(begins):
-    """W3, C13: a node whose answer arrives byte by byte without an end is given up at the time limit for the next."""
+    """W3, C13: a node whose answer arrives byte by byte without end is given up, and the next node is asked."""
 
     async def drip(reader, writer):
         writer.write(begins)

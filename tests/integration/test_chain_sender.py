@@ -264,7 +264,10 @@ async def test_a_failure_on_chain_is_told_with_its_signature(effect):
 
 
 async def test_what_somebody_else_did_first_is_done_and_no_failure(effect):
-    """If the simulation fails but the account shows the effect, another process caused it: it is AlreadyDone."""
+    """The outcome is AlreadyDone if the simulation fails and the account shows the effect.
+
+    Another process caused the effect in between.
+    """
     done = False
 
     async def already_done(since):

@@ -139,14 +139,14 @@ ENDLESS = {
         b"POST /unread HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Long: y\r\n" * 700,
     ),
 }  # fmt: skip
-"""Heads and framing that a client can send without end: the first bytes, and a piece of about 8 KiB to repeat."""
+"""Heads and framing that a client can send without end: name -> (first bytes, a piece of about 8 KiB to repeat)."""
 MOST_PIECES = 2_000
 MIB = 1 << 20
 
 
 @pytest.mark.parametrize("part", ENDLESS)
 async def test_nothing_around_a_body_is_endless(part: str) -> None:
-    """A5: a client that sends anything but a body without end is disconnected before it has sent 16 MiB."""
+    """A5: an endless head or framing of a body ends the connection before its client has sent 16 MiB."""
     begin, piece = ENDLESS[part]
     async with client_of(ConnectionBounds()) as client:
         client.writer.write(begin)
@@ -169,7 +169,7 @@ HEADS = {
 
 @pytest.mark.parametrize("kind", HEADS)
 async def test_a_whole_head_above_a_bound_is_refused_before_the_application_sees_it(kind: str) -> None:
-    """A8: a head with too long a header, path or query, or too many parameters, is refused before the application."""
+    """A8: a head with too long a header, path or query, or too many parameters, never reaches the application."""
     path, headers, status = HEADS[kind]
     async with client_of(ConnectionBounds()) as client:
         answered, sent, body = await client.get(path, headers)
@@ -186,7 +186,7 @@ async def test_a_head_that_does_not_end_is_answered_before_the_connection_ends(
 ) -> None:
     """A5, U14: a head without an end is answered with 431 before the connection ends.
 
-    A client would lose the answer if the connection were reset while bytes of it are unread.
+    A client loses its answer if the connection is reset while bytes from the client are unread.
     """
     async with client_of(ConnectionBounds()) as client:
         client.writer.write(begin + b"a" * size)
@@ -226,7 +226,7 @@ async def test_a_body_in_small_chunks_is_no_attack() -> None:
 
 
 async def test_a_body_that_nobody_reads_ends_the_connection_after_a_while() -> None:
-    """A15: after the answer the unread rest of a body has the time of a body; then the connection ends."""
+    """A15: after an answer, the rest of a body that nobody reads must come within `body_within_s`."""
     async with client_of(QUICK) as client:
         client.writer.write(request("/unread", "Content-Length: 1000\r\n", "POST") + b"half")
         assert (await client.answer())[0] == 200

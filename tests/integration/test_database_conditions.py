@@ -316,7 +316,7 @@ async def websocket_process(
 
 
 async def readiness_of(http: httpx.AsyncClient, port: int) -> tuple[int, str]:
-    """Return status and reason of /ready; 0 and "" while nothing listens."""
+    """Return status and reason of /ready; (0, "") while nothing listens."""
     try:
         answer = await http.get(f"http://127.0.0.1:{port}/ready")
     except httpx.TransportError:

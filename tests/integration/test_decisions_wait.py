@@ -281,7 +281,7 @@ async def test_a_dispute_below_its_minimum_stays_open_until_it_is_reached(scene:
 async def test_a_failure_in_between_does_not_bring_back_the_deadline_of_an_extended_vote(
     scene: Scene,
 ) -> None:
-    """P1: a vote that was extended for too few votes counts later votes alike, from the backend and from the chain.
+    """P1: a vote that is extended for too few votes counts later votes of both channels, backend and chain.
 
     2 agree in time, which is too few. An attempt fails with an error of the RPC. Then 2 more agree through the backend
     and 5 disagree on chain: all 9 votes count.
@@ -331,7 +331,7 @@ async def test_a_rejection_counts_what_was_on_chain_when_the_proposal_expired(sc
 
 
 async def _nothing(_: object) -> None:
-    """Decide nothing."""
+    """Decide nothing when the index has caught up."""
 
 
 async def test_a_wait_of_ten_minutes_is_an_alert_that_ends_with_it(scene: Scene) -> None:

@@ -110,7 +110,7 @@ async def test_the_other_relay_takes_over_when_the_leader_ends(database_url, poo
 async def test_the_relay_of_a_process_that_is_stopped_is_taken_over_within_ten_seconds(
     database_url, pool, redis
 ):
-    """The lock of a relay whose process is stopped is taken over; a leader that has nothing to relay keeps its lock.
+    """The relay's lock is taken over from a stopped process; a leader that has nothing to relay keeps it.
 
     The session of a stopped process stays open, since the kernel answers in its place.
     """
@@ -341,7 +341,10 @@ async def test_votes_say_how_the_count_stands_and_a_vote_on_chain_replaces_the_o
 async def test_a_relay_whose_redis_takes_no_writes_says_so_without_a_pause_and_logs_it_once(
     database_url, pool, own_valkey
 ):
-    """A Redis that has no memory for writes, but answers reads, is reported as long as it lasts, and logged once."""
+    """A Redis that has no memory for writes is reported as an outage until it ends, and logged once.
+
+    Redis answers reads meanwhile.
+    """
     redis = redis_client.connect(own_valkey.url())
     try:
         with capture_logs() as lines:

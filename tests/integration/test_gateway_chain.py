@@ -108,7 +108,7 @@ class Stage:
         return await self.transact(creator, "/api/markets", body)
 
     async def indexed(self) -> None:
-        """Wait until the index is complete through a minute before the chain's time: an approval requires that."""
+        """Wait until the index is complete through a minute ago at the latest: an approval needs a complete index."""
         clock = await self.rpc.get_clock()
         pool = self.here.gateway.context.pool
         await until(
@@ -507,7 +507,7 @@ async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_rewar
 
 
 async def test_the_page_of_a_trade_shows_the_fees_that_the_chain_charged(stage: Stage) -> None:
-    """The page of a trade shows the network's fee and the program's fees as the balances on chain changed."""
+    """The fees of the network and of the program on a trade's page equal the changes of balances on chain."""
     creator, buyer = await stage.user(), await stage.user()
     market = MarketId(await stage.active(creator))
     who, fees = (Wallet(str(key.pubkey())) for key in (buyer, stage.chain.keys.fees))

@@ -34,7 +34,7 @@ async def status_of(here: Site, path: str) -> int:
 
 
 async def statuses(here: Site, path: str) -> set[int]:
-    """Return the statuses of a list for every key as its cursor; `path` ends with "cursor=" or another such name."""
+    """Return the statuses of a list for every key as its cursor; `path` ends with the cursor's parameter and "="."""
     keys = [key.encode() for key in KEYS] + [b'["\xff"]', b"\xff"]
     return {await status_of(here, path + cursor(key)) for key in keys}
 

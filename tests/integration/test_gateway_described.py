@@ -26,7 +26,7 @@ QUERY = {
 }
 BALLOT = {"market_id": KEY, "vote": True}
 BODIES = {"VoteOnProposal": BALLOT, "VoteOnDispute": BALLOT, "SendTransaction": {"transaction": "AAAA"}}
-"""Bodies instead of an operation's example.
+"""Bodies to send in place of an operation's example.
 
 The ballots have no statement, since a signed statement would be a proof.
 """
@@ -51,7 +51,7 @@ async def ask(here: Site, operation: Described, authorization: str = "", **argum
 
 
 def proof(here: Site, name: str, number: int) -> str:
-    """Return an Authorization header with a valid proof: a wallet's "session" or "signature", or the "operator"."""
+    """Return an Authorization header with a valid proof of the kind `name`: session, signature or operator."""
     if name == "operator":
         return f"Bearer {OPERATOR}"
     if name == "signature":
@@ -145,9 +145,9 @@ async def test_who_asks_too_often_is_told_by_every_operation_that_describes_it(
 
 
 async def test_a_path_that_may_name_another_call_says_so(here: Site) -> None:
-    """An operation whose path may name another call describes the status of that: GET /api/votes/proposal is 405.
+    """An operation describes the status that it answers on a path that also names another operation.
 
-    `/api/votes/{key}` matches that path, which belongs to a POST.
+    `GET /api/votes/{key}` matches `/api/votes/proposal`, the path of a POST, and answers 405 there.
     """
     undocumented = []
     for operation in operations():

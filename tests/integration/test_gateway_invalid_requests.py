@@ -69,7 +69,7 @@ async def told(here: Site, operation: Described, **options: Any) -> dict[str, st
 
 @pytest.mark.parametrize("body", [b"", b"{}"])
 async def test_a_request_without_a_body_is_told_every_field_that_it_needs(here: Site, body: bytes) -> None:
-    """U9: a request without a body, or with an empty object, is told every required field."""
+    """U9: a request without a body, or with an empty object, is answered with every required field."""
     for operation, schema in bodies():
         required = schema.get("required", [])
         if required:
@@ -85,7 +85,7 @@ async def test_a_request_without_a_body_is_told_every_field_that_it_needs(here: 
 
 
 async def test_every_field_of_a_wrong_kind_is_told_at_once(here: Site) -> None:
-    """U9: in a body whose fields are all of a wrong JSON type, each wrong field is told with the type that it has."""
+    """U9: in a body whose fields are all of a wrong JSON type, each wrong field is named with the type that it has."""
     for operation, schema in bodies():
         fields = schema["properties"]
         for value, kind in KINDS:
@@ -105,7 +105,7 @@ async def told_or_none(here: Site, operation: Described, body: object) -> dict[s
 
 
 async def test_what_is_no_object_is_told_by_its_kind(here: Site) -> None:
-    """U9: a body that is no JSON object is told its JSON type."""
+    """U9: the answer to a body that is no JSON object names the type that the body is."""
     for operation, _ in bodies():
         for body, kind in (
             (b"[]", "an array"),
@@ -164,7 +164,7 @@ async def test_what_is_no_object_is_told_by_its_kind(here: Site) -> None:
 async def test_a_body_is_told_all_that_is_wrong(
     here: Site, path: str, body: object, expected: dict[str, str]
 ) -> None:
-    """U9: one answer tells every error of a body, by its field."""
+    """U9: one answer reports all errors of a body, each with its field."""
     answer = await here.post(path, body)
     assert answer.status_code == 400, answer.text
     assert {item["field"]: item["message"] for item in answer.json()["details"]} == expected
@@ -209,7 +209,7 @@ async def test_a_body_is_told_all_that_is_wrong(
     ],
 )  # fmt: skip
 async def test_a_query_is_told_all_that_is_wrong(here: Site, path: str, expected: dict[str, str]) -> None:
-    """U9: one answer tells every error of a query, by its parameter."""
+    """U9: one answer reports all errors of a query, each with its parameter."""
     answer = await here.get(path)
     assert answer.status_code == 400, answer.text
     assert {item["field"]: item["message"] for item in answer.json()["details"]} == expected

@@ -1,4 +1,4 @@
-"""A3, A4, A9: tests that limits always bind an address, and also a wallet that has proven that it sends the request."""
+"""A3, A4, A9: tests that rate limits always count an address, and also a wallet that has proven its request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_a_key_pair_in_every_body_does_not_evade_the_limit_of_an_open_oper
 async def test_new_wallets_behind_one_address_share_the_limit_of_some(
     database_url: str, redis_url: str
 ) -> None:
-    """A4: requests of a new wallet each from one address have, in all, the limit of WALLETS_PER_ADDRESS wallets."""
+    """A4: requests from one address, each of a new wallet, share the limit of WALLETS_PER_ADDRESS wallets."""
     async with site(database_url, redis_url, rate_limit_comments=3, **BEHIND) as here:
         market = await add_market(here.pool, 1)
         most = 3 * WALLETS_PER_ADDRESS
@@ -73,7 +73,7 @@ async def test_a_wallet_has_one_limit_wherever_it_sends_from(database_url: str, 
 async def test_nobody_uses_up_the_limit_of_a_wallet_whose_signature_he_has_seen(
     database_url: str, redis_url: str, path: str
 ) -> None:
-    """A3: a seen signature over another body is refused, and counts against its sender instead of its wallet."""
+    """A3: a copied signature over another body is refused, and counts against its sender, not against its wallet."""
     limits = {f"rate_limit_{name}": 4 for name in ("writes", "votes", "comments", "nonce")}
     async with site(database_url, redis_url, **limits, **BEHIND) as here:
         market, victim = await add_market(here.pool, 1), wallet(1)
@@ -97,7 +97,7 @@ async def test_nobody_uses_up_the_limit_of_a_wallet_whose_signature_he_has_seen(
 async def test_all_header_lines_count_and_an_ipv6_subnet_is_one_client(
     database_url: str, redis_url: str
 ) -> None:
-    """A9: another header line, another address of an IPv6 subnet or another port makes no other client."""
+    """A9: a second header line, another address of an IPv6 subnet or another port is not counted as a new client."""
     async with site(database_url, redis_url, rate_limit_nonce=3, **BEHIND) as here:
         body = {"wallet": address(1)}
 

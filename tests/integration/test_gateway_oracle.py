@@ -1,4 +1,4 @@
-"""Tests that all figures which the API computes from trades equal those that the raw trades give, added one by one."""
+"""Tests that each figure that the API computes from trades equals the one summed from the raw trades."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ async def oracle_of(here: Site) -> Oracle:
 
 
 def _in_order(rows: list[dict]) -> list[dict]:
-    """Return the rows oldest first: each page is oldest first, but the next page holds older rows."""
+    """Return the rows oldest first.
+
+    The rows of each page are oldest first, but each page is older than the page before it.
+    """
     pages = [rows[start : start + 50] for start in range(0, len(rows), 50)]
     return [row for page in reversed(pages) for row in page]
 

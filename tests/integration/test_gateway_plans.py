@@ -45,7 +45,10 @@ _MOST_SORTED = 1_000
 _AT = Page(limit=_PAGE)
 _DEEP = (datetime.now(UTC) - timedelta(days=200)).isoformat()
 _MOST_SKIPPED = 5_000
-"""Maximum number of rows that one step may read and discard, as a list by volume does for a state that 1 % have."""
+"""Maximum number of rows that one step may read and discard.
+
+A list by volume of a state that 1 % of the markets have discards that many.
+"""
 _STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED", "CANCELLED")
 
 Read = Callable[[Pool, MarketId, Wallet], Awaitable[object]]

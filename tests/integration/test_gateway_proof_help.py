@@ -27,7 +27,7 @@ async def here(database_url: str, redis_url: str) -> AsyncIterator[Site]:
 
 @pytest.mark.parametrize("authorization", ["", "Bearer nobody's", "Bearer zs1.e30.forged"])
 async def test_who_proves_nothing_is_told_what_this_call_needs(here: Site, authorization: str) -> None:
-    """U11: every operation that needs a proof names the proofs that it takes to a request with none or a wrong one."""
+    """U11: an operation that needs a proof answers a request without a valid one with the proofs that it accepts."""
     for operation in operations():
         if not operation.proofs or operation.name in ("GetMarket", "ListMarkets", *VOTES):
             continue

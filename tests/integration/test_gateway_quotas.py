@@ -1,4 +1,4 @@
-"""A11, A12: tests of quotas, by a wallet's stake, of what costs us: pins, drafts, memory of relayed transactions."""
+"""A11, A12: tests of quotas on pins, drafts and remembered transactions, which depend on a wallet's stake."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Test that every status that is particular to an operation's description occurs.
+"""Test that each status in an operation's description occurs, except those that all operations share.
 
-Statuses that all operations share (a bad value, a limit, an unavailable server) have tests of their own.
+The shared statuses (a bad value, a limit, an unavailable server) have tests of their own.
 """
 
 from __future__ import annotations

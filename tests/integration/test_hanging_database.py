@@ -1,4 +1,4 @@
-"""Tests of connections to PostgreSQL that hang, also within a message: nothing waits for them, and no lock stays."""
+"""Tests of connections to PostgreSQL that hang, also within a message: callers go on, and locks are freed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def rows_through(url: str) -> str:
 
 
 async def test_a_connection_whose_statement_timed_out_is_never_used_again(database_url: str) -> None:
-    """C8: once a statement has timed out, the pool uses none of its old connections again, and new ones at once."""
+    """C8: after a statement timed out the pool uses none of its old connections, and new ones answer at once."""
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 4) as (pool, old):
         proxy.hang_old()
         with pytest.raises(TimeoutError):
@@ -162,8 +162,7 @@ async def test_a_statement_on_a_dead_connection_ends_in_seconds_and_its_locks_wi
 async def within_a_statement(holder: Any, proxy: TcpProxy, pool: Pool) -> AsyncIterator[int]:
     """Keep the session of `holder` waiting for its client within a statement; yield its process id.
 
-    The session has locked the table `held`. Its client is silent since the statement was sent and before its arguments
-    follow.
+    The session has locked the table `held`. `proxy` hangs after the statement was sent and before its arguments are.
     """
     pid = await holder.fetchval(_PID)
     await holder.execute("LOCK TABLE held")
@@ -183,7 +182,10 @@ async def within_a_statement(holder: Any, proxy: TcpProxy, pool: Pool) -> AsyncI
 async def test_a_connection_that_dies_within_a_statement_is_given_up_and_its_locks_are_free(
     database_url: str, pool: Pool
 ) -> None:
-    """C20: a connection that dies after PostgreSQL has parsed its statement, and before the arguments, is given up."""
+    """C20: a connection that dies between a statement and its arguments is given up, and its locks are freed.
+
+    PostgreSQL has parsed the statement, and waits for the arguments.
+    """
     await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
     async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (hanging, _):
         with pytest.raises(Unavailable):
@@ -207,7 +209,7 @@ async def test_who_waits_for_a_lock_of_a_process_that_is_stopped_within_a_statem
     """
     await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
     async with TcpProxy.before(database_url) as proxy:
-        stopped = await asyncpg.connect(proxy.url)  # not of a pool: nothing watches it, as if its process were stopped
+        stopped = await asyncpg.connect(proxy.url)  # unwatched, as of a stopped process
         try:
             await stopped.execute("BEGIN")
             async with within_a_statement(stopped, proxy, pool):

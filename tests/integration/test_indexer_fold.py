@@ -1,4 +1,4 @@
-"""Tests of the fold from the inbox to the tables: any order, repetition or closed gap gives the same rows."""
+"""Tests of the way from the inbox to the tables: any order, repetition or gap that closes gives the same rows."""
 
 from __future__ import annotations
 

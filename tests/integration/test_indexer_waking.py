@@ -28,7 +28,7 @@ WHOLE = inbox.Hint(TX.signature, TX.slot, TX.raw())
 
 
 async def wakes_of(pool, act):
-    """Return how often `act` wakes the workers of the inbox."""
+    """Return how often `act` wakes those who work on the inbox."""
     woken = asyncio.Event()
     async with pool.acquire() as connection:
         received = []

@@ -234,9 +234,9 @@ async def test_one_run_per_tick_whatever_the_number_of_schedulers(database_url: 
 async def test_a_tick_whose_process_died_as_it_took_it_delays_the_next_by_seconds(
     database_url: str, pool: Pool
 ) -> None:
-    """After a process died during a tick, the next tick runs within seconds, although the job queue waits for 30 s.
+    """After a process died during a tick the next tick runs within seconds.
 
-    A process that works renews its claim on the tick every second.
+    The library of the job queue would wait for 30 s. A process that works renews its claim on the tick every second.
     """
     stop, runs = asyncio.Event(), []
 

@@ -146,7 +146,7 @@ async def test_recent_fees_are_those_of_transactions_with_an_account(rpc: Rpc) -
 
 
 async def test_a_list_that_would_lack_a_transaction_is_refused(chain: ChainServer, rpc: Rpc) -> None:
-    """C15: a list that would lack a transaction is refused: one was executed, and the journal cannot be written."""
+    """C15: a list is refused while it would lack an executed transaction that the journal cannot hold."""
     wallet = Wallet(str(Keypair().pubkey()))
     assert chain._process is not None
     process = psutil.Process(chain._process.pid)

@@ -1,4 +1,4 @@
-"""C14: tests that the database itself says which chain it belongs to, and that no doubt deletes anything."""
+"""C14: tests that a database itself says to which chain it belongs, and that nothing is deleted in doubt."""
 
 from __future__ import annotations
 

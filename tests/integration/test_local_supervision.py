@@ -1,4 +1,4 @@
-"""Tests of supervised processes: they stay up, and none stays behind."""
+"""Tests of supervised processes: they stay up, and none remains after the end."""
 
 from __future__ import annotations
 
@@ -224,9 +224,9 @@ def test_no_number_of_failed_starts_ends_the_starts() -> None:
 
 
 def test_a_full_disk_ends_neither_the_supervisor_nor_what_it_runs(tmp_path: Path) -> None:
-    """C16: a disk that takes no more of the logs ends neither supervisord nor its programs.
+    """C16: a full disk, on which no log can be written, ends neither supervisord nor its programs.
 
-    A limit of file sizes refuses every write to supervisord's log and to its programs' logs, as a full disk does.
+    A limit of file sizes makes every write to the logs of supervisord and its programs fail, as a full disk does.
     """
     talker = "import time; [(print('x' * 200, flush=True), time.sleep(0.01)) for _ in iter(int, 1)]"
     running = Running(tmp_path, {"a": SLEEPER, "b": SLEEPER, "c": talker})
@@ -251,7 +251,7 @@ def test_a_full_disk_ends_neither_the_supervisor_nor_what_it_runs(tmp_path: Path
 
 
 def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Running, tmp_path: Path) -> None:
-    """C22: ps, doctor and `zmart up` report a supervisord that hangs within seconds, and stopping the stack ends it."""
+    """C22: within seconds ps, doctor and `zmart up` report a supervisord that hangs, and stopping the stack ends it."""
     running.start()
     running.process.send_signal(signal.SIGSTOP)
     before = time.monotonic()
@@ -270,7 +270,7 @@ def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Runni
 
 
 def test_more_callers_than_a_hanging_supervisor_has_room_for_wait_no_longer(running: Running) -> None:
-    """C22: a supervisord with no room for further connections is reported as one that hangs, without a longer wait."""
+    """C22: calls of a hanging supervisord fail no later when its queue of connections is full."""
     impatient = Supervisor(running.supervisor.folder, running.supervisor.logs, answer_s=0.02)
     running.process.send_signal(signal.SIGSTOP)
     for _ in range(300):

@@ -29,7 +29,7 @@ TABLES = "AddressLookupTab1e1111111111111111111111111"
 
 
 class Sender:
-    """A wallet with SOL and a lookup table, and calls of the chain's bare JSON-RPC."""
+    """A wallet with SOL and a lookup table, which calls the chain's JSON-RPC directly."""
 
     def __init__(self, chain: ChainServer, rpc: Rpc, http: httpx.AsyncClient) -> None:
         self.chain, self.rpc, self.http = chain, rpc, http
@@ -122,7 +122,7 @@ async def test_a_client_gets_no_version_that_it_does_not_know(chain: ChainServer
     """
     blockhash = await sender.blockhash()
     sound = dict([*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)])
-    oldest = {"v1": 1, "v0": 0, "legacy": -1}  # the lowest ceiling that shows the version; -1: shown without a ceiling
+    oldest = {"v1": 1, "v0": 0, "legacy": -1}  # lowest ceiling that shows it; -1: none needed
     sent = {case: (await sender.send(sound[case]))["result"] for case in oldest}
     for signature in sent.values():
         await sender.landed(signature)

@@ -147,10 +147,7 @@ async def test_a_draft_shows_nowhere_at_a_market_with_another_cid(here):
 
 
 async def test_a_text_shows_by_its_hash_whoever_made_the_market(here):
-    """A10: a market shows the text whose hash it has on chain, and the creator that it has on chain.
-
-    That holds for any creator.
-    """
+    """A10: a market shows the text whose hash it has on chain, and its creator on chain, not that of the text."""
     draft = document()
     await documents.add(here.pool, draft, "none")
     await chain_has(here.pool, 1, THIEF, draft.cid)
@@ -201,7 +198,7 @@ async def test_a_market_whose_cid_is_unknown_has_no_text(here):
 
 
 async def test_a_hosted_databases_public_role_reads_no_draft_under_a_taken_id(database_url, here):
-    """A10: row-level security shows a public role only texts and pins whose hash is that of a market on chain."""
+    """A10: row-level security shows a public role only the texts and pins whose hash their market has on chain."""
     draft, other = document(), document(2, THIEF, "Will anything else come to pass?")
     for each in (draft, other):
         await documents.add(here.pool, each, "local")
@@ -274,9 +271,9 @@ async def due_now(pool: Pool) -> None:
 
 
 async def test_a_text_that_was_written_elsewhere_is_fetched_checked_shown_and_kept(here, ipfs):
-    """A10: a text from elsewhere is fetched by its CID, version 0 or 1, checked, shown and pinned.
+    """A10: a text that was not written through this API is fetched by its CID, checked, shown and pinned.
 
-    It may name any market.
+    The CID may have version 0 or 1, and the text may name any market.
     """
     elsewhere = document(9, address(7), "Will a text from elsewhere be shown?")
     raw = elsewhere.document
@@ -344,7 +341,7 @@ NOT_DOCUMENTS = {
 async def test_what_is_no_market_document_is_called_so_and_never_asked_for_again(here, ipfs):
     """A10: bytes with the right hash that are no market document are called so, and never requested again.
 
-    So is a text on chain that is not even a CID.
+    The same holds for a value on chain that is no CID.
     """
     ipfs.files = {cid_of(raw, 0): raw for raw in NOT_DOCUMENTS.values()}
     for number, cid in enumerate([*ipfs.files, "0x" + "00ff" * 23, ""], 1):

@@ -59,7 +59,7 @@ async def fetched(stage: Stage, ipfs: Gateway, market_id: str) -> dict:
 
 
 async def test_a_market_with_another_cid_never_shows_the_drafts_text(stage: Stage) -> None:
-    """A10, first attack: a market by a draft's author, under its id, with another text never shows the draft's."""
+    """A10, first attack: a market under the draft's id, but with another CID, never shows the draft's text."""
     author = await stage.user()
     draft = await draft_of(stage, author)
     other = cid_of(b"what really stands on chain", 0)

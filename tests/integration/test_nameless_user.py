@@ -1,4 +1,4 @@
-"""Tests of a user whose number has no name and no home folder, as in containers that run as any number."""
+"""Tests with a user id that has no name and no home folder, as in containers that run with any user id."""
 
 from __future__ import annotations
 

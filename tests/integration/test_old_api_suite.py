@@ -1,4 +1,4 @@
-"""Tests of what the former backend's API tests expect (U4, and the suite's 51 of 51), as far as the contract says so.
+"""Tests of what the former backend's API tests expect (U4: 51 of 51), as far as the contract describes it.
 
 The gateway has VOTES_REQUIRE_STATEMENT=false and the vote rule `open`.
 """

@@ -1,4 +1,4 @@
-"""Tests that clients of the old backend go on working: their requests are accepted and their fields are answered."""
+"""Tests that clients of the old backend go on working: their requests are accepted, and answers have their fields."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_positions_are_integers_of_1e_9_in_text(
 ) -> None:
     """U3: positions have integers of 1e-9 units as text, since the old client divides each by 1e9.
 
-    Decimal text would become a portfolio of 0.0000 SOL.
+    The old client would show decimal text as a portfolio of 0.0000 SOL.
     """
     async with site(database_url) as here:
         key = await add_market(here.pool, 1, price_e9=price_e9, shares=(5 * 10**9, 10**9))
@@ -300,7 +300,7 @@ async def test_a_vote_with_two_wallets_in_it_is_refused(
 
 
 async def test_a_body_that_names_two_markets_is_refused(database_url: str, redis_url: str) -> None:
-    """U10: a body that names two markets is refused, by an alias of the field or by the path."""
+    """U10: a body is refused if `proposal_id`, or the market in the path, differs from its `market_id`."""
     async with site(database_url, redis_url, votes_require_statement=False) as here:
         one, two = await add_market(here.pool, 1, "PROPOSED"), await add_market(here.pool, 2, "PROPOSED")
         headers = await _signed_in(here, 1)
@@ -320,7 +320,7 @@ async def test_a_body_that_names_two_markets_is_refused(database_url: str, redis
 
 
 async def test_a_buy_holds_both_the_shares_and_the_most_that_they_may_cost(database_url: str) -> None:
-    """U12: a buy with both `shares` and `max_cost`, as old clients send it, holds both bounds."""
+    """U12: a buy with both `shares` and `max_cost`, as old clients send it, is quoted within both or refused."""
     async with site(database_url) as here:
         key = await add_market(here.pool, 1)
 

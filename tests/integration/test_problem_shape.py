@@ -141,7 +141,7 @@ async def test_what_is_no_http_is_refused_in_the_same_shape(request_bytes: bytes
 
 
 async def test_an_operator_is_told_the_wrong_fields_of_a_run(pool: Pool, database_url: str) -> None:
-    """U9, U14: an operator who requests a snapshot with wrong fields is told each of them."""
+    """U9, U14: the answer to a snapshot run with wrong fields names each of them."""
     async with client_of(applications(pool, database_url)["snapshots"]) as http:
         sent = {"market_id": 7, "more": 1}
         answer = await http.post("/api/snapshots/run", json=sent, headers=OPERATORS)

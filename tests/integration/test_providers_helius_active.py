@@ -48,7 +48,7 @@ async def trader(local_chain):
 async def test_an_endpoint_that_keeps_failing_is_switched_off_and_register_switches_it_on(
     settings, endpoint, local_chain, trader
 ):
-    """I6: a webhook that keeps failing is switched off, and `register` switches it on with a new grace.
+    """I6: a webhook that keeps failing is switched off, and `register` switches it on with a new period of grace.
 
     Helius documents both.
     """

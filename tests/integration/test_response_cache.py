@@ -17,7 +17,7 @@ from zmart.store.pool import Pool
 
 
 async def cached(client: RawClient, here: Served, path: str, headers: str = "") -> bytes:
-    """Repeat a request until the cache answers it, and return the last body."""
+    """Repeat a request until the cache handles its address, as a hit or a miss; return the last body."""
     for _ in range(10):
         before = here.taken()
         status, _, body = await client.get(path, headers)

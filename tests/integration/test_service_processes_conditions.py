@@ -50,7 +50,7 @@ async def running_process(scene: Scene, name: str) -> AsyncIterator[tuple[asynci
 
 
 async def readiness_of(http: httpx.AsyncClient, url: str) -> tuple[int, str]:
-    """Return status and reason of /ready; 0 and "" while nothing listens."""
+    """Return status and reason of /ready; (0, "") while nothing listens."""
     try:
         answer = await http.get(f"{url}/ready")
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""Tests of the change feed: a committed change is a message, nothing else is, and offsets have no holes."""
+"""Tests of the change feed: a committed change is a message, nothing else is, and offsets follow the commits."""
 
 import asyncio
 import random

@@ -1,6 +1,6 @@
 """Tests that writers of the same rows of the inbox wait for each other and never end in a deadlock.
 
-A deadlock costs one of them a second, and every client that follows the market with it.
+A deadlock delays one of them, and every client that follows the market, by a second.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ async def test_a_statement_that_was_the_victim_of_a_deadlock_is_repeated(pool: P
     await pool.execute("CREATE TABLE pairs (id integer, n integer)")
     await pool.execute("INSERT INTO pairs VALUES (1, 0), (2, 0)")
     async with pool.transaction() as other:
-        await other.execute("SET LOCAL deadlock_timeout = '60s'")  # so the other one detects the deadlock and gives way
+        await other.execute("SET LOCAL deadlock_timeout = '60s'")  # the other one detects it and gives way
         await other.execute("UPDATE pairs SET n = n + 1 WHERE id = 2")
         both = asyncio.create_task(pool.execute("UPDATE pairs SET n = n + 1"))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"

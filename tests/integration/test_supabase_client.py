@@ -1,4 +1,4 @@
-"""Tests of the former front end's U-cases with Supabase's own npm client, in a browser, on a page of another origin."""
+"""Tests of the Supabase facade with Supabase's own client from npm, in a browser, on a page of another origin."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_the_former_front_end_s_requests_are_answered_and_everything_else_
 async def test_a_request_that_supabase_s_client_repeats_by_itself_may_say_so(
     browser: Browser, here: Here
 ) -> None:
-    """Supabase's client adds a header to a request that it repeats; the browser asks whether it may send the header."""
+    """Supabase's client adds a header to a request that it repeats; a page may send that header to the facade."""
     counts: list[str | None] = []
 
     async def busy_at_first(route: Route) -> None:

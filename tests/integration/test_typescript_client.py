@@ -136,7 +136,7 @@ class Running:
 async def stack(
     installed: Path, databases: Databases, migrated_template: str, valkey: Valkey, local_chain: LocalChain
 ) -> AsyncIterator[Running]:
-    """Run a gateway, an indexer, a live feed and a front end's host, with a proposed and an active market."""
+    """Yield a gateway with indexer, live feed and front end's host, on a chain with a proposed and an active market."""
     database_url, redis_url = databases.create(migrated_template), empty(valkey)
     with folder_served(installed) as front_end:
         async with _services(local_chain, database_url, redis_url, front_end) as running:
@@ -235,7 +235,10 @@ async def test_a_wallet_that_only_sends_what_it_signs_trades_once(stack: Running
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_reader_whose_connections_are_cut_gets_every_change_once(tools: Path, stack: Running) -> None:
-    """A reader that resumes with a gap, after it read another database, gets every change once although it is cut."""
+    """A reader that begins with a gap, and is then cut three times, gets every later change once.
+
+    It begins with a gap, since it continues from a position in another database.
+    """
     wallet = name(await stack.driver.wallet())
 
     async def comment(content: str) -> None:

@@ -163,7 +163,7 @@ async def test_a_votes_message_says_the_count_with_it_in(pool: Pool) -> None:
 async def test_one_statement_may_bring_and_take_any_number_of_votes(pool: Pool) -> None:
     """One statement may add or remove any number of votes, as a restored table or a late rule does.
 
-    The query plan that the first vote made serves for all of them.
+    The query plan that the database made for one vote serves for all.
     """
     many = (
         "INSERT INTO {table} SELECT {columns} FROM generate_series(1, 20000) AS n"

@@ -277,7 +277,7 @@ async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.Monk
 async def test_a_listed_vote_is_verified_by_the_command(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A1: a list of voters is signed, used for votes and checked again with the commands that people have."""
+    """A1: `zmart votes list-sign` signs a list of voters, and `zmart verify tally` checks the votes by that list."""
     members = [Keypair() for _ in range(10)]
     lines, saved = tmp_path / "wallets.txt", tmp_path / "list.txt"
     lines.write_text("\n".join(address_of(member) for member in members))

@@ -49,9 +49,10 @@ async def test_what_a_wallet_held_is_its_balance_when_the_vote_opened(scene: Sce
 
 
 async def test_lamports_that_no_listed_transaction_brought_are_unknown(scene: Scene) -> None:
-    """A balance that no listed transaction explains is unknown: a node lists a transaction after it shows the balance.
+    """A balance that no listed transaction explains is unknown.
 
-    Otherwise a wallet that is funded now would pass as funded before.
+    A node lists a transaction a moment after it shows the balance. A wallet that is funded at that moment must not pass
+    as funded before.
     """
     opening, wallet = await opens(scene), Keypair()
     await fund(scene.rpc, address_of(wallet), Lamports(SOL))  # sets the balance without a transaction

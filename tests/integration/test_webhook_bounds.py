@@ -1,4 +1,4 @@
-"""A6, W7, A15: tests of the webhook on both ports: it judges the sender and the size before it reads a body."""
+"""A6, W7, A15: tests of the webhook on both ports: the sender is checked first, and the size of a body is bounded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ both_ports = pytest.mark.parametrize("port_of", ["gateway", "indexer"])
 async def test_who_does_not_know_the_secret_is_refused_before_the_body(
     port_of: str, authorization: str, pool: Pool, database_url: str, redis_url: str
 ) -> None:
-    """W7: a sender without the secret is refused after the head, and what the sender sends after it is bounded."""
+    """W7: a sender without the secret is refused before the body, and what is sent after that is bounded."""
     async with receiving(port_of, pool, database_url, redis_url) as client:
         client.writer.write(request(PATH, CHUNKED + authorization, "POST"))
         assert (await client.answer())[0] == 401

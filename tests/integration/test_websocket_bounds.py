@@ -111,8 +111,8 @@ ENDS = (
 def test_a_connection_that_has_ended_needs_no_garbage_collector(settings, end):
     """A16: connections that have ended need no garbage collector to be freed.
 
-    Connections outlive its young generation: with 50 new ones each second, the server grew by 60 MB in an hour before
-    the first full collection.
+    Connections outlive the collector's young generation: with 50 new ones each second, the server grew by 60 MB in an
+    hour before the first full collection.
     """
 
     async def play() -> None:
@@ -233,7 +233,10 @@ async def test_of_a_head_nothing_behind_its_bound_is_read(first: int) -> None:
 
 
 async def test_connections_of_one_address_leave_room_for_others_before_any_handshake() -> None:
-    """A14: one address has half of a process's connections at most, before any handshake; one that ends makes room."""
+    """A14: one address holds at most half of a process's connections, with or without a handshake.
+
+    A connection that ends makes room for another.
+    """
     connections, ends = counts(6), []
 
     def upgrade(transport: asyncio.Transport, _: SocketHandshake, ended: Callable[[], None]) -> None:

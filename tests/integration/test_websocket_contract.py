@@ -320,7 +320,7 @@ async def test_who_resumes_while_a_new_epoch_begins_is_sent_away_and_told_of_the
 
 
 async def test_a_database_that_hangs_while_a_new_epoch_begins_is_asked_again(settings, pool, monkeypatch):
-    """A start of a new epoch that hangs in the database is given up and repeated.
+    """The start of a new epoch is given up and repeated if the database hangs.
 
     Until then clients get neither messages nor notice that their epoch has ended.
     """
