@@ -47,7 +47,7 @@ async def jobs(settled_after_s: float = 0.2) -> AsyncIterator[tuple[BackgroundJo
 
 
 async def test_a_job_that_fails_is_run_again_and_makes_its_service_unready_until_it_runs() -> None:
-    """C18: a job that raises an error runs again, and its service is not ready until the job works."""
+    """C18: a background job that raises an error runs again; its service is not ready until the job works."""
     fails, runs = True, 0
 
     async def job() -> None:
@@ -69,7 +69,7 @@ async def test_a_job_that_fails_is_run_again_and_makes_its_service_unready_until
 
 
 async def test_a_job_that_ends_by_itself_is_noticed() -> None:
-    """C18: a job that returns makes its service not ready, with the reason."""
+    """C18: a background job that returns by itself makes its service not ready, and the reason says so."""
 
     async def job() -> None:
         return

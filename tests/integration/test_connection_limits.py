@@ -80,7 +80,7 @@ def test_connections_that_have_ended_leave_nothing_in_memory(sent: bytes) -> Non
 
     async def play() -> None:
         async with listening(app, ConnectionBounds()) as port:
-            await client(port)  # what is made once
+            await client(port)  # creates what exists once in a process
             with reference_cycles() as left:
                 for _ in range(10):
                     await asyncio.gather(*(client(port) for _ in range(10)))
@@ -305,7 +305,7 @@ async def test_a_client_that_never_reads_is_dropped() -> None:
             silent.setblocking(False)
             await loop.sock_connect(silent, ("127.0.0.1", port))
             await loop.sock_sendall(silent, request("/large"))
-            await asyncio.sleep(4 * QUICK.read_within_s)  # the client's part: it does not read for so long
+            await asyncio.sleep(4 * QUICK.read_within_s)  # the client does not read for so long
             received = 0
             with pytest.raises(ConnectionError):
                 while True:

@@ -227,7 +227,7 @@ async def test_a_role_without_privileges_is_said_in_one_sentence(
     if granted:
         await execute(database_url, f"GRANT {granted} TO {role}")
     url = changed(database_url, user=role, password=SECRET)
-    if granted and command[0] != "run" and command[-1] != "up":  # they only read
+    if granted and command[0] != "run" and command[-1] != "up":  # these only read
         result, _, _ = await commands.run(*command, env=commands.environment(database_url=url))
         assert result == (1 if command == ("migrate", "status") else 0)
         return

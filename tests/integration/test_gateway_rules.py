@@ -207,7 +207,7 @@ async def test_gateways_share_their_counts_and_wallets_have_their_own(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with site(database_url, redis_url) as one, site(database_url, redis_url, with_rules=False) as two:
-        for here in (one, two):  # a busy machine is not an unavailable Redis
+        for here in (one, two):  # a slow answer does not count as an unavailable Redis
             here.gateway.context.limiter.answer_within_s = 10.0
         market = await add_market(one.pool, 1)
 

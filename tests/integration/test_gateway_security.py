@@ -236,7 +236,7 @@ async def test_a_forged_forwarded_address_neither_evades_a_limit_nor_blames_anot
     async with site(
         database_url, redis_url, with_rules=False, rate_limit_reads=2, trusted_proxies="127.0.0.1"
     ) as after:
-        victim = {"x-forwarded-for": "5.5.5.5, 6.6.6.6"}  # the client wrote the first one itself
+        victim = {"x-forwarded-for": "5.5.5.5, 6.6.6.6"}  # the client itself wrote the first address
         for _ in range(3):
             await after.get("/api/markets", headers=victim)
         assert (await after.get("/api/markets", headers={"x-forwarded-for": "5.5.5.5"})).status_code == 200

@@ -1,4 +1,4 @@
-"""Tests of connections to PostgreSQL that hang, also within a message: callers go on, and locks are freed."""
+"""Tests of connections to PostgreSQL that hang, also within a message: callers do not wait, and locks are freed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of rows that a process took to fetch: others take them only after it has died, and then soon."""
+"""Tests of rows that a process has taken to fetch: others take them soon after it has died, and not before."""
 
 from __future__ import annotations
 

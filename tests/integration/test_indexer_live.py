@@ -20,7 +20,7 @@ from zmart.settings import Settings
 
 @pytest.fixture
 async def running(local_chain, database_url):
-    """Yield the indexer, which runs as by `zmart run` and reads the local chain."""
+    """Run the indexer on the local chain as `zmart run` runs it, and yield it."""
     settings = Settings(
         _env_file=None,
         zmart_env="local",

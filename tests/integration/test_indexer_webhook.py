@@ -196,7 +196,7 @@ async def test_it_says_why_it_is_not_ready(database_url):
 
 async def test_a_webhook_is_visible_within_a_second(database_url):
     async with serving(STORY) as node:
-        node.shown, node.final_slot = STORY.txs[:1], 0  # the node knows them later than the webhook
+        node.shown, node.final_slot = STORY.txs[:1], 0  # the node does not know the others yet
         indexer = await Indexer.open(settings_of(database_url, node.url))
         async with running_service(indexer):
             transport = httpx.ASGITransport(indexer.asgi())
@@ -215,4 +215,4 @@ async def test_a_webhook_is_visible_within_a_second(database_url):
                     waited.append(time.monotonic() - sent)
             assert (
                 median(waited) < 1
-            )  # the speed proper is measured on a machine of its own: bench/indexer.py
+            )  # bench/indexer.py measures the speed itself, on a machine of its own

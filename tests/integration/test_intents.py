@@ -377,7 +377,7 @@ async def test_a_slow_market_does_not_hold_up_the_others(pool: Pool) -> None:
         done.append("quick")
 
     workers.start(market_id(1), Job.FINALIZE, slow)
-    workers.start(market_id(1), Job.FINALIZE, quick)  # the market is being worked on: not begun
+    workers.start(market_id(1), Job.FINALIZE, quick)  # not begun: work on this market is running
     for number in (2, 3, 4):
         workers.start(market_id(number), Job.FINALIZE, quick)
 

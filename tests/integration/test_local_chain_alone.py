@@ -102,7 +102,7 @@ async def test_a_chain_that_has_grown_restarts_and_remembers_every_transaction_t
             await until(send, within_s=90)
 
             async def remembered() -> list[bool] | None:
-                with suppress(ChainError):  # it may restart once more meanwhile
+                with suppress(ChainError):  # the chain may restart once more
                     assert await rpc.get_genesis_hash() == genesis
                     shown = await asyncio.gather(*map(rpc.get_transaction_json, confirmed))
                     return [transaction is not None for transaction in shown]

@@ -1,4 +1,4 @@
-"""Tests of the local chain's journal: it is written whole or not at all, whatever the disk does, and is read again."""
+"""Tests of the local chain's journal: an entry is written whole or not at all, whatever the disk does."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def limit(chain: ChainServer, size_bytes: int | None) -> None:
 
 
 async def test_slots_only_grow_over_other_ends_and_other_slot_times(chain: ChainServer, rpc: Rpc) -> None:
-    """Slots only grow over a kill after a save, a stop, and a start with slots that are eight times as long."""
+    """Slots only grow if the chain is killed after a save, is stopped, or starts with eight times longer slots."""
     await rpc.call("zmart_save")
     last = await slot(rpc)
     await until(lambda: slot(rpc), lambda seen: seen > last + 20)

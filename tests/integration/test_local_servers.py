@@ -83,7 +83,7 @@ async def test_postgres_keeps_its_rows_after_kill_9(new_postgres: Postgres) -> N
     others = psutil.Process(new_postgres._process.pid).children(recursive=True)
     new_postgres._process.kill()
     new_postgres._process.wait()
-    psutil.wait_procs(others, timeout=30)  # a server refuses to start beside processes of the one before
+    psutil.wait_procs(others, timeout=30)  # a server refuses to start while such processes run
     new_postgres.start()
     assert await fetch_value(new_postgres.url(), "SELECT answer FROM kept") == 42
 

@@ -408,7 +408,7 @@ async def test_a_gateway_that_never_answers_for_one_text_holds_up_no_other(here,
         await until(lambda: ipfs.now == 4)
     await until(lambda: ipfs.now == 0)
     await due_now(here.pool)
-    async with looking(patient):  # two of those again, and the other two for the first time
+    async with looking(patient):  # two texts again, two for the first time
         await until(lambda: ipfs.now == 4)
     await until(lambda: ipfs.now == 0)
     await due_now(here.pool)

@@ -287,7 +287,7 @@ async def test_the_pause_of_a_market_does_not_outlive_an_outage(pool: Pool, outa
 async def test_markets_without_progress_for_seven_days_are_found(pool: Pool) -> None:
     await add_market(pool, market_id(1), "PROPOSED")
     await add_market(pool, market_id(2), "DISPUTED", disputed_at=NOW)
-    await add_market(pool, market_id(3), "ACTIVE")  # without an end date it may go on without limit
+    await add_market(pool, market_id(3), "ACTIVE")  # without an end date it may stay ACTIVE
     await add_market(pool, market_id(4), "FINALIZED")
     await add_market(pool, market_id(5), "PROPOSED")
     await market_work.note(pool, market_id(5), Job.PROPOSAL, "rejected")

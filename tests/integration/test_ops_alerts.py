@@ -41,7 +41,7 @@ async def test_every_alert_is_told_by_one_of_three_tellers_when_it_opens_and_whe
         await alerts.raise_alert(pool, key, "critical", f"about {key}")
     await until(told, lambda number: number == 10)
     for key in keys:
-        await alerts.raise_alert(pool, key, "critical", "again")  # no news
+        await alerts.raise_alert(pool, key, "critical", "again")  # sends nothing
         await alerts.resolve_alert(pool, key)
     await until(told, lambda number: number == 20)
     stop.set()

@@ -1,4 +1,4 @@
-"""Test of the drill in docs/operations.md: a backup is restored elsewhere, and the live feed loses nothing."""
+"""Test of the drill in docs/operations.md: clients that resume after it get a gap and then every change once."""
 
 import asyncio
 import os

@@ -195,7 +195,7 @@ def script(file: str) -> str:
 async def test_a_wallet_of_the_standard_signs_in_and_trades_from_a_page_of_another_origin(
     stack: Running,
 ) -> None:
-    """The wallet signs with solders, behind the interface of the Wallet Standard, in Chromium."""
+    """A wallet with the interface of the Wallet Standard signs in and trades in Chromium; solders signs for it."""
     key = await stack.driver.wallet()
 
     statuses: list[int] = []

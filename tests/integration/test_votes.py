@@ -79,7 +79,10 @@ async def test_a_wallet_that_voted_on_chain_cannot_vote_here_besides(pool: Pool)
 
 
 async def test_checks_come_in_the_promised_order(pool: Pool) -> None:
-    """Each request has all faults that later checks would find, too."""
+    """A request with several faults is refused by the first check in the promised order.
+
+    Each request here has all faults that the later checks would find.
+    """
     kind = VoteKind.DISPUTE
     text = statement_of(wallet(5), MARKET, kind, True, NOW - timedelta(hours=1)).text()
     unknown = market_id(99)

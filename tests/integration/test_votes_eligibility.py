@@ -213,7 +213,10 @@ async def test_the_count_judges_again_by_the_complete_index(scene: Scene) -> Non
 
 
 async def test_below_the_minimum_a_dispute_stays_open_and_alerts(scene: Scene) -> None:
-    """A1: a dispute with too few counted votes stays open and alerts; votes that do not count are no help."""
+    """A1: a dispute with too few counted votes stays open and raises an alert.
+
+    Votes that do not count do not help.
+    """
     trader = Keypair()
     market = await disputed(scene, [trader])
     await vote(scene, market, trader, True)
@@ -252,7 +255,10 @@ async def test_what_the_rpc_does_not_say_lets_nobody_in_and_refuses_nobody(scene
 
 
 async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A1: a list of voters must have the rule's CID and the signature of a key in GlobalConfig; it is fetched once."""
+    """A1: a list of voters needs the CID that the rule names and the signature of a key in GlobalConfig.
+
+    It is fetched once.
+    """
     market, member, stranger = await disputed(scene, []), Keypair(), Keypair()
     program, keys = scene.chain.program.address, scene.chain.keys
     signed = sign_list(program, [address_of(member)], keys.admin)

@@ -117,7 +117,7 @@ def test_a_connection_that_has_ended_needs_no_garbage_collector(settings, end):
 
     async def play() -> None:
         async with serving(settings) as service:
-            await once(service)  # what is made once
+            await once(service)  # creates what exists once in a process
             with reference_cycles() as left:
                 await asyncio.gather(*(once(service) for _ in range(50)))
                 await until(lambda: not service._hub.connections)
@@ -282,7 +282,7 @@ async def test_a_head_that_does_not_come_and_a_response_that_nobody_reads_end_th
             silent.setblocking(False)
             await loop.sock_connect(silent, ("127.0.0.1", port))
             await loop.sock_sendall(silent, head("GET /large HTTP/1.1", Host="x"))
-            await asyncio.sleep(4 * limits.read_within_s)  # the client's part: it does not read for so long
+            await asyncio.sleep(4 * limits.read_within_s)  # the client does not read for so long
             received = 0
             with pytest.raises(ConnectionError):
                 while piece := await loop.sock_recv(silent, 65_536):
@@ -314,7 +314,7 @@ async def test_whatever_a_message_holds_the_answer_is_a_message(port):
     async with opened(port) as client:
         for number, (kind, (message, code)) in enumerate(MESSAGES.items()):
             if number % 15 == 14:
-                await asyncio.sleep(1)  # the client's part: 20 messages a second
+                await asyncio.sleep(1)  # a client may send 20 messages a second
             client.writer.write(text(message))
             assert await client.error_code() == code, kind
 
