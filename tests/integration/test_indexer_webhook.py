@@ -213,6 +213,4 @@ async def test_a_webhook_is_visible_within_a_second(database_url):
 
                     await until(visible)
                     waited.append(time.monotonic() - sent)
-            assert (
-                median(waited) < 1
-            )  # bench/indexer.py measures the speed itself, on a machine of its own
+            assert median(waited) < 1  # bench/indexer.py measures the speed itself, on a machine of its own
