@@ -1,8 +1,8 @@
-"""Build the TypeScript client from the descriptions that this version publishes, and pack it.
+"""Build the TypeScript client from the OpenAPI and AsyncAPI documents of this version, and pack it for npm.
 
-`python clients/typescript/build.py` writes `zmart-client-<version>.tgz` into dist/, prints its path, and renews the
-bundle that the gateway's pages load. With a folder as argument it packs into that folder and leaves the bundle alone.
-It works in .zmart/typescript, where the tools that package-lock.json pins are installed.
+`python clients/typescript/build.py` writes `zmart-client-<version>.tgz` into dist/, prints the file's path, and renews
+the bundle that the gateway's pages load. With a folder as argument, the file is written into that folder and the
+pages' bundle does not change. The build runs in .zmart/typescript, with the tools that package-lock.json pins.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ ROOT = SOURCE.parents[1]
 WORK = ROOT / ".zmart" / "typescript"
 LOCAL_SOCKET = "ws://127.0.0.1:4001"
 BUNDLE = WORK / "bundle" / "zmart-client.js"
-"""The client as one module for browsers, as the last build made it."""
+"""The last build's bundle: the client as one JavaScript module for browsers."""
 PAGES_BUNDLE = ROOT / "src/zmart/services/gateway/explorer/static/client/zmart-client.js"
-"""The same as the pages load it; a test holds it equal to what the sources give."""
+"""The committed bundle, which the gateway's pages load. A test compares it with a bundle of the present sources."""
 FOLDERS, FILES = ("src", "scripts", "test", "examples"), ("README.md", "tsconfig.json")
 
 
 def build(into: Path) -> Path:
-    """Build and pack; returns the tarball's path. Raises CalledProcessError after a tool has printed why."""
+    """Build the client and pack it into the folder `into`; return the path of the .tgz file.
+
+    Raises CalledProcessError when a tool fails; the output of the tool is printed first.
+    """
     node = find_node()
     WORK.mkdir(parents=True, exist_ok=True)
     _install(node)

@@ -1,7 +1,7 @@
-"""Builds the on-chain program: `build.py` writes the shipped file, `build.py --check` compares with it.
+"""Build the on-chain program: `build.py` writes the shipped files, `build.py --check` compares a rebuild with them.
 
-Needs ziglang (clang with the BPF target) from requirements/dev.txt and nothing of Solana's tool chain.
-The same compiler version gives the same bytes on every machine: no path, time or debug data gets in.
+The build needs ziglang (clang with the BPF target) from requirements/dev.txt and nothing of Solana's tool chain.
+The same compiler version gives the same bytes on every machine: the program has no path, time or debug data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CACHE = ROOT / ".zmart" / "cache" / "program"
 
 FLAGS = [
     *("-target", "bpfel-freestanding"),
-    "-mcpu=v2",  # what sBPF v3 understands; later BPF levels use instructions it refuses
+    "-mcpu=v2",  # the newest BPF level that sBPF v3 accepts: later levels use instructions that it refuses
     *("-std=gnu11", "-O2", "-ffreestanding", "-fno-builtin", "-fno-jump-tables", "-fno-strict-aliasing"),
     "-fno-sanitize=all",  # zig adds undefined-behaviour traps otherwise
     *("-fno-ident", "-fno-asynchronous-unwind-tables", "-g0"),
@@ -41,7 +41,7 @@ class BuildError(Exception):
 
 
 def build() -> bytes:
-    """The bytes of the program made from the sources in this folder."""
+    """Compile and link the sources in this folder; return the program, an ELF file. Raises BuildError or LinkError."""
     return link(compile_object(HERE / "prog.c"))
 
 
@@ -66,7 +66,10 @@ def compile_object(source: Path) -> bytes:
 
 
 def check() -> str:
-    """Compare a fresh build with the shipped files. Raises BuildError when they differ."""
+    """Compare interface.h and the shipped program with a new build; return a sentence with the size and the hash.
+
+    Raises BuildError when one of the two differs.
+    """
     if INTERFACE.read_text() != write_interface(IDL):
         raise BuildError("interface.h is not what the IDL says: run build.py and commit the result.")
     built, shipped = build(), SHIPPED.read_bytes()
@@ -79,7 +82,7 @@ def check() -> str:
 
 
 def write() -> str:
-    """Build and put the result in its place; says whether the shipped bytes changed."""
+    """Write interface.h and the program; return a sentence that says whether the shipped program changed."""
     INTERFACE.write_text(write_interface(IDL))
     built = build()
     before = SHIPPED.read_bytes() if SHIPPED.exists() else b""

@@ -1,7 +1,7 @@
-"""Writes interface.h from the IDL, so that what the program checks and what clients read cannot drift apart.
+"""Write interface.h from the IDL, so that the program checks exactly the interface that clients read.
 
-Into the header go: discriminators, the accounts of each instruction with their flags, error codes with the
-log line of each (the text that Anchor programs print, which explorers and client libraries parse).
+The header has the discriminators, the accounts of each instruction with their flags, and the error codes with
+the log line of each (the text that Anchor programs print, which explorers and client libraries parse).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ FRAMEWORK_ERRORS = [
     ErrorLine(3012, "AccountNotInitialized", "The program expected this account to be already initialized"),
 ]
 
-# Accounts that their instruction makes (or may make), which therefore cannot be checked before it runs.
+# Accounts that an instruction creates (or may create). They can't be checked before the instruction runs.
 MADE_HERE = {
     ("initialize_global_config", "global_config"),
     ("create_market", "market"),
@@ -80,7 +80,7 @@ KINDS = {"global_config": "CONFIG", "market": "MARKET", "position": "POSITION", 
 
 
 def write_interface(idl_path: Path) -> str:
-    """The text of interface.h for the IDL at `idl_path`."""
+    """Return the text of interface.h for the IDL at `idl_path`."""
     idl: Idl = json.loads(idl_path.read_text())
     sections = [
         "/* Generated from the IDL by interface.py: do not edit. */\n#pragma once",
@@ -122,7 +122,7 @@ def _error_lines(idl: Idl) -> str:
 
 
 def _sentence(name: str) -> str:
-    """`InvalidBParameter` -> `Invalid b parameter`."""
+    """Write an error's name as a sentence: `InvalidBParameter` -> `Invalid b parameter`."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", name).capitalize()
 
 

@@ -1,8 +1,8 @@
-"""Links one relocatable BPF object (clang or zig, `-target bpfel`) into an sBPF v3 program.
+"""Link one relocatable BPF object (clang or zig, `-target bpfel`) into an sBPF v3 program.
 
 An sBPF v3 file (Solana proposals SIMD-0178, 0179 and 0189) is an ELF header, one or two program headers and
-their bytes: read-only data at address 0 and code at 1 << 32, nothing to relocate at load time. A call of a
-syscall carries the murmur3 hash of its name, a call of a function the distance in instructions.
+their bytes: read-only data at address 0 and code at 1 << 32. Nothing is relocated when the file is loaded. A call
+of a syscall holds the murmur3 hash of the syscall's name; a call of a function holds the distance in instructions.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ SYSCALLS = frozenset(
 
 
 class LinkError(Exception):
-    """The object cannot become a program; the message says which part of it and why."""
+    """The object cannot be linked into a program; the message names the part of the object and the reason."""
 
 
 class Relocation(IntEnum):
-    """R_BPF_*: what the assembler left open."""
+    """The kinds of relocations that the linker knows, with their numbers in ELF (R_BPF_*)."""
 
     LDDW = 1  # R_BPF_64_64: a 64-bit address in the two halves of an lddw
     DATA = 2  # R_BPF_64_ABS64: a pointer inside read-only data
@@ -68,7 +68,7 @@ class Symbol(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a section of the object lies in the program: in the code or in the data, at which offset."""
+    """Where a section of the object lies in the program: in the code or in the data, and at which offset in bytes."""
 
     in_text: bool
     offset: int
@@ -85,10 +85,10 @@ class Image(NamedTuple):
 
 
 def link(obj: bytes, entry: str = "entrypoint") -> bytes:
-    """The program for the object `obj`, started at the function `entry`. Same bytes in, same bytes out.
+    """Link the object `obj` into a program that starts at the function `entry`. Equal objects give equal programs.
 
-    Raises LinkError for anything that sBPF v3 has no place for: mutable data, unknown relocations, symbols
-    that are neither defined here nor a known syscall, a missing entry.
+    Raises LinkError for bytes that are no BPF object, for mutable data, for unknown relocations, for symbols that
+    are neither defined in the object nor a known syscall, and for a missing entry function.
     """
     sections = read_sections(obj)
     symbols = read_symbols(obj, sections)
@@ -129,7 +129,7 @@ def read_symbols(obj: bytes, sections: list[Section]) -> list[Symbol]:
 
 
 def place_sections(obj: bytes, sections: list[Section]) -> Image:
-    """Lay code behind code and constants behind constants, in the object's order."""
+    """Join the sections with code, and those with constants, in the object's order. LinkError for mutable data."""
     image = Image(bytearray(), bytearray(), {})
     for index, section in enumerate(sections):
         if not section.flags & SHF_ALLOC or not section.size:
@@ -199,7 +199,7 @@ def entry_address(symbols: list[Symbol], image: Image, entry: str) -> int:
 
 
 def write_program(image: Image, entry: int) -> bytes:
-    """The ELF file: header, one program header per part, the parts."""
+    """Return the ELF file: the ELF header, one program header for each part, then the bytes of the parts."""
     parts = [(PF_R, 0, bytes(image.rodata))] if image.rodata else []
     parts.append((PF_X, TEXT_BASE, bytes(image.text)))
     identity = b"\x7fELF\x02\x01\x01"
@@ -213,7 +213,7 @@ def write_program(image: Image, entry: int) -> bytes:
 
 
 def murmur3_32(data: bytes) -> int:
-    """MurmurHash3 x86 32-bit, seed 0: how the runtime names its syscalls."""
+    """Return the MurmurHash3 (x86, 32 bits, seed 0) of `data`: the runtime finds a syscall by this hash of its name."""
     hashed = 0
     whole = len(data) & ~3
     for at in range(0, whole, 4):

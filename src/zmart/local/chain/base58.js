@@ -2,7 +2,7 @@
 
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 
-/** Bytes as Solana writes addresses and signatures. */
+/** Encode a Buffer as base58, the form in which Solana writes addresses and signatures. */
 function base58(bytes) {
   let text = '';
   for (let number = bytes.length ? BigInt(`0x${bytes.toString('hex')}`) : 0n; number > 0n; number /= 58n) {
@@ -12,7 +12,7 @@ function base58(bytes) {
   return '1'.repeat(zeros < 0 ? bytes.length : zeros) + text;
 }
 
-/** The bytes of a base58 text, or null if it is invalid. */
+/** Decode a base58 text into a Buffer; null for a text that is not base58. */
 function fromBase58(text) {
   let number = 0n;
   for (const letter of text) {

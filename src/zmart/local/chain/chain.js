@@ -12,17 +12,17 @@ const { caller, closed, forward, serveRpc } = require('./rpc.js');
 const { guards } = require('./sending.js');
 const { loadAccounts } = require('./snapshot.js');
 
-const AHEAD_MS = 10000; // of a journal without reserved slots: so much a chain that was killed may be ahead of it
-const KILLED_BLOCKS = 1000; // more than pass while slots are reserved
+const AHEAD_MS = 10000; // a killed chain may be this far ahead of a journal that has no reserved slots
+const KILLED_BLOCKS = 1000; // more blocks than the reserved slots can have
 const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
-const PROGRAM_HEADER = 36; // then 4 bytes of kind and 32 of the address of the account with the code
+const PROGRAM_HEADER = 36; // bytes: 4 of the account's kind, 32 of the address of the account with the code
 const PROGRAM_DATA_HEADER = 45;
-const EXIT_TO_RESTART = 75; // exit status, as sysexits' EX_TEMPFAIL: who started the chain starts it again
+const EXIT_TO_RESTART = 75; // exit status (EX_TEMPFAIL of sysexits.h): the parent process starts the chain again
 const MIB = 1024 * 1024;
 const GROWTH_MS = 2000;
 const ANSWERED_MS = 5000;
-const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken
+const DRAIN_MS = 10; // Surfpool blocks once some 500 events have not been read
 
 const [addonFolder, stateFolder, rpcPort, wsPort, slotMs, host, growthMib] = process.argv.slice(2);
 
@@ -32,13 +32,13 @@ async function main() {
   const chain = Surfnet.startWithConfig({
     offline: true, blockProductionMode: 'clock', slotTimeMs: Number(slotMs),
   });
-  const draining = setInterval(() => chain.drainEvents(), DRAIN_MS); // what restoring does is already recorded
+  const draining = setInterval(() => chain.drainEvents(), DRAIN_MS); // the journal already has what restore() writes
   const call = caller(chain.rpcUrl);
   const genesis = await exportAccounts(call);
   const isNew = journal.clock === null;
   await Promise.all([journal.readTransactions(), isNew || restore(chain, call, journal, genesis)]);
-  // Surfpool counts blocks, and numbers blockhashes, from 0 again. For our clients the height continues, past
-  // every blockhash of the previous run: what was signed then and never landed has expired.
+  // A restarted Surfpool counts blocks from 0. For clients the block height continues, above the last valid height of
+  // every blockhash of the previous run: a transaction that was signed then and never landed has expired.
   const passed = journal.clock?.ended ? 1 : KILLED_BLOCKS;
   const heightOffset = isNew ? 0 : journal.clock.height + passed + BLOCKHASH_LIVES_BLOCKS;
   clearInterval(draining);
@@ -62,7 +62,8 @@ async function main() {
   console.log(`the chain answers on ${rpcPort} (RPC) and ${wsPort} (WebSocket); ${isNew ? 'it is new' : memory}`);
 }
 
-/** Surfpool keeps every transaction in memory, some 9 KB, and has no setting that bounds them. The journal has them, too. */
+/** End the process with EXIT_TO_RESTART once its memory has grown by `mib` MiB, unless the journal cannot be written.
+ * Surfpool keeps every transaction in memory, some 9 KB each, and has no setting that bounds them. */
 function restartOnceGrown(server, recorder, mib) {
   const before = process.memoryUsage.rss();
   const watching = setInterval(() => {
@@ -74,15 +75,16 @@ function restartOnceGrown(server, recorder, mib) {
 }
 
 async function finish(server, recorder, status = 0) {
-  await closed(server, ANSWERED_MS); // else what is executed, or shown, while the journal is written would be undone
+  // No request may be answered while the journal is written: the restart would undo what that request did or showed.
+  await closed(server, ANSWERED_MS);
   await recorder.save(true).catch(fail);
-  process.exit(status); // the kernel frees the ports quicker than Surfnet.stop(), which waits for its servers
+  process.exit(status); // the kernel frees the ports faster than Surfnet.stop(), which waits for its servers
 }
 
-/** Restore accounts and programs, then set the clock: slots and time never decrease. */
+/** Restore the journal's accounts and programs, then set the clock, so that slots and time never decrease. */
 async function restore(chain, call, journal, genesis) {
   const known = [...journal.accounts].filter(([, { owner }]) => owner !== LOADER);
-  // Surfpool's snapshots bring new accounts that are not programs, and bring them much faster.
+  // A snapshot loads only new accounts that are not programs, but much faster than setAccount does.
   const isNew = ([address, { executable }]) => !executable && !Object.hasOwn(genesis, address);
   const loaded = await loadAccounts(chain.wsUrl, Object.fromEntries(known.filter(isNew)));
   for (const one of known) if (!loaded || !isNew(one)) await setAccount(call, ...one);
@@ -95,7 +97,7 @@ async function restore(chain, call, journal, genesis) {
   if ((await chainTime(call)) < unixTimestamp) await travel(call, jump, unixTimestamp * 1000, Number(slotMs));
 }
 
-/** The latest slot that the chain of this journal can have shown. */
+/** Return the latest slot that the previous run can have shown to a client, from the clock of its journal. */
 function shownSlot({ slot, ended, reserved = slot + Math.ceil(AHEAD_MS / Number(slotMs)) }) {
   return ended ? slot : reserved;
 }

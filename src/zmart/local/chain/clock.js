@@ -3,15 +3,15 @@
 const { setTimeout } = require('timers/promises');
 
 const CLOCK = 'SysvarC1ock11111111111111111111111111111111';
-const COARSE_MS = 2000; // the clock counts whole seconds: aim this much before an epoch's end first
+const COARSE_MS = 2000; // the clock counts whole seconds: the first jump aims this long before an epoch's end
 const LOOK_MS = 5;
 const MOST_LOOKS = 1000;
-const MOST_CUT = 1.001; // two jumps in each epoch of 432,000 slots
+const MOST_CUT = 1.001; // a factor that covers what two jumps cut off in each epoch of 432,000 slots
 
 const clockData = async (call) =>
   Buffer.from((await call('getAccountInfo', CLOCK, { encoding: 'base64' })).value.data[0], 'base64');
 
-/** Unix seconds of the Clock sysvar, as programs see them. */
+/** Read the Unix time, in seconds, of the Clock sysvar, which programs see. */
 async function chainTime(call) {
   return Number((await clockData(call)).readBigInt64LE(32));
 }
@@ -19,21 +19,21 @@ async function chainTime(call) {
 const epochInfo = (call) => call('getEpochInfo', { commitment: 'processed' });
 
 /**
- * `jump(target)` is surfnet_timeTravel without decreasing slots; it resolves to what getEpochInfo answers then.
- * `alone(act)` executes `act` while no client is answered: what Surfpool shows in between is not shown to clients.
+ * Return `jump(target)`, a surfnet_timeTravel that never decreases the slot. It resolves to the epoch info after the
+ * jump. `alone(act)` executes `act` while no client is answered: clients don't see Surfpool's states during the jump.
  */
 function jumper(call, alone = (act) => act()) {
   return (target) => alone(async () => {
     const before = (await epochInfo(call)).absoluteSlot;
     let info = await call('surfnet_timeTravel', target);
-    // Surfpool's own epochs are a slot too long, and a jump drops that slot: a short one would decrease the slot.
+    // Surfpool's epochs are one slot too long, and a jump drops that slot: a short jump would decrease the slot.
     if (info.absoluteSlot <= before) info = await call('surfnet_timeTravel', { absoluteSlot: before + 1 });
     await showSlot(call, info.absoluteSlot);
     return info;
   });
 }
 
-/** Until the next block, Surfpool's Clock sysvar has the number of the slot in its epoch for the slot. */
+/** Write the slot into the Clock sysvar: after a jump, Surfpool has the slot's index in its epoch there. */
 async function showSlot(call, absoluteSlot) {
   const data = await clockData(call);
   if (data.readBigUInt64LE(0) >= BigInt(absoluteSlot)) return;
@@ -42,9 +42,10 @@ async function showSlot(call, absoluteSlot) {
 }
 
 /**
- * Travel to a time (ms). After a jump over an epoch's end Surfpool counts the excess slots as slots of the old epoch,
- * and drops them at the next one: slots would decrease. So a later epoch is reached step by step: jump to the last
- * slot of an epoch, let the chain itself cross the boundary, continue.
+ * Set the clock to `targetMs` (Unix time in ms); resolves to the epoch info then. After a jump over an epoch's end,
+ * Surfpool counts the excess slots as slots of the old epoch and drops them in the next epoch: slots would decrease.
+ * So a later epoch is reached step by step: jump to the last slots of an epoch, wait until the chain has entered the
+ * next epoch, continue.
  */
 async function travel(call, jump, targetMs, slotMs) {
   for (;;) {
@@ -57,10 +58,11 @@ async function travel(call, jump, targetMs, slotMs) {
   }
 }
 
-/** Jump twice: the first jump lands shortly before the epoch's end and shows the exact remaining distance. */
+/** Jump to the end of the epoch at `endMs`, in two jumps: the first lands COARSE_MS earlier and returns the exact
+ * distance for the second. */
 async function toTheEnd(call, jump, endMs, slotMs) {
   const near = endMs - COARSE_MS;
-  if (near <= ((await chainTime(call)) + 1) * 1000) return; // so close that the chain reaches it by itself
+  if (near <= ((await chainTime(call)) + 1) * 1000) return; // the chain reaches the end without a jump, in seconds
   const { slotIndex, slotsInEpoch } = await jump({ absoluteTimestamp: near });
   await jump({ absoluteTimestamp: near + (slotsInEpoch - 1 - slotIndex) * slotMs });
 }
@@ -73,7 +75,8 @@ async function nextEpoch(call, epoch) {
   throw new Error(`the chain did not step out of epoch ${epoch}`);
 }
 
-/** How many slots a travel to a time (ms) passes at most: each jump cuts up to a second off the time, not off the slots. */
+/** Return the most slots that travel() passes until `targetMs` (Unix time in ms). Each jump shortens the time by up to
+ * a second, but not the slots: MOST_CUT covers the difference. */
 async function slotsUntil(call, targetMs, slotMs) {
   const distanceMs = Math.max(0, targetMs - (await chainTime(call)) * 1000);
   return Math.ceil((distanceMs / slotMs) * MOST_CUT);

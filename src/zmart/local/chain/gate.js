@@ -1,14 +1,14 @@
 'use strict';
-// Let requests pass together, and now and then one act alone.
+// Execute requests concurrently, except while one of them has to be executed alone.
 
 class Gate {
   constructor() {
     this.underWay = 0;
-    this.closed = null; // resolves when it opens again
+    this.closed = null; // while the gate is closed: a promise that resolves when it opens
     this.emptied = () => {};
   }
 
-  /** Execute a request's `act`, once the gate is open. */
+  /** Execute the action `act` of a request, once the gate is open. */
   async pass(act) {
     while (this.closed) await this.closed;
     this.underWay += 1;
@@ -24,7 +24,8 @@ class Gate {
     if (this.underWay === 0) this.emptied();
   }
 
-  /** Within a request: execute `act` once the other requests have ended, at most `withinMs` later; new ones wait. */
+  /** Close the gate, wait until the other requests have ended (at most `withinMs`), and execute `act`. New requests
+   * wait until `act` has ended. Only a request that has passed the gate may call this. */
   async alone(act, withinMs) {
     this.leave();
     while (this.closed) await this.closed;

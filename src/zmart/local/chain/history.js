@@ -1,6 +1,6 @@
 'use strict';
-// Answer from the journal what Surfpool loses in a restart, so that a restarted chain continues as one chain, and what
-// it copies all of its transactions for.
+// Answer two kinds of calls from the journal: those about transactions that Surfpool loses in a restart, so that
+// clients see one chain that continues, and lists for which Surfpool would copy all of its transactions.
 const { setTimeout } = require('timers/promises');
 const { fromBase58 } = require('./base58.js');
 const { epochInfo, jumper, slotsUntil, travel } = require('./clock.js');
@@ -15,17 +15,17 @@ const FRESH_TRIES = 80;
 const FRESH_EVERY_MS = 25;
 const ALONE_WITHIN_MS = 2000;
 const INVALID_PARAMS = -32602;
-const AN_HOUR_MS = 3600000; // so far goes a call without a target, as Surfpool's own
+const AN_HOUR_MS = 3600000; // how far a time travel without a target goes, as in Surfpool
 
 const RESET = 'this chain is not reset while it runs, since its slots never decrease: `zmart clean` erases it';
 
-/** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` calls Surfpool. Through `gate`
- * go the requests of clients. */
+/** Return the JSON-RPC methods that this process answers itself, as {name: async (call, params) => result}.
+ * `call(...params)` calls Surfpool's method of that name. Clients' requests pass `gate`; a time travel closes it. */
 function methods(journal, recorder, gate, heightOffset, slotMs) {
   const past = (signatures = []) => signatures.filter((signature) => journal.past.has(signature));
   const statusOf = ({ slot, err, blockTime }) => ({ slot, err, blockTime, confirmationStatus: 'finalized' });
 
-  /** The journal's entry of a transaction that the chain has, however new. */
+  /** Return the journal's entry of a transaction that Surfpool has; write new transactions into the journal first. */
   async function recall(signature) {
     if (!journal.transactions.has(signature)) await recorder.flush();
     return journal.transactions.get(signature);
@@ -42,7 +42,7 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     if (!known) return null;
     const { slot, blockTime, meta, version, ...record } = journal.read(signature);
     const transaction = encoded(record, options);
-    return readable({ blockTime, meta, slot, transaction, version }, options); // in Surfpool's order
+    return readable({ blockTime, meta, slot, transaction, version }, options); // the fields in Surfpool's order
   }
 
   async function getSignatureStatuses(call, params) {
@@ -56,11 +56,11 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     return result;
   }
 
-  /** From the journal: Surfpool copies all of its transactions for each list. Like it, and whatever the commitment, this
-   * lists what is executed; minContextSlot is met, since the one node that there is has reached every slot. */
+  /** Answer from the journal: Surfpool would copy all of its transactions for each list. As in Surfpool, the list has
+   * all executed transactions, whatever commitment is requested. minContextSlot is always met: there is one node. */
   async function getSignaturesForAddress(call, params) {
     const [address, options] = params;
-    if (!isAddress(address) || !areListOptions(options)) return call(...params); // it says what is wrong
+    if (!isAddress(address) || !areListOptions(options)) return call(...params); // its error names the mistake
     await recorder.complete();
     const { limit, before, until } = options ?? {};
     const signatures = journal.byAddress.get(address) ?? [];
@@ -78,10 +78,10 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     return { slot, err, blockTime, memo, confirmationStatus };
   }
 
-  /** From the journal, for the same reason. */
+  /** Answer from the journal, with micro-lamports a compute unit: Surfpool would copy all of its transactions. */
   async function getRecentPrioritizationFees(call, params) {
     const [addresses = []] = params;
-    if (!Array.isArray(addresses) || !addresses.every(isAddress)) return call(...params); // it says what is wrong
+    if (!Array.isArray(addresses) || !addresses.every(isAddress)) return call(...params); // its error names the mistake
     await recorder.complete();
     journal.prices = journal.prices.filter(({ slot }) => slot > recorder.clock.slot - RECENT_SLOTS);
     return journal.prices
@@ -91,7 +91,7 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
 
   async function requestAirdrop(call, params) {
     const signature = await call(...params);
-    recorder.executed(signature); // Surfpool reports no event of it
+    recorder.executed(signature); // Surfpool reports no event of an airdrop
     return signature;
   }
 
@@ -114,7 +114,8 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     }
   }
 
-  /** Surfpool gives every run the same blockhashes: the same signature could occur again. */
+  /** Return a blockhash that no earlier run used in a transaction; wait for one for up to 2 s. Surfpool gives every run
+   * the same blockhashes, so a transaction could get the signature of an earlier run's transaction. */
   async function getLatestBlockhash(call, params) {
     let result = await call(...params);
     for (let tries = 1; tries < FRESH_TRIES && journal.pastBlockhashes.has(result.value.blockhash); tries += 1) {
@@ -134,9 +135,10 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
 
   const jump = jumper(recorder.call, (act) => gate.alone(act, ALONE_WITHIN_MS));
 
-  /** Where it leads is recorded before: a chain that is killed on the way restarts there, not at an earlier slot. */
+  /** Answer surfnet_timeTravel. The slots up to the target are reserved in the journal first: a chain that is killed
+   * during the travel restarts after them. */
   async function timeTravel(call, [target]) {
-    if (!Object.values(target ?? {}).every(Number.isSafeInteger)) return call(target); // which Surfpool refuses
+    if (!Object.values(target ?? {}).every(Number.isSafeInteger)) return call(target); // Surfpool refuses the call
     const info = await epochInfo(recorder.call);
     const slot = slotOf(target, info);
     const timestamp = target?.absoluteTimestamp ?? (slot === undefined ? Date.now() + AN_HOUR_MS : undefined);
@@ -180,7 +182,7 @@ function areListOptions(options) {
 const isCount = (value, least, most) => (value ?? null) === null
   || (Number.isInteger(value) && value >= least && value <= most);
 
-/** The slot that a call of surfnet_timeTravel names: an epoch is the slot with which it begins. */
+/** Return the slot that a target of surfnet_timeTravel names: its slot, or the first slot of its epoch. */
 function slotOf(target, { slotsInEpoch }) {
   return target?.absoluteEpoch === undefined ? target?.absoluteSlot : target.absoluteEpoch * slotsInEpoch;
 }

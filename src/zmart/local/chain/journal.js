@@ -1,8 +1,9 @@
 'use strict';
-// Store what the chain keeps over restarts: one append-only file of lines.
-//   T {...}  a transaction, whole, as history answers it: what is looked up comes first, then `meta`
-//   C {...}  accounts and clock after the transactions above it. Lines after the last C or S are discarded.
-//   S {...}  every account, and the clock: a start reads no C line above it, and looks for it from the end
+// Store the chain's state and history in one append-only file of lines, from which a restarted chain continues.
+//   T {...}  a whole transaction, as history.js answers it: the fields of the index come first, then `meta`
+//   C {...}  the changed accounts and the clock after the T lines above it. Lines after the last C or S are discarded.
+//   S {...}  every account, and the clock. A start searches the last S line from the end, and applies the C lines
+//            below it.
 const fs = require('fs');
 const path = require('path');
 const { setImmediate: others } = require('timers/promises');
@@ -10,11 +11,11 @@ const { JournalFile } = require('./journal_file.js');
 
 const COMPACT_ABOVE_BYTES = 16 * 1024 * 1024;
 const CHANGES_BYTES = 4 * 1024 * 1024;
-const AT_ONCE = 200; // some 5 ms
+const AT_ONCE = 200; // transactions that are read without a pause, in some 5 ms
 const MOST_PRICES = 5000;
 const META = Buffer.from(',"meta":');
 const [TRANSACTION, WHOLE] = Buffer.from('TS');
-// JSON.stringify writes this nowhere but after the kind: inside of strings quotes are escaped.
+// These bytes follow a line's kind and occur nowhere else: JSON.stringify escapes quotes inside of strings.
 const BEGIN = Buffer.from(' {"');
 
 class Journal {
@@ -22,21 +23,21 @@ class Journal {
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.file = path.join(folder, 'journal');
     this.accounts = new Map(); // address -> {lamports, owner, data, executable}
-    this.clock = null; // {slot, unixTimestamp, genesis}
-    this.transactions = new Map(); // signature -> its position, and what is requested often
+    this.clock = null; // {slot, unixTimestamp, height, ended, reserved, genesis}
+    this.transactions = new Map(); // signature -> {offset, length, slot, blockTime, err, memo}
     this.byAddress = new Map(); // address -> signatures, oldest first
     this.bySlot = new Map(); // slot -> signatures in block order
-    this.past = new Set(); // signatures that the running chain itself does not have
+    this.past = new Set(); // signatures of earlier runs, which the running Surfpool does not have
     this.pastBlockhashes = new Set();
-    this.prices = []; // {slot, price, addresses} of recent transactions that name a price, oldest first
-    this.bytes = { transactions: 0, state: 0, changes: 0 }; // state: the last S line, changes: C lines below it
+    this.prices = []; // {slot, price, addresses} of recent transactions that set a compute unit price, oldest first
+    this.bytes = { transactions: 0, state: 0, changes: 0 }; // state: last S line; changes: the C lines below it
     this.lines = new JournalFile(this.file);
     this.damaged = 0;
     this.readState();
   }
 
-  /** Read the accounts and the clock, from the end of the file: that is soon done, however long it is. What follows the
-   * last C or S line is cut off. */
+  /** Read the accounts and the clock, from the end of the file up to the last S line. Cut off what follows the last C
+   * or S line. Throws an error for a file that has lines but no state. */
   readState() {
     const { size } = this.lines;
     const changes = []; // newest first
@@ -59,7 +60,7 @@ class Journal {
     this.lines.cutTo(end);
   }
 
-  /** Apply an S line (`state`) or a C line (`changes`); whether it could be read. */
+  /** Apply an S line (`state`) or a C line (`changes`); return whether the line could be parsed. */
   applied(kind, offset, length) {
     const record = parsed(this.lines.read(offset, length));
     if (!record) this.damaged += 1;
@@ -70,12 +71,13 @@ class Journal {
     return Boolean(record);
   }
 
-  /** Read what is looked up of every transaction, a few at a time so that others may run. */
+  /** Index every transaction, AT_ONCE at a time so that other tasks run in between. Compact a file that is mostly
+   * outdated. */
   async readTransactions() {
     let count = 0;
     for (const [bytes, offset] of this.lines.lines()) {
       const start = beginning(bytes);
-      if (start !== 0) this.damaged += 1; // the rest of a write that was cut short, alone or before a whole line
+      if (start !== 0) this.damaged += 1; // the line begins with, or is, the rest of a write that was cut short
       if (start === null || bytes[start] !== TRANSACTION) continue;
       count += 1;
       if (count % AT_ONCE === 0) await others();
@@ -86,7 +88,7 @@ class Journal {
     if (spare > Math.max(COMPACT_ABOVE_BYTES, 2 * this.bytes.transactions)) this.compactIfPossible();
   }
 
-  /** Index a transaction of a previous run: its record, and where that begins in the file. */
+  /** Index a transaction of an earlier run, from the bytes of its record and their offset in the file. */
   remember(bytes, offset) {
     const end = bytes.indexOf(META);
     const head = end < 0 ? parsed(bytes) : parsed(`${bytes.toString('utf8', 0, end)}}`);
@@ -115,7 +117,7 @@ class Journal {
     append(this.bySlot, slot, signature);
   }
 
-  /** Append to an address's signatures; before those of later slots, if Surfpool showed this one later than them. */
+  /** Add a signature to an address's list, ordered by slot: Surfpool may report transactions out of this order. */
   list(address, signature, slot) {
     append(this.byAddress, address, signature);
     const list = this.byAddress.get(address);
@@ -124,7 +126,8 @@ class Journal {
     }
   }
 
-  /** Write transactions with the resulting state, all or nothing. Throws an error with `unwritten`. */
+  /** Write transactions and the changed accounts and clock, all or nothing. Throws an error with `unwritten` when the
+   * disk does not take them. */
   commit(transactions, accounts, clock) {
     const entries = [];
     let text = '';
@@ -146,7 +149,7 @@ class Journal {
     if (this.bytes.changes > CHANGES_BYTES + 2 * this.bytes.state) this.writeState();
   }
 
-  /** Write every account at once, so that a start needs no line above. */
+  /** Write an S line, so that the next start applies no C line above it. A failure is only logged. */
   writeState() {
     const before = this.lines.end;
     try { this.lines.append(this.wholeState()); } catch (problem) { console.error(`${this.file}: ${problem.message}`); }
@@ -157,7 +160,7 @@ class Journal {
     return `S ${JSON.stringify({ accounts: Object.fromEntries(this.accounts), clock: this.clock })}\n`;
   }
 
-  /** The whole record of a transaction, or undefined. */
+  /** Read the whole record of a transaction; undefined for a signature that the journal does not have. */
   read(signature) {
     const entry = this.transactions.get(signature);
     return entry && JSON.parse(this.lines.read(entry.offset, entry.length).toString('utf8'));
@@ -167,7 +170,7 @@ class Journal {
     try { this.compact(); } catch (problem) { console.error(`${this.file} stays as long as it is: ${problem.message}`); }
   }
 
-  /** Keep every transaction, but only the newest state of every account. */
+  /** Replace the file by one with every transaction, but only the newest state of every account. */
   compact() {
     const draft = new JournalFile(`${this.file}.new`);
     draft.cutTo(0);
@@ -187,7 +190,8 @@ class Journal {
   }
 }
 
-/** Where the record in a line begins: behind the rest of another if a write was cut short there; null for none. */
+/** Return the index at which the record in a line begins; null for a line without one. It is above 0 where the line
+ * begins with the rest of a write that was cut short. */
 function beginning(bytes) {
   const later = bytes.indexOf(BEGIN, 2) < 0 ? 1 : bytes.lastIndexOf(BEGIN);
   const start = later - 1;
@@ -198,7 +202,8 @@ function parsed(text) {
   try { return JSON.parse(text.toString('utf8')); } catch { return null; }
 }
 
-/** Whether a journal without a whole line is the first one of a chain that ended while it was written. */
+/** Return whether the first bytes of a file without a whole line are those of a journal, or none: the first run of the
+ * chain then ended during its first write. */
 function neverHappened(bytes) {
   return !bytes.length || /^[TC] \{/.test(bytes.toString('utf8'));
 }

@@ -1,5 +1,5 @@
 'use strict';
-// A file of lines that grows at its end: a line is written whole or not at all, and read without holding the file.
+// A file of lines that grows at its end. A write is appended whole or not at all; the file is read in chunks.
 const fs = require('fs');
 
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -13,8 +13,8 @@ class JournalFile {
     this.end = 0;
   }
 
-  /** Write `text` at the end. Throws an error with `unwritten` when the disk did not take all of it: the file then
-   * ends where it did before. */
+  /** Write `text` at the end. Throws an error with `unwritten` when the disk does not take the whole text; the file
+   * then ends where it ended before. */
   append(text) {
     const bytes = Buffer.from(text);
     try {
@@ -30,7 +30,7 @@ class JournalFile {
     this.end += bytes.length;
   }
 
-  /** Forget what follows `end`. A failure is no loss: the next write begins at `end`, too. */
+  /** Truncate the file to `end` bytes. A failure is only logged, because the next write begins at `end` in any case. */
   cutTo(end) {
     try { fs.ftruncateSync(this.handle, end); } catch (problem) { console.error(`${this.file}: ${problem.message}`); }
     this.end = end;
@@ -42,7 +42,7 @@ class JournalFile {
     return bytes;
   }
 
-  /** Every line below `end` as [bytes, offset]; `bytes` are valid until the next one is taken. */
+  /** Yield every line before `end` as [bytes, offset]; `bytes` are valid until the next line is requested. */
   * lines() {
     const chunk = Buffer.allocUnsafe(this.chunkBytes);
     let rest = Buffer.alloc(0);
@@ -62,9 +62,9 @@ class JournalFile {
     }
   }
 
-  /** Every whole line of the file as [bytes, offset], the last one first. */
+  /** Yield every whole line of the file as [bytes, offset], the last line first. */
   * linesFromEnd() {
-    let rest = Buffer.alloc(0); // behind `offset`: the end of a line that begins before it
+    let rest = Buffer.alloc(0); // the bytes from `offset` on that belong to a line that begins before it
     for (let offset = this.size; offset > 0;) {
       const length = Math.min(this.chunkBytes, offset);
       offset -= length;
@@ -91,7 +91,7 @@ class JournalFile {
   close() { fs.closeSync(this.handle); }
 }
 
-/** Where the line feed before the one at `stop` is; less than 0 for none. */
+/** Return the index of the last line feed before the one at `stop`; less than 0 for none. */
 function previous(bytes, stop) {
   return stop > 0 ? bytes.lastIndexOf(NEW_LINE, stop - 1) : -1;
 }

@@ -1,24 +1,24 @@
 'use strict';
-// Record what the chain does within moments: long before a slot is finalized.
+// Write executed transactions and changed accounts into the journal soon after execution, long before finalization.
 
 const { setTimeout } = require('timers/promises');
 const { chainTime } = require('./clock.js');
 const { refusal } = require('./refusal.js');
 const { ANY_VERSION, memoOf, priceOf } = require('./rendering.js');
 
-const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken, and then answers nothing
-const BUSY_MS = 1000; // so long after a transaction events are taken that often; else at each flush
+const DRAIN_MS = 10; // Surfpool blocks, and answers nothing, once some 500 events have not been read
+const BUSY_MS = 1000; // events are read every DRAIN_MS for this long after a transaction; otherwise every FLUSH_MS
 const FLUSH_MS = 50;
 const WRITE_AGAIN_MS = 1000;
-const MOST_TRIES = 40; // about 2 s for what Surfpool does not answer
+const MOST_TRIES = 40; // attempts at a request that Surfpool does not answer: about 2 s
 const COMPLETE_MS = 2500; // longer than MOST_TRIES take
 const CLOCK_EVERY_MS = 5000;
-const AHEAD_MS = 10000; // so far ahead slots are reserved: as many as are skipped after a kill
-const STOP_MS = 2000; // so long before the end of what is reserved the chain stops
+const AHEAD_MS = 10000; // slots are reserved this far ahead; a chain that was killed skips them when it restarts
+const STOP_MS = 2000; // the chain stops this long before the last reserved slot
 const UNHEALTHY = -32005;
 const ACCOUNTS_AT_ONCE = 100;
 const EVERYTHING = { includeParsedAccounts: false, scope: 'network', filter: { includeProgramAccounts: true } };
-// Every new chain includes these.
+// The owners of the accounts that every new chain includes.
 const BUILT_IN_OWNERS = new Set([
   'NativeLoader1111111111111111111111111111111',
   'Feature111111111111111111111111111111111111',
@@ -26,28 +26,28 @@ const BUILT_IN_OWNERS = new Set([
 ]);
 
 class Recorder {
-  /** `genesis`: the accounts of a chain on which nothing has happened; `fail(problem)` ends the process.
+  /** `genesis` has the accounts of a new chain; `fail(problem)` ends the process.
    *
-   * The journal's clock has the slot up to which slots are `reserved`. The chain shows no later one, and a chain that was
-   * killed restarts behind it: so slots never decrease, whenever it is killed. */
+   * `reserved` in the journal's clock is the last reserved slot. The chain shows no later slot to clients, and a chain
+   * that was killed restarts above it: so slots never decrease, whenever the chain is killed. */
   constructor(chain, call, journal, { genesis, heightOffset, slotMs, fail }) {
     Object.assign(this, { chain, call, journal, genesis, heightOffset, fail });
     Object.assign(this, { turn: Promise.resolve(), writtenAt: 0, failures: 0 });
     Object.assign(this, { unwritten: null, notBefore: 0 }); // why the journal cannot be written, and when to try again
     this.clock = { slot: 0, unixTimestamp: 0, height: 0, ended: false };
     Object.assign(this, { ahead: Math.ceil(AHEAD_MS / slotMs), stop: Math.ceil(STOP_MS / slotMs) });
-    Object.assign(this, { busyUntil: 0, often: undefined }); // until when `watch` is called often, and its timer then
-    Object.assign(this, { target: 0, stopped: false }); // target: the slot to which the clock is set now
-    this.seen = []; // [signature, chain time] in the order of execution
-    this.pending = new Set(); // signatures that were seen, and are neither written down nor given up
-    this.touched = new Set(); // addresses
+    Object.assign(this, { busyUntil: 0, often: undefined }); // until when `often`, a timer, calls `watch`
+    Object.assign(this, { target: 0, stopped: false }); // target: the slot to which a time travel leads now, or 0
+    this.seen = []; // [signature, chain time in seconds, attempts] in the order of execution
+    this.pending = new Set(); // signatures of executed transactions, neither in the journal nor given up
+    this.touched = new Set(); // addresses of changed accounts
     this.drain();
-    this.seen = []; // what restoring did is already recorded
+    this.seen = []; // the journal already has what the restore wrote
     this.pending.clear();
     this.touched.clear();
   }
 
-  /** Reserve the first slots, before anything is shown. */
+  /** Reserve the first slots, before any client is answered. */
   async begin() {
     this.clock.slot = await this.call('getSlot', { commitment: 'processed' });
     try { this.write([], {}); } catch (problem) { this.stumbled(problem); }
@@ -58,7 +58,8 @@ class Recorder {
     setInterval(() => { this.watch(); this.flush(); }, FLUSH_MS);
   }
 
-  /** Take the events, and let no slot be shown that is not reserved; often while transactions arrive. */
+  /** Read Surfpool's events, and stop the chain before it shows a slot that is not reserved. While transactions arrive,
+   * repeat this every DRAIN_MS. */
   watch() {
     this.drain();
     this.stopIfShown();
@@ -67,14 +68,14 @@ class Recorder {
     if (!isBusy && this.often) this.often = clearInterval(this.often);
   }
 
-  /** Record what has happened until now. */
+  /** Write what was executed until now into the journal; resolves when that has succeeded or failed. */
   flush() {
     this.turn = this.turn.then(() => this.record()).catch((problem) => this.stumbled(problem));
     return this.turn;
   }
 
-  /** Resolve once everything that was executed before is in the journal. Throws the error that the caller gets if that
-   * does not come to pass. */
+  /** Resolve once the transactions that were executed before the call are in the journal. Throws JSON-RPC error -32005
+   * when the journal cannot be written, or after COMPLETE_MS. */
   async complete() {
     this.drain();
     const awaited = [...this.pending];
@@ -88,7 +89,8 @@ class Recorder {
     }
   }
 
-  /** What Surfpool did not answer is requested again, what the disk did not take is written again later. */
+  /** Handle an error of a flush: log what the next flush repeats, a request of Surfpool (up to MOST_TRIES failures in a
+   * row) or a write to the disk. Any other error ends the process. */
   stumbled(problem) {
     if (problem.unwritten) return this.waits(problem);
     this.failures += 1;
@@ -107,7 +109,7 @@ class Recorder {
     for (const event of this.chain.drainEvents()) {
       if (event.kind === 'aborted') this.fail(new Error(JSON.stringify(event)));
       const { clock, transactionSignature, accountPubkey } = event;
-      // after a jump Surfpool's first event has the number of the slot in its epoch for the slot
+      // after a jump, the slot in Surfpool's first event is only the slot's index in its epoch
       if (clock?.slot > this.clock.slot) this.clock.slot = clock.slot;
       if (clock) Object.assign(this.clock, { unixTimestamp: clock.unixTimestamp, ended: false });
       if (transactionSignature || accountPubkey) this.busyUntil = Date.now() + BUSY_MS;
@@ -116,7 +118,7 @@ class Recorder {
     }
   }
 
-  /** A transaction was executed: by an event, or by what Surfpool reports no event of. */
+  /** Note an executed transaction, known from an event or, for an airdrop, from its response. */
   executed(signature) {
     this.seen.push([signature, this.clock.unixTimestamp]);
     this.pending.add(signature);
@@ -151,7 +153,8 @@ class Recorder {
     for (const [signature] of seen) if (!later.has(signature)) this.pending.delete(signature);
   }
 
-  /** The present state of accounts; null for one that no longer exists. */
+  /** Read accounts from Surfpool, as {address: account}; null for an account that does not exist. Accounts of
+   * BUILT_IN_OWNERS are left out. */
   async accounts(addresses) {
     const found = {};
     for (let from = 0; from < addresses.length; from += ACCOUNTS_AT_ONCE) {
@@ -166,8 +169,8 @@ class Recorder {
     return found;
   }
 
-  /** A transaction as history answers it, or null. One that Surfpool cannot return goes into `again`, and is finally
-   * omitted from the journal: it never ends the chain. */
+  /** Return the journal's record of a transaction, or null. A transaction that Surfpool does not return is added to
+   * `again`; after MOST_TRIES it is left out of the journal. The error does not end the chain. */
   async transaction([signature, blockTime, tries = 1], again) {
     try {
       return await this.shown(signature, blockTime);
@@ -178,7 +181,7 @@ class Recorder {
     }
   }
 
-  /** In both encodings that clients request, for every version. */
+  /** Read a transaction of any version from Surfpool, in json and in base64; null for a transaction it dropped. */
   async shown(signature, blockTime) {
     const options = { commitment: 'processed', maxSupportedTransactionVersion: ANY_VERSION };
     const json = await this.call('getTransaction', signature, { ...options, encoding: 'json' });
@@ -205,7 +208,7 @@ class Recorder {
     this.call('surfnet_resumeClock').catch((problem) => this.fail(problem));
   }
 
-  /** Let no slot be shown that is not reserved. */
+  /** Reserve further slots shortly before the reserved ones end; stop the chain if the journal cannot be written. */
   async stopIfShown() {
     if (this.stopped || this.clock.slot < this.journal.clock.reserved - this.stop) return;
     try {
@@ -222,7 +225,8 @@ class Recorder {
     await this.call('surfnet_pauseClock').catch((problem) => this.fail(problem));
   }
 
-  /** Reserve the slots up to `slot`, to which the clock is about to be set. Throws the error that the caller gets. */
+  /** Reserve the slots up to `slot`, to which a time travel is about to lead. Throws JSON-RPC error -32005 when the
+   * journal cannot be written. */
   reserve(slot) {
     this.target = slot;
     try {
@@ -234,14 +238,15 @@ class Recorder {
     }
   }
 
-  /** The clock was set, to `slot` if that succeeded: recorded before the caller gets the response. */
+  /** End a time travel: write the slot that it reached, 0 for a failed one, before its caller gets the response. */
   arrived(slot = 0) {
     this.target = 0;
     this.clock.slot = Math.max(this.clock.slot, slot);
     this.write([], {});
   }
 
-  /** Record everything exactly; `isEnd`: after this nothing is shown any more. */
+  /** Write all transactions, all differences of accounts and the clock into the journal; resolves to {slot, accounts,
+   * transactions}. `isEnd` says that no client is answered afterwards. */
   save(isEnd = false) {
     this.notBefore = 0;
     const done = this.turn.then(() => this.record()).then(() => this.snapshot(isEnd));
@@ -265,7 +270,8 @@ class Recorder {
   }
 }
 
-/** Every account that a new chain does not include: {address: {lamports, owner, data, executable}}. */
+/** Read every account from Surfpool, as {address: {lamports, owner, data, executable}}, without those of
+ * BUILT_IN_OWNERS. */
 async function exportAccounts(call) {
   const { value } = await call('surfnet_exportSnapshot', EVERYTHING);
   const found = {};

@@ -7,13 +7,15 @@ const ANY_VERSION = 255;
 const [COMPUTE_BUDGET, SET_UNIT_PRICE] = ['ComputeBudget111111111111111111111111111111', 3];
 const MEMO_PROGRAMS = ['MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr', 'Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo'];
 
-/** The options for Surfpool: every version, since `readable` checks it afterwards, with a validator's error. */
+/** Return the options for Surfpool's answer. They accept every version: `readable` checks the version afterwards and
+ * throws a validator's error. */
 function forAnyVersion(options) {
   const known = typeof options === 'string' ? { encoding: options } : options;
   return { ...known, maxSupportedTransactionVersion: ANY_VERSION };
 }
 
-/** `shown` (an object with `version`) for a client with these options. Raises -32015 like a validator. */
+/** Return `shown` (an object with `version`) in the form that a client with these options gets. Throws JSON-RPC error
+ * -32015 like a validator for a version that the client does not accept. */
 function readable(shown, options) {
   const most = options?.maxSupportedTransactionVersion ?? null;
   const { version, ...older } = shown;
@@ -23,7 +25,8 @@ function readable(shown, options) {
     + `request again with the following configuration parameter: "maxSupportedTransactionVersion": ${version}`);
 }
 
-/** A transaction of the journal, in the requested encoding. */
+/** Return a journal record's transaction in the requested encoding. Throws JSON-RPC error -32602 for an encoding other
+ * than json and base64. */
 function encoded(record, options) {
   const encoding = typeof options === 'string' ? options : options?.encoding ?? 'json';
   if (encoding === 'json') return record.json;
@@ -31,7 +34,7 @@ function encoded(record, options) {
   throw refusal(-32602, `what happened before the chain's last restart is kept as json and base64, not as ${encoding}`);
 }
 
-/** The price of a compute unit that a message (in json) names, in micro-lamports; null for none. */
+/** Return the compute unit price that a message (in json) sets, in micro-lamports; null for none. */
 function priceOf({ accountKeys, instructions }) {
   for (const { programIdIndex, data } of instructions) {
     if (accountKeys[programIdIndex] !== COMPUTE_BUDGET) continue;
@@ -41,7 +44,7 @@ function priceOf({ accountKeys, instructions }) {
   return null;
 }
 
-/** The memos of a message (in json), as a validator lists them: `[bytes] text; ...`; null for none. */
+/** Return the memos of a message (in json) as a validator lists them, `[bytes] text; ...`; null for none. */
 function memoOf({ accountKeys, instructions }) {
   const memos = instructions
     .filter(({ programIdIndex }) => MEMO_PROGRAMS.includes(accountKeys[programIdIndex]))

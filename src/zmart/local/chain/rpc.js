@@ -3,13 +3,13 @@
 const http = require('http');
 const net = require('net');
 
-const LONGEST_CALL_MS = 30000; // what hangs fails its request instead of waiting without limit
-// Connections to Surfpool that a burst needed are closed when they were not used for longer than a call may take.
+const LONGEST_CALL_MS = 30000; // a call of Surfpool that takes longer fails the client's request
+// A burst of requests opens many connections to Surfpool: close those that were idle for longer than a call may take.
 const agent = new http.Agent({ keepAlive: true, maxSockets: 128, timeout: LONGEST_CALL_MS + 5000 });
 const MOST_CALLS = 1000; // in one batch
 const HTTP_LIMITS = { headersTimeout: 10000, requestTimeout: 30000, connectionsCheckingInterval: 1000 };
 const SILENT_MS = LONGEST_CALL_MS + 5000; // how long a client may neither send nor read
-const UNREAD_MS = 20000; // how long what was sent on the WebSocket may wait for its client
+const UNREAD_MS = 20000; // how long data on the WebSocket may wait for its client to read it
 const MOST_SOCKETS = 1000;
 const MOST_BODY_BYTES = 64 * 1024 * 1024; // surfnet_writeProgram sends whole programs
 const HEADERS = {
@@ -67,8 +67,8 @@ function caller(url) {
   };
 }
 
-/** Serve JSON-RPC on `port` of `host`: `special` methods by us, everything else by Surfpool at `url`, `guarded` ones
- * only if their guard lets them, each request as `gate` lets it pass. */
+/** Serve JSON-RPC on `port` of `host`; resolves to the server. The functions in `special` answer their methods; all
+ * other methods go to Surfpool at `url`, those in `guarded` only after their guard's check. Requests wait at `gate`. */
 function serveRpc(url, { special, guarded, gate }, host, port) {
   const call = caller(url);
   const isSpecial = (request) => Object.hasOwn(special, request?.method);
@@ -129,8 +129,8 @@ function serveRpc(url, { special, guarded, gate }, host, port) {
   return listening(server, host, port);
 }
 
-/** Pass TCP connections on `port` of `host` to `target` (Surfpool's WebSocket port). A client that does not read for
- * `unreadMs` is let go: Surfpool would queue for it without limit. */
+/** Forward TCP connections on `port` of `host` to the local port `target`, Surfpool's WebSocket. A client that does not
+ * read for `unreadMs` is disconnected: Surfpool would queue messages for it without limit. */
 function forward(target, host, port, unreadMs = UNREAD_MS) {
   const server = net.createServer((client) => {
     const inner = net.connect(target, '127.0.0.1');
@@ -147,7 +147,7 @@ function forward(target, host, port, unreadMs = UNREAD_MS) {
   return listening(server, host, port);
 }
 
-/** Call `end` once what waits for `client` has waited for `unreadMs` without any of it being read. */
+/** Call `end` once data has waited for `client` for `unreadMs` and the client has read none of it. */
 function endWhenUnread(client, unreadMs, end) {
   let read = 0;
   let since = Date.now();
@@ -166,7 +166,7 @@ function listening(server, host, port) {
   });
 }
 
-/** Take no more requests; resolves once those under way are answered, or after `withinMs`. */
+/** Accept no more requests; resolves once the requests under way are answered, or after `withinMs`. */
 async function closed(server, withinMs) {
   const answered = new Promise((resolve) => server.close(resolve));
   server.closeIdleConnections();

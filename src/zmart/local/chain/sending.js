@@ -1,13 +1,13 @@
 'use strict';
-// Check transactions before they reach Surfpool's runtime, and report when that has ended.
+// Check transactions before they reach Surfpool's runtime, and report when the runtime has ended.
 const { base58, fromBase58 } = require('./base58.js');
 const { Malformed, isSane, readTransaction } = require('./wire.js');
 const { refusal } = require('./refusal.js');
 
-const MOST_BASE58_CHARACTERS = 5594; // 4,096 bytes: Surfpool refuses longer ones unread
+const MOST_BASE58_CHARACTERS = 5594; // of 4,096 bytes: Surfpool refuses a longer text without decoding it
 const UNHEALTHY = -32005;
 const UNSANITARY = 'invalid transaction: Transaction failed to sanitize accounts offsets correctly';
-// Surfpool's error once the thread of its runtime has panicked: every later transaction gets it.
+// Surfpool's error for every transaction after the thread of its runtime has panicked.
 const RUNTIME_ENDED = /"message":"(Node is unhealthy|[^"]*disconnected channel)"/;
 
 // The position and encoding of transactions in the parameters of each method.
@@ -21,9 +21,10 @@ const SIMULATING = {
   surfnet_profileTransaction: ([text]) => [[text], 'base64'],
 };
 
-/** Guards of the methods that take transactions, as {name: {before(params), after(answer)}}: `before` throws
- * the answer that a client gets instead of Surfpool's. `ended(error)` is called when the runtime no longer runs;
- * `unwritten()` says why the journal cannot be written now, or null: what is executed then, a kill would undo. */
+/** Return guards of the methods that take transactions, as {name: {before(params), after(answer)}}. `before` throws
+ * the error that a client gets instead of Surfpool's answer. `ended(error)` is called when the runtime no longer runs.
+ * `unwritten()` returns why the journal cannot be written now, or null. Nothing may be sent while it cannot: a kill
+ * would undo the transaction. */
 function guards(journal, ended, unwritten = () => null) {
   const simulating = (where) => ({ before: (params) => { sound(...where(params)); }, after: () => {} });
 
@@ -31,7 +32,7 @@ function guards(journal, ended, unwritten = () => null) {
     before(params) {
       if (unwritten()) throw refusal(UNHEALTHY, `Node is unhealthy: ${unwritten()}`);
       for (const { signatures: [signature] } of sound(...where(params))) {
-        // Surfpool gives every run the same blockhashes: a transaction of the previous run must not be executed again.
+        // Surfpool gives every run the same blockhashes: a transaction of an earlier run must not be executed again.
         if (journal.past.has(base58(signature))) throw alreadyProcessed();
       }
     },
@@ -45,8 +46,8 @@ function guards(journal, ended, unwritten = () => null) {
 
 const each = (methods, wrap) => Object.fromEntries(Object.entries(methods).map(([name, where]) => [name, wrap(where)]));
 
-/** The transactions in `texts`, except those that Surfpool itself refuses. Throws the error of a validator
- * for bytes that are not a transaction, or an invalid one. */
+/** Return the decoded transactions of `texts`, without the texts that Surfpool itself refuses. Throws a validator's
+ * error (-32602) for bytes that are not a transaction or an invalid one. */
 function sound(texts, encoding) {
   if (!Array.isArray(texts)) return [];
   const transactions = texts.map((text) => decoded(text, encoding)).filter((bytes) => bytes !== null).map(read);
@@ -64,7 +65,7 @@ function read(bytes) {
   }
 }
 
-/** The bytes of a transaction; null where Surfpool itself refuses to read them. */
+/** Return the bytes of an encoded transaction; null for a text or an encoding that Surfpool itself refuses. */
 function decoded(text, encoding = 'base58') {
   if (typeof text !== 'string') return null;
   if (encoding === 'base64') return Buffer.from(text, 'base64');

@@ -1,12 +1,13 @@
 'use strict';
-// Load many accounts at once: Surfpool fetches them from a URL of ours, by its method snapshotSubscribe.
+// Load many accounts at once: Surfpool's method snapshotSubscribe fetches them from a URL that this process serves.
 const crypto = require('crypto');
 const http = require('http');
 
 const LONGEST_LOAD_MS = 60000;
 const ENDED = /"accounts_loaded":(\d+),[^{}]*"status":"(Completed|Failed)"/;
 
-/** Whether Surfpool at `wsUrl` loaded all of `accounts`, {address: {lamports, owner, data (base64), executable}}. */
+/** Load `accounts`, {address: {lamports, owner, data (base64), executable}}, into Surfpool at `wsUrl`. Resolves to
+ * whether all of them were loaded. */
 async function loadAccounts(wsUrl, accounts) {
   const count = Object.keys(accounts).length;
   if (!count) return true;
@@ -22,7 +23,8 @@ async function loadAccounts(wsUrl, accounts) {
   }
 }
 
-/** Subscribe, and resolve to the match of ENDED in what is notified; to null when nothing comes. */
+/** Subscribe with `method`, and resolve to the match of ENDED in the notifications; to null after an error, the end of
+ * the connection or LONGEST_LOAD_MS. */
 function subscribed(wsUrl, method, ...params) {
   return new Promise((resolve) => {
     const request = http.request(wsUrl.replace(/^ws/, 'http'), {
@@ -50,7 +52,7 @@ function subscribed(wsUrl, method, ...params) {
   });
 }
 
-/** A text frame of less than 64 KiB, masked with zeros. */
+/** Return a WebSocket text frame of less than 64 KiB, masked with zeros. */
 function frame(text) {
   const body = Buffer.from(text);
   const length = body.length < 126 ? [0x80 | body.length] : [0x80 | 126, body.length >> 8, body.length & 0xff];

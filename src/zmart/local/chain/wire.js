@@ -1,7 +1,7 @@
 'use strict';
-// Check the form of transactions as they are sent. Surfpool 1.5.0 looks accounts up by the numbers
-// in an instruction, and takes the first signature, before it has checked either: its runtime ends with such a
-// transaction. A validator refuses them (Sanitize in solana-message; SIMD-0385 for version 1), and so do we.
+// Check the form of serialized transactions. Surfpool 1.5.0 uses the account indexes of an instruction, and the first
+// signature, without checking that they exist: a transaction without them ends its runtime. A validator refuses such a
+// transaction (Sanitize in solana-message; SIMD-0385 for version 1), and so does this module.
 
 const VERSION_BIT = 0x80;
 const V1 = VERSION_BIT | 1;
@@ -46,7 +46,9 @@ class Reader {
   }
 }
 
-/** {version, signatures, signers, ...} of a transaction. Throws Malformed for invalid bytes. */
+/** Read a serialized transaction into {version, signatures, signers, readonlySigners, readonlyOthers, keys,
+ * instructions, looked}; `looked` has the number of accounts from each lookup table. Throws Malformed for invalid
+ * bytes. */
 function readTransaction(bytes) {
   const reader = new Reader(bytes);
   if (bytes[0] === V1) return readV1(reader);
@@ -67,7 +69,7 @@ function readTransaction(bytes) {
   return { version, signatures, ...header, keys, instructions, looked };
 }
 
-/** How many accounts a v0 message takes out of one lookup table. */
+/** Read one lookup of a v0 message; return how many accounts it takes out of its lookup table. */
 function lookup(reader) {
   reader.take(KEY_BYTES);
   return reader.take(reader.length()).length + reader.take(reader.length()).length;
@@ -94,7 +96,7 @@ function readV1(reader) {
   return { version: 1, signatures, ...header, keys, instructions, looked: [] };
 }
 
-/** Whether a validator would accept a transaction of this form. */
+/** Return whether a validator would accept a transaction of this form. */
 function isSane({ version, signatures, signers, readonlySigners, readonlyOthers, keys, instructions, looked }) {
   const accounts = looked.reduce((sum, each) => sum + each, keys.length);
   const fits = version !== 1 || (signers <= V1_LIMITS.signatures && keys.length <= V1_LIMITS.keys
