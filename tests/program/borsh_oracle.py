@@ -1,4 +1,4 @@
-"""A second, independent reader and writer of the program's bytes, driven by the IDL file alone."""
+"""Encode and decode the program's bytes from the IDL file alone, independently of the package zmart."""
 
 from __future__ import annotations
 

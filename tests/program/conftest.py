@@ -6,5 +6,5 @@ from svm_harness import Zmart
 
 @pytest.fixture
 def zmart() -> Zmart:
-    """A fresh chain with the program deployed and initialized."""
+    """Return a new chain with the program deployed and initialized."""
     return Zmart()

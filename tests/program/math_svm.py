@@ -1,4 +1,4 @@
-"""The pricing math of the program in LiteSVM, one function per call."""
+"""Call the program's pricing functions in LiteSVM, one function in each transaction."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Answer = tuple[int, int] | str
 
 
 class Call(IntEnum):
-    """Which function, numbered as in math_probe.c."""
+    """The functions that math_probe.c can call, with their numbers there."""
 
     NOTHING = 0
     COST = 1
@@ -43,7 +43,7 @@ class Call(IntEnum):
 
 
 class MathProbe:
-    """The compiled functions; a call answers both results or the name of the error."""
+    """The compiled pricing functions. A call of the probe returns the function's two results, or its error's name."""
 
     def __init__(self) -> None:
         self._program = Pubkey.new_unique()
@@ -60,7 +60,7 @@ class MathProbe:
         return ERROR_NAMES[error] if error else (first, second)
 
     def units(self, which: Call, *arguments: int) -> int:
-        """Compute units of the function alone."""
+        """Return the compute units that the function consumes, without those of the probe around it."""
         return self._send(which, arguments).compute_units_consumed() - self._overhead
 
     def _send(self, which: Call, arguments: tuple[int, ...]) -> TransactionMetadata:

@@ -1,4 +1,4 @@
-"""The program in LiteSVM: real signed transactions, a clock to set, money checked in every transaction."""
+"""Run the program in LiteSVM: signed transactions, a clock that tests set, lamports counted in every transaction."""
 
 from __future__ import annotations
 
@@ -94,7 +94,11 @@ class NamedKey:
 
 
 class ProgramFailed(Exception):
-    """A transaction the chain refused. `code` is the custom error, if it was one, `name` what the log calls it."""
+    """The chain refused a transaction.
+
+    `code` is the number of the program's custom error, None for an error of another kind. `name` is the error's name
+    in the log, "" for a log without one.
+    """
 
     def __init__(self, failed: FailedTransactionMetadata) -> None:
         self.logs = failed.meta().logs()
@@ -108,7 +112,7 @@ class ProgramFailed(Exception):
 
 @contextmanager
 def refused(name: str) -> Iterator[None]:
-    """The block must fail with this error of the program or of Anchor, by number and by log line."""
+    """Assert that the block fails with this error of the program or of Anchor: check its number and its log line."""
     with pytest.raises(ProgramFailed) as caught:
         yield
     assert (caught.value.name, caught.value.code) == (name, CODES[name])
@@ -120,7 +124,7 @@ def refused(name: str) -> Iterator[None]:
 
 @contextmanager
 def refused_by_system(code: int) -> Iterator[None]:
-    """The block must fail in the System program (0: account in use, 1: too few lamports)."""
+    """Assert that the block fails in the System program with this code (0: account in use, 1: too few lamports)."""
     with pytest.raises(ProgramFailed) as caught:
         yield
     assert (caught.value.code, caught.value.name) == (code, "")
@@ -129,7 +133,7 @@ def refused_by_system(code: int) -> Iterator[None]:
 
 @dataclass
 class Sent:
-    """A transaction that went through."""
+    """A transaction that succeeded: its log, its compute units, its fee in lamports and the program's events."""
 
     logs: list[str]
     units: int
@@ -151,8 +155,8 @@ class Sent:
 
 
 class Chain:
-    """A LiteSVM with the program. Transactions are paid by a wallet of their own, so that the balances of all
-    others move by what the program does and nothing else."""
+    """A LiteSVM with the program. A separate wallet pays the fees of all transactions, so that only the instructions
+    change the balances of other accounts."""
 
     def __init__(self, *, sigverify: bool = True) -> None:
         self.svm = LiteSVM().with_sigverify(sigverify)
@@ -194,7 +198,10 @@ class Chain:
         self.svm.set_account(key, Account(held, data, owner))
 
     def send(self, *instructions: Instruction, signers: list[Wallet] | None = None) -> Sent:
-        """Sign and send. Every lamport of every account in the transaction is accounted for, or this fails."""
+        """Sign and send a transaction. Raises ProgramFailed if the chain refuses it.
+
+        Asserts that the accounts of the transaction together lost the fee and no other lamport.
+        """
         self.svm.expire_blockhash()
         message = Message.new_with_blockhash(
             list(instructions), self.payer.pubkey(), self.svm.latest_blockhash()
@@ -215,7 +222,7 @@ class Chain:
 
 
 def instruction(name: str, accounts: dict[str, Pubkey], **arguments: Any) -> Instruction:
-    """An instruction of the IDL with its accounts in order and flagged as the IDL says."""
+    """Build an instruction of the program, with the accounts in the order and with the flags of the IDL."""
     metas = [
         AccountMeta(accounts[slot["name"]], slot.get("signer", False), slot.get("writable", False))
         for slot in INSTRUCTIONS[name]["accounts"]

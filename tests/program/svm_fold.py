@@ -1,4 +1,4 @@
-"""A market of the program beside its Python fold: after every step both must have the same numbers."""
+"""Compare a market of the program with its Python fold: after every step both must have the same numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ SAME = ("current_liquidity", "shares_yes", "shares_no", "total_volume", "final_o
 
 
 def _as_cut(instruction: Instruction, event: e.ChainEvent) -> e.ChainEvent:
-    """The event as a node's cut log leaves it, where it does not follow from the accounts alone."""
+    """Return the event as zmart knows it when a node has truncated the log.
+
+    Trades and withdrawals become Unlogged events, with the instruction's arguments. Other events stay as they are.
+    """
     call, body = CODE.instructions.decode(bytes(instruction.data)), event.event
     if not isinstance(body, e.SharesBought | e.SharesSold | e.LiquidityWithdrawn):
         return event
@@ -42,7 +45,10 @@ def _as_cut(instruction: Instruction, event: e.ChainEvent) -> e.ChainEvent:
 
 
 class WatchedChain(Chain):
-    """Keeps what the program said, in full and with cut logs, and what some wallets were paid in transactions."""
+    """A chain that keeps the program's events, those of whole logs and those of truncated logs.
+
+    It also sums up the lamports that the `watched` wallets got in transactions.
+    """
 
     def __init__(self) -> None:
         self.told: list[e.ChainEvent] = []
@@ -67,7 +73,7 @@ class WatchedChain(Chain):
 
 
 class FoldedMarket:
-    """One market of a WatchedChain; `check` folds what the program said since the last check."""
+    """One market of a WatchedChain with its fold. `check` folds the events since the last check."""
 
     def __init__(self, zmart: Zmart, chain: WatchedChain, market: Market) -> None:
         self._zmart, self._chain, self._key = zmart, chain, market
@@ -81,7 +87,7 @@ class FoldedMarket:
 
     @property
     def free(self) -> int:
-        """What the creator's withdrawal takes now."""
+        """The lamports that a withdrawal by the creator would take now."""
         return self.rules.books.free(self.market)
 
     def held(self, user: Keypair, outcome: bool) -> int:
@@ -89,7 +95,10 @@ class FoldedMarket:
         return 0 if position is None else position.shares(outcome)
 
     def check(self) -> MarketAccount:
-        """Lamports, account, and the folds of whole and of cut logs agree exactly."""
+        """Assert that the lamports, the account and the folds of whole and of truncated logs agree exactly.
+
+        Returns the market's account.
+        """
         self._zmart.books_hold(self._key)
         start, self._through = self._through, len(self._chain.told)
         for folded, events in ((self._folded, self._chain.told), (self._cut, self._chain.cut)):

@@ -1,4 +1,4 @@
-"""One deployed and initialized program, with a method for each instruction and its usual accounts and signer."""
+"""Call the instructions of a deployed program: one method for each, with its usual accounts and signer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ class Market:
 
 
 class Zmart:
-    """A deployed and initialized program, and one method per instruction with its usual accounts and signer."""
+    """A deployed and initialized program, with one method for each instruction.
+
+    A method fills in the instruction's usual accounts. Its `signer`, where it has one, replaces the usual signer.
+    """
 
     def __init__(self, chain: Chain | None = None, roles: dict[str, Wallet] | None = None) -> None:
         self.chain = chain or Chain()
@@ -128,7 +131,7 @@ class Zmart:
         return self._run("cancel_market", admin, admin=admin.pubkey(), market=market.key)
 
     def open(self, b: int = 10 * SOL, deposit: int | None = None, creator: Wallet | None = None) -> Market:
-        """An Active market."""
+        """Create a market and take it to the state Active."""
         market = self.create(b, deposit, creator)
         self.aggregate_proposal(market, 7, 3)
         self.approve(market)
@@ -140,7 +143,7 @@ class Zmart:
     def buy(
         self, market: Market, user: Wallet, outcome: bool, target_cost: int, min_shares: int | None = None
     ) -> Sent:
-        """`min_shares` follows the arguments of the interface as eight bytes."""
+        """Buy shares for `target_cost` lamports; `min_shares` is appended to the IDL's arguments as eight bytes."""
         args = {"outcome": outcome, "target_cost": target_cost}
         built = self.build("buy_shares", args, **self.position_accounts(market, user))
         bound = b"" if min_shares is None else min_shares.to_bytes(8, "little")
@@ -187,7 +190,7 @@ class Zmart:
     def claim(
         self, market: Market, user: Wallet, resolver: Pubkey | None = None, also: Sequence[Extra] = ()
     ) -> Sent:
-        """`also` are accounts behind those of the interface, writable unless they say otherwise."""
+        """Claim a user's winnings. `also` are accounts after those of the IDL; a Pubkey becomes a writable one."""
         to = resolver or self.market(market)["resolver"]
         built = self.build("claim_winnings", resolver=to, **self.position_accounts(market, user))
         return self.chain.send(_with_accounts(built, also), signers=[user])
@@ -198,7 +201,7 @@ class Zmart:
         return self.chain.send(_with_accounts(built, also), signers=[creator])
 
     def finish(self, market: Market, resolver: Wallet, outcome: bool | None) -> None:
-        """Take an Active market to Finalized with this outcome (None: the one way to INVALID)."""
+        """Take an Active market to Finalized with this outcome; a successful dispute leads to None (INVALID)."""
         self.chain.wait(DAY)
         self.resolve(market, resolver, bool(outcome))
         self.chain.wait(1)
@@ -221,7 +224,7 @@ class Zmart:
         return int.from_bytes(self.market(market)["reserved"][:8], "little")
 
     def change_market(self, market: Market, /, lamports: int | None = None, **changes: Any) -> None:
-        """Write fields straight into the account, for states that no sequence of instructions reaches."""
+        """Write fields directly into a market's account, for states that no sequence of instructions reaches."""
         held = self.chain.lamports(market.key) if lamports is None else lamports
         data = encode_account("MarketAccount", self.market(market) | changes, SPACES["MarketAccount"])
         self.chain.put(market.key, data, lamports=held)
@@ -232,12 +235,12 @@ class Zmart:
         self.chain.put(key, data)
 
     def owed(self, market: Market) -> tuple[int, int]:
-        """The noted debts in lamports: to the resolver, to the protocol's fee wallet."""
+        """Return the debts in lamports that the market has noted: to the resolver, to the protocol's fee wallet."""
         reserved = self.market(market)["reserved"]
         return int.from_bytes(reserved[8:16], "little"), int.from_bytes(reserved[16:24], "little")
 
     def books_hold(self, market: Market) -> None:
-        """Lamports = rent + pool + fees not yet due + debts that could not be paid, exactly."""
+        """Assert that a market's lamports are exactly rent + pool + fees not yet due + debts that could not be paid."""
         state = self.market(market)
         rent = self.chain.svm.minimum_balance_for_rent_exemption(SPACES["MarketAccount"])
         fees = state["accumulated_resolver_fees"] + state["accumulated_lp_fees"]

@@ -1,4 +1,4 @@
-"""For each instruction a chain in which it would succeed, with the instruction ready to send."""
+"""One scenario for each instruction: a chain in which the instruction would succeed, ready to be sent."""
 
 from __future__ import annotations
 

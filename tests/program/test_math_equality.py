@@ -1,4 +1,4 @@
-"""The program's pricing math and the model `reference` give the same answers to the same questions."""
+"""The program's pricing functions and the pricing model `reference` return the same results and errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def in_python(which: Call, q_side: int, q_other: int, b: int, amount: int) -> An
 
 
 def random_question(random: Random) -> tuple[int, int, int, int]:
-    """q_side, q_other, b, amount: markets of every size, at and around each bound of the model."""
+    """Return a random q_side, q_other, b and amount: markets of every size, at and around the model's bounds."""
     b = random.choice([MIN_B - 1, MIN_B, MAX_B, MAX_B + 1] if random.random() < 0.1 else [0])
     b = b or int(10 ** random.uniform(7, 15))
     base = random.choice([0, b, int(10 ** random.uniform(0, 18)), MAX_Q - random.randrange(2 * b)])

@@ -1,4 +1,4 @@
-"""Quotes of the model `reference` are what the program then does, fees and refusals included."""
+"""The program executes each trade exactly as the model `reference` quotes it, fees and refusals included."""
 
 from __future__ import annotations
 

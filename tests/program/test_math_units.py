@@ -1,4 +1,4 @@
-"""What pricing costs on chain; an instruction has 200,000 compute units by default."""
+"""The compute units that pricing consumes on chain. An instruction has 200,000 compute units by default."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ def probe() -> MathProbe:
 
 
 def usual(random: Random) -> tuple[int, int, int, int]:
-    """Up to 3 b between the sides, a trade of at most b."""
+    """Return q_side, q_other, b and amount of a usual trade: up to 3 b between the sides, an amount below b."""
     b = int(10 ** random.uniform(7, 15))
     q_side, q_other = random.sample([b, b + random.randrange(3 * b)], 2)
     return q_side, q_other, b, random.randrange(b)
 
 
 def hardest(random: Random) -> tuple[int, int, int, int]:
-    """The most flat markets there are: the largest b, the side bought next to worthless, a budget of few lamports."""
+    """Return q_side, q_other, b and amount of a buy that takes the most compute units.
+
+    b is the smallest or the largest allowed, the shares bought are almost worthless, the budget is a few lamports.
+    """
     b = random.choice([MIN_B, MAX_B])
     return 0, int(random.uniform(15, MAX_EXPONENT) * b), b, random.randrange(200)
 

@@ -1,4 +1,4 @@
-"""A buyer bounds what is paid and what is received: `target_cost`, and eight bytes `min_shares` (case A20)."""
+"""A buyer bounds the cost with `target_cost` and the shares with `min_shares`, eight more bytes (case A20)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL = pricing_model("reference")
 
 
 def quoted_bound(zmart: Zmart, market: Market, max_cost: int, slippage_bps: int | None = None) -> int:
-    """The bound that the gateway's builder signs for the market as it is now."""
+    """Return the `min_shares` that the gateway puts into a buy of the market as it is now."""
     state = zmart.market(market)
     now = Quantities(state["shares_yes"], state["shares_no"], state["b_parameter"])
     order = quotes.TradeOrder(side=Side.BUY, outcome=True, max_cost=max_cost, slippage_bps=slippage_bps)
@@ -30,7 +30,7 @@ def quoted_bound(zmart: Zmart, market: Market, max_cost: int, slippage_bps: int 
 
 
 def sandwich(zmart: Zmart, market: Market, attacker: Keypair, pays: int, bound: int | None) -> int:
-    """The attacker's gain from a purchase before the victim's, sold again after it (or after its refusal)."""
+    """Return the attacker's gain in lamports: buy before the victim's buy, sell after it (or after its refusal)."""
     before = zmart.chain.lamports(attacker.pubkey())
     shares = zmart.buy(market, attacker, True, pays).event["shares"]
     try:
@@ -44,7 +44,7 @@ def sandwich(zmart: Zmart, market: Market, attacker: Keypair, pays: int, bound: 
 
 
 def test_a_sandwich_earns_nothing_from_a_buy_with_both_bounds(zmart: Zmart) -> None:
-    """A20: 0.78 SOL on a buy of 10 SOL where only the cost is bounded; a loss where the shares are too."""
+    """A20: a sandwich gains 0.78 SOL from a buy of 10 SOL that bounds only the cost; it loses if shares are bounded."""
     unbounded = zmart.open(b=B)
     assert sandwich(zmart, unbounded, zmart.chain.wallet(), ATTACKER_PAYS, None) > 78 * SOL // 100
     bounded = zmart.open(b=B)
@@ -67,7 +67,10 @@ ZMART = Zmart()
     st.sampled_from([0, 10, 100, None]),
 )
 def test_no_size_of_attack_gains_more_than_the_buyer_tolerates(pays: int, slippage_bps: int | None) -> None:
-    """A20: a share pays at most one, so a sandwich gains at most the shares between the quote and the bound."""
+    """A20: a sandwich gains at most one lamport for each unit of shares between the quote and the bound.
+
+    The reason is that a unit of shares pays at most one lamport.
+    """
     market = ZMART.open(b=B)
     quoted = quoted_bound(ZMART, market, VICTIM_PAYS, slippage_bps=0)
     bound = quoted_bound(ZMART, market, VICTIM_PAYS, slippage_bps)
@@ -86,7 +89,7 @@ def test_the_bound_is_met_at_it_and_not_above(zmart: Zmart) -> None:
 
 
 def test_a_raised_fee_is_refused_like_any_other_change_to_the_worse(zmart: Zmart) -> None:
-    """The bound holds against whatever changed between quote and landing, the protocol's settings included."""
+    """A buy below the bound is refused, whatever changed between quote and execution: here the protocol's fee."""
     market, user = zmart.open(b=B), zmart.chain.wallet()
     bound = quoted_bound(zmart, market, SOL)
     zmart.update_config(protocol_fee_bps=600)
@@ -98,7 +101,7 @@ def test_a_raised_fee_is_refused_like_any_other_change_to_the_worse(zmart: Zmart
 def test_other_bytes_behind_the_arguments_are_ignored_as_anchor_ignores_them(
     zmart: Zmart, length: int
 ) -> None:
-    """Clients of the interface, which know no such bound, are served as before."""
+    """Any number of extra bytes but eight is ignored, so clients of the IDL, which has no bound, can buy as before."""
     market, user = zmart.open(b=B), zmart.chain.wallet()
     args = {"outcome": True, "target_cost": SOL}
     built = zmart.build("buy_shares", args, **zmart.position_accounts(market, user))

@@ -1,4 +1,4 @@
-"""The shipped program is what its sources build, to the byte, wherever they are built."""
+"""The shipped program equals, byte for byte, what its sources build, in whatever folder they are built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A copy of what the build reads, in another folder."""
+    """Return a folder with a copy of the files that the build reads."""
     for folder in (SOURCES, DATA):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path

@@ -1,4 +1,4 @@
-"""A wallet that only gets paid never blocks another: what it cannot be paid is noted and paid later (case A19)."""
+"""A resolver or fee wallet that cannot be paid blocks nobody: its debt is noted and paid later (case A19)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
 NATIVE_LOADER = Pubkey.from_string("NativeLoader1111111111111111111111111111111")
 FOREIGN = Pubkey.from_bytes(b"\x07" * 32)
 SMALL = SOL // 200
-"""A trade whose protocol fee and reward are far below the rent exemption of an account without data."""
+"""The cost of a small trade in lamports. Its protocol fee and the resolver's reward are far below the rent exemption
+of an account without data."""
 
 
 def never_funded(chain: Chain, key: Pubkey) -> None:
@@ -45,7 +46,7 @@ def fund(zmart: Zmart, key: Pubkey) -> None:
 
 
 def traded(zmart: Zmart, lamports: int = SMALL) -> tuple[Market, list[Keypair]]:
-    """A market in which three users hold YES."""
+    """Open a market in which three users buy YES, each for `lamports`; return the market and the users."""
     market, users = zmart.open(), [zmart.chain.wallet() for _ in range(3)]
     for user in users:
         zmart.buy(market, user, True, lamports)
@@ -53,7 +54,10 @@ def traded(zmart: Zmart, lamports: int = SMALL) -> tuple[Market, list[Keypair]]:
 
 
 def ended(zmart: Zmart, unpayable: Unpayable) -> tuple[Market, list[Keypair], Keypair, int]:
-    """The market of `traded`, finalized YES by a resolver who then cannot be paid, and the reward."""
+    """Finalize the market of `traded` as YES, then make its resolver unpayable.
+
+    Returns the market, its users, the resolver and the resolver's reward in lamports.
+    """
     market, users = traded(zmart)
     resolver = zmart.chain.wallet()
     zmart.finish(market, resolver, True)
@@ -65,7 +69,7 @@ def ended(zmart: Zmart, unpayable: Unpayable) -> tuple[Market, list[Keypair], Ke
 def test_a_resolver_that_cannot_be_paid_blocks_no_claim_and_gets_it_with_a_later_one(
     zmart: Zmart, unpayable: Unpayable
 ) -> None:
-    """A19: the reward is noted, no matter why its wallet cannot be credited."""
+    """A19: the reward is noted, whatever the reason why the resolver's wallet cannot be credited."""
     market, [first, second, third], resolver, reward = ended(zmart, unpayable)
     held = zmart.chain.lamports(resolver.pubkey())
     for user in (first, second):
@@ -88,7 +92,7 @@ def test_a_resolver_that_cannot_be_paid_blocks_no_claim_and_gets_it_with_a_later
 
 
 def test_a_resolver_without_lamports_is_paid_a_reward_that_makes_its_account(zmart: Zmart) -> None:
-    """Rent exemption is asked of the balance after the payment."""
+    """The balance after the payment has to reach the rent exemption, so an empty wallet can get a large reward."""
     market, users = traded(zmart, 10 * SOL)
     resolver = zmart.chain.wallet()
     zmart.finish(market, resolver, True)
@@ -119,7 +123,7 @@ def test_an_account_of_a_program_is_paid_as_any_other_if_it_can_be(zmart: Zmart,
 
 
 def test_a_resolver_takes_its_reward_itself_when_all_claims_are_over(zmart: Zmart) -> None:
-    """A19: the last occasion needs nobody else: withdraw_liquidity in the place of the creator."""
+    """A19: after all other payments, the resolver calls withdraw_liquidity in the creator's place and is paid."""
     market, users, resolver, reward = ended(zmart, never_funded)
     for user in users:
         zmart.claim(market, user)
@@ -183,7 +187,7 @@ def test_a_creator_who_is_the_resolver_gets_both(zmart: Zmart) -> None:
 def test_a_fee_wallet_that_cannot_be_paid_blocks_no_trade_and_gets_all_with_a_later_one(
     zmart: Zmart, unpayable: Unpayable
 ) -> None:
-    """A19: so too the protocol's fee wallet, when buying and when selling."""
+    """A19: a fee wallet that cannot be paid blocks neither buys nor sales; a later trade pays its noted fees."""
     unpayable(zmart.chain, zmart.fee_wallet)
     held = zmart.chain.lamports(zmart.fee_wallet)
     market, [user, *_] = traded(zmart)
@@ -200,7 +204,7 @@ def test_a_fee_wallet_that_cannot_be_paid_blocks_no_trade_and_gets_all_with_a_la
 
 
 def test_fees_add_up_until_they_make_the_fee_wallets_account(zmart: Zmart) -> None:
-    """A fee wallet that nobody ever funds is paid once its debt is worth an account."""
+    """A fee wallet without lamports is paid once the noted fees reach the rent exemption of an account."""
     never_funded(zmart.chain, zmart.fee_wallet)
     least = zmart.chain.svm.minimum_balance_for_rent_exemption(0)
     market, user = zmart.open(), zmart.chain.wallet()
@@ -216,7 +220,7 @@ def test_fees_add_up_until_they_make_the_fee_wallets_account(zmart: Zmart) -> No
 
 @pytest.mark.parametrize("key", [SYSTEM, PROGRAM, CLOCK], ids=["system program", "this program", "sysvar"])
 def test_a_fee_wallet_that_no_transaction_may_write_blocks_no_trade(key: Pubkey) -> None:
-    """A19: the runtime takes the writable flag from programs and sysvars, whatever the client sends."""
+    """A19: the runtime removes the writable flag of programs and sysvars; the fees of such a wallet stay noted."""
     zmart = Zmart(roles={"fee_wallet": NamedKey(key)})
     market, [user, *_] = traded(zmart)
     zmart.sell(market, user, True, zmart.position(market, user)["shares_yes"])
@@ -229,7 +233,7 @@ def test_a_fee_wallet_that_no_transaction_may_write_blocks_no_trade(key: Pubkey)
 
 @pytest.mark.parametrize("how", ["claim", "withdrawal", "its own withdrawal"])
 def test_fees_owed_at_the_end_are_paid_by_claims_and_withdrawals(how: str) -> None:
-    """A market that is over has no trades to pay the fee wallet with."""
+    """A finalized market has no trades, so claims and withdrawals pay the fee wallet."""
     fee_wallet = Keypair()
     zmart = Zmart(roles={"fee_wallet": fee_wallet})
     market, users = traded(zmart)
@@ -270,7 +274,7 @@ def test_a_fee_wallet_that_is_the_resolver_is_owed_both_and_takes_both() -> None
 
 
 def test_a_fee_wallet_that_is_the_market_itself_blocks_nothing(zmart: Zmart) -> None:
-    """Whatever the admin named: what an account pays to itself is a gift to the market, beside the books."""
+    """If the fee wallet is the market's own account, the fees stay there as extra lamports, outside of the books."""
     market, user = zmart.open(), zmart.chain.wallet()
     config = zmart.chain.read("GlobalConfig", zmart.config) | {"protocol_fee_wallet": market.key}
     zmart.chain.put(zmart.config, encode_account("GlobalConfig", config, SPACES["GlobalConfig"]))
@@ -292,7 +296,7 @@ def test_another_account_is_never_paid_anothers_debt(zmart: Zmart) -> None:
 
 
 def test_a_claimers_own_wallet_is_its_own_matter(zmart: Zmart) -> None:
-    """What the one who acts cannot receive still fails, and changes nothing."""
+    """A claim fails if the claiming user's own wallet cannot receive the payout; others can still claim."""
     market, [user, other, _], _, _ = ended(zmart, never_funded)
     sold = zmart.position(market, user)["shares_yes"]
     zmart.change_position(market, user, shares_yes=1)

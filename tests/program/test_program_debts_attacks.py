@@ -1,4 +1,4 @@
-"""Attempts to get more out of a market than it owes, to keep others from theirs, or to lose a debt (case A19)."""
+"""Attacks on a market's debts: to be paid too much, to withhold others' payments, to erase a debt (case A19)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from svm_chain import PROGRAM, SOL, SPACES, ProgramFailed, Wallet, position_addr
 from svm_harness import Market, Zmart
 
 SMALL = SOL // 100
-"""A trade whose protocol fee and reward, 272,727 and 181,818 lamports, are below the rent exemption."""
+"""The cost of a small trade in lamports. Its protocol fee (272,727 lamports) and the resolver's reward (181,818) are
+below the rent exemption of an account without data."""
 GETS_DEFAULT_UNITS = 200_000
 
 
 class Scene:
-    """A market finalized YES in which `holder` has claimed: both debts are noted, both wallets hold nothing."""
+    """A finalized market (YES by default) in which `holder` has claimed and `late` has not.
+
+    The resolver and the fee wallet start without lamports, so that small debts to them are noted, not paid. With
+    `one_wallet` both are the same wallet. `trades` is the number of buys, the first of which is by `late`.
+    """
 
     def __init__(self, outcome: bool | None = True, *, one_wallet: bool = False, trades: int = 2) -> None:
         self.fee_wallet = Keypair()
@@ -66,7 +71,7 @@ STRANGERS: dict[str, Callable[[Scene], Wallet]] = {
 
 @pytest.mark.parametrize("who", STRANGERS)
 def test_a_wallet_that_is_not_owed_takes_nothing_and_is_no_occasion(who: str) -> None:
-    """Not even with the creditors' accounts beside its own: a stranger's signature moves no lamport."""
+    """withdraw_liquidity signed by a wallet that is owed nothing pays nobody, even with the creditors' accounts."""
     scene = Scene()
     thief, owed = STRANGERS[who](scene), scene.owed
     for key in (scene.resolver, scene.fee_wallet):
@@ -95,7 +100,7 @@ def test_a_creditor_gets_its_own_debt_and_not_the_others(name: str) -> None:
 @pytest.mark.parametrize("name", ["resolver", "fee_wallet"])
 @pytest.mark.parametrize("place", ["creator", "behind", "market"])
 def test_nobody_withdraws_in_the_name_of_another(name: str, place: str) -> None:
-    """The signature is the wallet's own, wherever an unsigned account with its address is put."""
+    """A creditor's withdrawal needs the creditor's own signature, wherever its unsigned account is put."""
     scene = Scene()
     key, thief = getattr(scene, name).pubkey(), scene.chain.wallet()
     scene.put(key, SOL)
@@ -112,7 +117,7 @@ def test_nobody_withdraws_in_the_name_of_another(name: str, place: str) -> None:
 
 
 def test_a_forged_market_account_pays_nobody() -> None:
-    """A copy of the account at another address, or owned by another program, is no market."""
+    """A copy of a market's account at another address is refused, whichever program owns it."""
     scene = Scene()
     thief = scene.chain.wallet()
     state = scene.zmart.market(scene.market)
@@ -128,7 +133,7 @@ def test_a_forged_market_account_pays_nobody() -> None:
 
 @pytest.mark.parametrize("order", ["claim first", "withdrawal first", "twice", "both at once"])
 def test_no_debt_is_paid_twice_in_one_transaction(order: str) -> None:
-    """Named, behind, signed, and all of it again: one payment, or the whole transaction is refused."""
+    """A resolver that one transaction lists many times, in two instructions, is paid once, or the transaction fails."""
     scene = Scene()
     key = scene.resolver.pubkey()
     scene.put(key, SOL)
@@ -158,7 +163,7 @@ def test_no_debt_is_paid_twice_in_one_transaction(order: str) -> None:
 
 
 def test_a_wallet_that_is_owed_twice_too_little_for_an_account_gets_both_at_once() -> None:
-    """The debts to one wallet are one debt: each alone is below the rent exemption, together they make an account."""
+    """The debts to one wallet are paid as one sum: each alone is below the rent exemption, the sum is not."""
     scene = Scene(one_wallet=True, trades=3)
     least = scene.chain.svm.minimum_balance_for_rent_exemption(0)
     assert max(scene.reward, scene.fees) < least <= scene.reward + scene.fees
@@ -169,7 +174,7 @@ def test_a_wallet_that_is_owed_twice_too_little_for_an_account_gets_both_at_once
 
 @pytest.mark.parametrize("small", [0, 1], ids=["reward", "fees"])
 def test_one_of_two_debts_that_is_too_small_alone_does_not_hold_up_the_other(small: int) -> None:
-    """Whichever of them comes first in the program."""
+    """A wallet gets both of its debts, whichever of the two (reward or fees) is too small to be paid alone."""
     scene = Scene(one_wallet=True)
     least = scene.chain.svm.minimum_balance_for_rent_exemption(0)
     reserved = scene.zmart.market(scene.market)["reserved"]
@@ -185,7 +190,7 @@ def test_one_of_two_debts_that_is_too_small_alone_does_not_hold_up_the_other(sma
 
 
 def test_a_wallet_without_lamports_fetches_its_debt_with_a_loan_in_one_transaction() -> None:
-    """It needs no savings: lent before, paid back after."""
+    """A transfer before the withdrawal lends the wallet its rent exemption; a transfer after it pays the loan back."""
     scene = Scene()
     friend, key = scene.chain.wallet(), scene.resolver.pubkey()
     least = scene.chain.svm.minimum_balance_for_rent_exemption(0)
@@ -210,7 +215,7 @@ def test_the_creators_withdrawal_leaves_exactly_the_debts_and_the_open_claims() 
 
 
 def test_the_last_debt_leaves_exactly_the_rent_of_the_market() -> None:
-    """And where the rent has risen since, nothing is paid out of it, and the debt stays noted."""
+    """If the rent has risen, a payment out of the market's rent exemption is refused, and the debt stays noted."""
     scene = Scene()
     scene.zmart.claim(scene.market, scene.late)
     scene.zmart.withdraw(scene.market)
@@ -231,7 +236,7 @@ def test_the_last_debt_leaves_exactly_the_rent_of_the_market() -> None:
 
 @pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
 def test_an_invalid_market_owes_the_fees_and_no_reward(paused: bool) -> None:
-    """The resolver's fees are the creator's then, whichever wallet claims; a paused protocol pays out as before."""
+    """The creator gets the resolver's fees of an INVALID market. A paused protocol pays out in the same way."""
     scene = Scene(outcome=None)
     if paused:
         scene.zmart.pause()
@@ -268,7 +273,7 @@ def test_a_market_without_winners_gives_the_reward_once_and_to_the_creator() -> 
 
 
 def test_a_cancelled_or_open_market_pays_no_creditor() -> None:
-    """Before the end only trades pay the fee wallet; a cancelled market never traded."""
+    """The fee wallet cannot withdraw from an open market, where trades pay it. A cancelled market owes it nothing."""
     scene = Scene()
     zmart = scene.zmart
     scene.put(scene.fee_wallet.pubkey(), 0)
@@ -286,7 +291,7 @@ def test_a_cancelled_or_open_market_pays_no_creditor() -> None:
 
 
 def test_a_market_made_by_the_program_before_debts_goes_on() -> None:
-    """Its reserved bytes are 0 behind the claimed shares: it owes nobody, and its fee wallet is the next trade's."""
+    """A market of an earlier program has no notes of debts: it owes nobody, and its next trade notes the fee wallet."""
     scene = Scene()
     zmart = scene.zmart
     scene.put(scene.fee_wallet.pubkey(), SOL)
@@ -308,7 +313,7 @@ def test_a_market_made_by_the_program_before_debts_goes_on() -> None:
 
 @pytest.mark.parametrize("extra", [10, 30], ids=["as many as it looks at", "more"])
 def test_a_crowd_of_accounts_neither_exhausts_the_units_nor_pays_twice(extra: int) -> None:
-    """The whole list is the creditor, again and again."""
+    """A claim that lists the resolver 10 or 30 times more pays it once, for a quarter of the default compute units."""
     scene = Scene()
     key = scene.resolver.pubkey()
     scene.put(key, SOL)
@@ -319,7 +324,7 @@ def test_a_crowd_of_accounts_neither_exhausts_the_units_nor_pays_twice(extra: in
 
 
 def test_a_crowd_behind_a_buy_changes_nothing_of_it() -> None:
-    """Its CPI sees all of them, each twice: the balances stay those of the books."""
+    """A buy that lists each of its accounts twice more moves the same lamports: cost, position rent and fees."""
     scene = Scene()
     market, user = scene.zmart.open(), scene.late
     scene.put(scene.fee_wallet.pubkey(), SOL)
@@ -351,7 +356,7 @@ def test_a_read_only_creditor_is_noted_again_and_fails_nobody() -> None:
 
 
 def test_many_small_fees_add_up_exactly_and_hold_up_no_trade() -> None:
-    """The smallest trades, as often as one likes: the note is their sum."""
+    """Sixty very small trades with a fee wallet that cannot be paid all succeed; the noted debt is the sum of fees."""
     fee_wallet = Keypair()
     zmart = Zmart(roles={"fee_wallet": fee_wallet})
     market, user = zmart.open(), zmart.chain.wallet()
@@ -363,7 +368,7 @@ def test_many_small_fees_add_up_exactly_and_hold_up_no_trade() -> None:
 
 
 def test_a_changed_fee_wallet_gets_what_is_owed_and_the_old_one_no_more() -> None:
-    """No instruction changes it; were it changed, the market follows with its next trade."""
+    """No instruction changes the fee wallet. The test writes a new one: the next trade pays it the whole debt."""
     scene = Scene()
     zmart, old, new = scene.zmart, scene.fee_wallet, Keypair()
     scene.put(old.pubkey(), 0)
@@ -401,7 +406,7 @@ def test_a_position_of_another_or_of_another_market_claims_nothing() -> None:
 @pytest.mark.parametrize("name", ["sell_shares", "claim_winnings", "withdraw_liquidity"])
 @pytest.mark.parametrize("length", [7, 8, 9])
 def test_eight_bytes_behind_another_instruction_than_a_buy_mean_nothing(name: str, length: int) -> None:
-    """A20: only buy_shares reads them."""
+    """A20: only buy_shares reads a bound after its arguments; other instructions ignore extra bytes."""
     scene = Scene()
     zmart = scene.zmart
     signer: Wallet = scene.late

@@ -1,4 +1,4 @@
-"""The program called by another program, which chooses the flags of the accounts (case A19)."""
+"""Calls of the program by another program, a relay that chooses the flags of the accounts (case A19)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def relay_program() -> bytes:
 
 
 class Stage:
-    """A finalized market: fees noted for the vault of the relay, the reward for a resolver, one claim still open."""
+    """A finalized market with noted debts: fees to the relay's vault, a reward to the resolver. One claim is open."""
 
     def __init__(self) -> None:
         self.resolver = Keypair()
@@ -63,7 +63,11 @@ class Stage:
 
 
 def relayed(call: Instruction, also: list[AccountMeta] | None = None, **changed: int) -> Instruction:
-    """The call by way of the relay. `changed`: other flags for the account at that place, as place_5=0."""
+    """Return an instruction by which the relay executes `call`, with the accounts `also` added.
+
+    `changed` replaces the flags of accounts: place_5=0 makes the account at index 5 neither writable (1) nor a
+    signer (2).
+    """
     inner = [*call.accounts, *(also or [])]
     flags = [meta.is_writable + 2 * meta.is_signer for meta in inner]
     for position, value in changed.items():
@@ -98,7 +102,7 @@ def test_a_program_cannot_sign_for_a_wallet_that_did_not() -> None:
 
 
 def test_a_claim_that_hides_the_resolvers_writable_flag_is_refused_not_noted() -> None:
-    """Nobody chooses that another is paid later."""
+    """A caller cannot postpone the resolver's payment by leaving out the writable flag of its account."""
     stage = Stage()
     stage.fund(stage.resolver.pubkey())
     with refused("ConstraintMut"):

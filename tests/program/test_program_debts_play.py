@@ -1,5 +1,8 @@
-"""Whatever is traded, claimed and withdrawn while wallets cannot be paid: no one waits for another's wallet, everyone
-gets what they are owed in the end, and the Python fold says what the program did (case A19)."""
+"""Random trades, claims and withdrawals while the fee wallet or the resolver cannot be paid (case A19).
+
+No instruction fails because of another wallet, every wallet gets what it is owed in the end, and the Python fold has
+the program's numbers.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ AFTER = st.lists(st.sampled_from(["claim", "claim", "withdraw", "drain", "fund",
 
 
 class Play:
-    """One market, three users, a fee wallet and a resolver that start without lamports."""
+    """One market with three users, and a fee wallet and a resolver that both start without lamports."""
 
     def __init__(self) -> None:
         self.chain, self.fee_wallet, self.resolver = WatchedChain(), Keypair(), Keypair()
@@ -54,7 +57,7 @@ class Play:
         return self.fold.held(self.users[user], outcome)
 
     def finish(self, outcome: bool | None) -> list[Keypair]:
-        """The users with something to claim."""
+        """Finalize the market; return the wallets of the users who can claim something."""
         self.zmart.finish(self.market, self.resolver, outcome)
         self.check()
         if outcome is None:
@@ -62,7 +65,10 @@ class Play:
         return [wallet for user, wallet in enumerate(self.users) if self.held(user, outcome)]
 
     def collect(self) -> None:
-        """Every wallet that is owed something takes it if it can; the rest try in vain or have no business here."""
+        """Let the resolver and the fee wallet withdraw.
+
+        A wallet that has lamports gets its whole debt; a wallet that is owed nothing must be refused.
+        """
         for wallet, owed in zip((self.resolver, self.fee_wallet), self.zmart.owed(self.market), strict=True):
             if owed and self.chain.lamports(wallet.pubkey()):
                 assert self.zmart.withdraw(self.market, wallet).event["amount"] == owed
@@ -75,7 +81,7 @@ class Play:
             assert self.zmart.withdraw(self.market, also=also).event["amount"] == free
 
     def check(self) -> None:
-        """Books, fold and what third parties got agree, to the lamport."""
+        """Assert that the books and the fold agree, and that the fee wallet got or is owed exactly all of its fees."""
         account = self.fold.check()
         paid = self.chain.paid[self.fee_wallet.pubkey()]
         assert paid + account.notes.owed_protocol == account.accumulated_protocol_fees
@@ -87,7 +93,7 @@ class Play:
 def test_everybody_is_paid_what_they_are_owed_however_long_some_wallets_could_not_be(
     trades: list[tuple[str, int, bool, int]], outcome: bool | None, steps: list[str]
 ) -> None:
-    """A19: trades, claims and withdrawals never fail for the sake of the fee wallet or the resolver."""
+    """A19: trades, claims and withdrawals never fail because the fee wallet or the resolver cannot be paid."""
     play = Play()
     for trade in trades:
         play.trade(*trade)

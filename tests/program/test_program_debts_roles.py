@@ -1,5 +1,7 @@
-"""One wallet in several roles, accounts in several places, hostile accounts behind: each wallet gets what its roles
-earn, once, and the Python fold says what the program did (case A19)."""
+"""One wallet in several roles, its account listed in several places, with hostile accounts added (case A19).
+
+Each wallet gets what its roles earn, once, and the Python fold has the program's numbers.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ ROLES = st.tuples(*(st.integers(0, WALLETS - 1) for _ in ("creator", "resolver",
 
 
 class Roles:
-    """Three wallets that trade, and who of them created the market, resolves it and gets the protocol's fees."""
+    """Three wallets that trade. `creator`, `resolver` and `fee_wallet` are the indexes of those with these roles."""
 
     def __init__(self, creator: int, resolver: int, fee_wallet: int) -> None:
         self.chain = WatchedChain()
@@ -80,7 +82,10 @@ class Roles:
         return [AccountMeta(keys[at], False, writable) for at, writable in places]
 
     def act(self, wallet: Keypair, action: Callable[[], Sent], gets: int) -> Sent | None:
-        """None if the wallet cannot hold so little; nobody else's wallet is a reason to fail."""
+        """Execute `action`, which pays `gets` lamports to `wallet`; None if the program refuses.
+
+        The only allowed reason is that the balance of `wallet` would be below the rent exemption.
+        """
         held = self.chain.lamports(wallet.pubkey())
         try:
             return action()
@@ -105,7 +110,10 @@ class Roles:
         return True
 
     def withdraw(self, user: int, places: list[tuple[int, bool]]) -> None:
-        """By whomever: one who has nothing to get must be refused."""
+        """Withdraw as any of the wallets. The wallet gets exactly what its roles are owed.
+
+        A refusal is allowed only for a wallet that is owed nothing or would be below the rent exemption.
+        """
         wallet, key = self.wallets[user], self.wallets[user].pubkey()
         owed_resolver, owed_protocol = self.zmart.owed(self.market)
         owed = owed_resolver * (wallet is self.resolver) + owed_protocol * (wallet is self.fee_wallet)
@@ -140,7 +148,7 @@ def test_nobody_gets_more_or_less_than_their_roles_earn_whoever_plays_which(
     outcome: bool | None,
     steps: list[tuple[str, int, list[tuple[int, bool]]]],
 ) -> None:
-    """A19: no debt is paid twice, none is lost, none goes to another, whatever accounts come along and where."""
+    """A19: no debt is paid twice, lost or paid to another wallet, whatever accounts are added to an instruction."""
     play = Roles(*roles)
     for trade in trades:
         play.trade(*trade)

@@ -1,4 +1,4 @@
-"""Every instruction refuses, with Anchor's own codes, what its interface does not allow."""
+"""Every instruction refuses accounts, signers and data that the IDL does not allow, with Anchor's error codes."""
 
 from __future__ import annotations
 

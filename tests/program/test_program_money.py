@@ -1,6 +1,6 @@
-"""Whatever people do, in whatever order: the books hold, every claim is paid, nobody gains from nothing.
+"""Random trades, claims and withdrawals in any order: the books hold, every claim is paid, no round trip gains.
 
-(That no lamport appears or vanishes is checked by the harness in every transaction of every test.)
+(The harness checks in every transaction of every test that no lamport appears or vanishes.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from svm_harness import Market, Zmart
 getcontext().prec = 50
 ZMART = Zmart()
 RESOLVER = ZMART.chain.wallet()
-MOST_UNITS = 60_000  # of the 200,000 an instruction gets by default
+MOST_UNITS = 60_000  # of the 200,000 compute units that an instruction has by default
 PRICED_OUT = ("TradeTooSmall", "ExponentTooLarge")
 PROPERTY = settings(
     max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
@@ -27,8 +27,10 @@ PROPERTY = settings(
 
 @dataclass(frozen=True)
 class Trade:
-    """`size` is of 2**20: of three times b for a buy (squared, so that small ones are common), of what is held for a
-    sale."""
+    """One trade. With f = `size` / 2**20, a sale sells the fraction f of the shares that the user holds.
+
+    A buy has a budget of 3 b f**2 lamports plus 10,000: the square makes small buys common.
+    """
 
     user: int
     outcome: bool
@@ -49,7 +51,7 @@ OUTCOMES = st.sampled_from([True, False, None])
 
 
 def attempt(action: Callable[[], Sent], *expected: str) -> Sent | None:
-    """None when the program refuses with one of these errors."""
+    """Execute `action`; None when the program refuses it with one of the `expected` errors."""
     try:
         return action()
     except ProgramFailed as failed:
@@ -60,7 +62,7 @@ def attempt(action: Callable[[], Sent], *expected: str) -> Sent | None:
 
 @dataclass
 class Game:
-    """One market, four users with more than enough money, and what each who traded has paid in all."""
+    """One market and four users with more than enough lamports. `spent` is what each user who traded has paid, net."""
 
     market: Market
     users: list[Keypair] = field(default_factory=lambda: [ZMART.chain.wallet(100_000_000) for _ in range(4)])
@@ -105,7 +107,7 @@ class Game:
 
 
 def tightest(b: int) -> Market:
-    """An open market with the smallest deposit that is accepted: b ln 2, rounded up."""
+    """Open a market with the smallest deposit that is accepted: b ln 2 lamports, rounded up."""
     creator = ZMART.chain.wallet(10_000_000)
     least = int((b * Decimal(2).ln()).to_integral_value(rounding="ROUND_CEILING"))
     if attempt(
@@ -132,7 +134,7 @@ def played(b: int, fees: list[int], trades: list[Trade]) -> Game:
 def test_every_claim_is_paid_in_full_and_the_rest_is_the_creators(
     b: int, fees: list[int], trades: list[Trade], outcome: bool | None, order: list[int]
 ) -> None:
-    """Claims (0 to 3) and withdrawals (4 to 6) in any order, from the smallest deposit that is allowed."""
+    """Claims (steps 0 to 3) and withdrawals (steps 4 to 6) come in any order, with the smallest allowed deposit."""
     game = played(b, fees, trades)
     ZMART.finish(game.market, RESOLVER, outcome)
     owed = {user: game.owed(user, outcome) for user in game.spent}
@@ -164,7 +166,7 @@ def withdraw(game: Game) -> None:
 
 
 def assert_all_is_settled(game: Game, outcome: bool | None) -> None:
-    """Nothing is left in the books, but for the halves of single shares that an INVALID market cannot pay."""
+    """Assert that the books are empty, except for the half lamports that an INVALID market rounds off its payouts."""
     state = ZMART.market(game.market)
     assert state["accumulated_lp_fees"] == state["accumulated_resolver_fees"] == 0
     assert state["current_liquidity"] <= (len(game.spent) if outcome is None else 0)
@@ -173,7 +175,7 @@ def assert_all_is_settled(game: Game, outcome: bool | None) -> None:
 @PROPERTY
 @given(B, TRADES)
 def test_selling_everything_returns_the_pool_to_its_deposit(b: int, trades: list[Trade]) -> None:
-    """Costs depend on quantities alone, not on the path."""
+    """The cost of a trade depends on the quantities before and after it, not on the trades that led to them."""
     game = played(b, [0, 0, 0], trades)
     for user in game.spent:
         for outcome in (True, False):
@@ -189,7 +191,7 @@ def test_selling_everything_returns_the_pool_to_its_deposit(b: int, trades: list
 def test_a_round_trip_never_gains(
     b: int, fees: list[int], trades: list[Trade], outcome: bool, budget: int, pieces: int
 ) -> None:
-    """Buying and selling at once, in whatever pieces, brings back at most what was paid."""
+    """A user who buys and then sells all of it, in one or more pieces, gets back at most what was paid."""
     game = played(b, fees, [trade for trade in trades if trade.user])
     game.buy(0, outcome, budget)
     if 0 not in game.spent:

@@ -1,4 +1,4 @@
-"""From a proposal to an open market: create, vote, aggregate, approve, activate, cancel."""
+"""The instructions from a proposal to an open market: create, vote, aggregate, approve, activate, cancel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_B, MAX_B = 10_000_000, 10**15
 
 
 def largest_loss(b: int) -> int:
-    """b ln 2, rounded up."""
+    """Return the largest loss of a market with this b, in lamports: b ln 2, rounded up."""
     return int((b * LN2).to_integral_value(rounding="ROUND_CEILING"))
 
 

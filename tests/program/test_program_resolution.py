@@ -1,4 +1,4 @@
-"""resolve_market, disputes, finalize_market: who, when, and what becomes the outcome."""
+"""resolve_market, disputes and finalize_market: who may call them, when, and which outcome becomes final."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_without_a_dispute_the_proposed_outcome_becomes_final(zmart: Zmart, outc
     zmart.chain.wait(1)
     with refused("Unauthorized"):
         zmart.finalize(market, signer=zmart.admin)
-    event = zmart.finalize(market, 9, 1).event  # counts are not looked at without a dispute
+    event = zmart.finalize(market, 9, 1).event  # without a dispute the counts are ignored
     state = zmart.market(market)
     assert (state["state"], state["final_outcome"], state["was_disputed"]) == ("Finalized", outcome, False)
     assert (state["finalized_at"], state["resolved_at"]) == (zmart.chain.now, 0)
@@ -212,7 +212,7 @@ def test_aggregating_no_votes_is_a_lost_dispute(zmart: Zmart) -> None:
 
 
 def test_a_pool_below_its_bound_is_not_finalized(zmart: Zmart) -> None:
-    """No trade leads there: the books of this account were changed by hand."""
+    """A pool that has lost more than b ln 2 is not finalized. No trade leads to it: the test writes the account."""
     market = resolving(zmart)
     zmart.chain.wait(DISPUTE_PERIOD)
     bound = market.b * 693_147_180 // 10**9

@@ -1,4 +1,4 @@
-"""initialize_global_config, update_global_config, emergency_pause."""
+"""The instructions on the global configuration: initialize_global_config, update_global_config, emergency_pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""claim_winnings and withdraw_liquidity: a winning share pays one, the creator gets what no claim can need."""
+"""claim_winnings and withdraw_liquidity: a winning unit pays one lamport, the creator gets what claims don't need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from svm_harness import Market, Zmart
 
 
 def traded(zmart: Zmart) -> tuple[Market, Keypair, Keypair]:
-    """A market where one user holds YES and another NO."""
+    """Open a market where one user holds YES and another NO; return the market and these two users."""
     market, yes, no = zmart.open(), zmart.chain.wallet(), zmart.chain.wallet()
     zmart.buy(market, yes, True, 2 * SOL)
     zmart.buy(market, no, False, SOL)
@@ -184,7 +184,7 @@ def test_a_second_withdrawal_has_nothing_until_something_is_free(zmart: Zmart) -
 
 
 def test_halves_that_nobody_could_claim_become_free_after_the_claims(zmart: Zmart) -> None:
-    """Two odd holdings round down; what both lost is the creator's in the end."""
+    """An INVALID market pays half of a holding, rounded down; the creator gets what two odd holdings lose by that."""
     market, yes, no = traded(zmart)
     zmart.change_position(market, yes, shares_yes=2 * SOL + 1)
     zmart.change_position(market, no, shares_no=2 * SOL + 1)

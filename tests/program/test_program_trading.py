@@ -1,4 +1,4 @@
-"""buy_shares and sell_shares: prices, fees, who is paid, what is refused."""
+"""buy_shares and sell_shares: prices, fees, which wallets are paid, which trades are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALLEST = 10_000
 
 
 def potential(yes: int, no: int, b: int) -> Decimal:
-    """C in real numbers: max + b ln(1 + exp(-gap / b))."""
+    """Return the cost function C in lamports, in real numbers: max(yes, no) + b ln(1 + exp(-gap / b))."""
     gap = Decimal(abs(yes - no)) / b
     return max(yes, no) + b * (1 + (-gap).exp()).ln()
 
@@ -114,7 +114,7 @@ def test_prices_move_with_trades_and_meet_the_ideal(zmart: Zmart) -> None:
 
 
 def test_a_first_small_buy_and_a_far_gone_market_are_both_priced(zmart: Zmart) -> None:
-    """The two places where v0.69 fails: leaving balance, and far from it."""
+    """v0.69 fails at a small first buy in a balanced market, and in a market far from balance; this program doesn't."""
     market, user = zmart.open(b=1_000 * SOL), zmart.chain.wallet(1_000_000)
     assert zmart.buy(market, user, True, SMALLEST).event["shares"] > 0
     small = zmart.open(b=SOL)
@@ -259,7 +259,7 @@ def test_a_pool_or_account_without_the_money_does_not_pay(zmart: Zmart) -> None:
 
 
 def sold_for(zmart: Zmart) -> int:
-    """What the sale of one share brings in a market like the one above: `user` bought for 1 SOL first."""
+    """Return the proceeds, in lamports, of selling one share in a new market after a buy of 1 SOL."""
     market, user = zmart.open(), zmart.chain.wallet()
     zmart.buy(market, user, True, SOL)
     return int(zmart.sell(market, user, True, SOL).event["proceeds"])
@@ -307,7 +307,7 @@ def test_a_user_who_is_the_fee_wallet_trades_at_the_right_balance(zmart: Zmart) 
 
 
 def test_a_fee_wallet_that_is_the_market_loses_nothing(zmart: Zmart) -> None:
-    """Its share then lies in the market's account like a donation, outside the books."""
+    """The protocol's fee then stays in the market's account, outside of the books, like a donation."""
     market, user = zmart.open(), zmart.chain.wallet()
     set_fee_wallet(zmart, market.key)
     zmart.buy(market, user, True, SOL)

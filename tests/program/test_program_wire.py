@@ -1,4 +1,4 @@
-"""The program's bytes equal the wire vectors of v0.69, which an independent coder and Anchor's own agree on."""
+"""The program's bytes equal the wire vectors of v0.69, on which two encoders agree: an independent one and Anchor's."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ INSTRUCTION_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Cast:
-    """The people of the vectors on a chain that does not verify signatures (their addresses have no secrets)."""
+    """The wallets of the vectors on a chain that does not verify signatures, since nobody has their secret keys."""
 
     def __init__(self) -> None:
         self.chain = Chain(sigverify=False)
@@ -69,7 +69,7 @@ class Cast:
         self.zmart = Zmart(self.chain, roles)
 
     def market(self, **changes: Any) -> Market:
-        """The market of the vectors, in any state."""
+        """Create the market of the vectors and write `changes` into its account."""
         market = Market(MARKET_ID, CREATOR, 100 * SOL, 100 * SOL)
         self.created = self.zmart.create_sent(market)
         earlier = START - 10 * DAY
@@ -142,7 +142,7 @@ def test_winnings_claimed_is_the_vector_but_for_the_market_address() -> None:
 
 @pytest.mark.parametrize("name", ["SharesBought", "SharesSold"])
 def test_trade_events_have_the_layout_of_the_vector(name: str) -> None:
-    """The numbers are those of another pricing, so what is compared is every other byte."""
+    """v0.69 prices differently, so shares, amounts and price are replaced; every other byte is compared."""
     cast = Cast()
     market = cast.market(state="Active")
     sent = cast.zmart.buy(market, USER, True, SOL)
@@ -190,7 +190,7 @@ def test_a_vote_record_is_the_vector_but_for_the_market_and_the_bump() -> None:
 
 
 def test_the_program_reads_and_rewrites_the_market_vector() -> None:
-    """A v0.69 market keeps every field that finalizing does not touch."""
+    """finalize_market keeps every field of a v0.69 market, except those that finalizing sets."""
     cast = Cast()
     vector = bytes.fromhex(VECTORS["account_data_hex"]["marketAccount"])
     fields = decode_account("MarketAccount", vector)
@@ -259,7 +259,7 @@ PLAIN = CAST.zmart.market(ANY)
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(any_market(), st.integers(0, 2**31), st.integers(0, 2**31))
 def test_any_market_survives_a_rewrite(fields: dict[str, Any], likes: int, dislikes: int) -> None:
-    """Whatever its Options, all fields come back, and no stale byte stays behind the shorter form."""
+    """An instruction keeps all fields, whichever optional ones are set, and clears stale bytes after the data."""
     before = PLAIN | fields | {"state": "Proposed"}
     data = encode_account("MarketAccount", before, SPACES["MarketAccount"])
     length = len(encode_account("MarketAccount", before, 0))
