@@ -1,4 +1,4 @@
-"""The published description says what the socket says: every message of the code fits it, to the field."""
+"""The published AsyncAPI description has exactly the messages that the WebSocket service sends, field by field."""
 
 import json
 from datetime import UTC, datetime
@@ -56,7 +56,7 @@ PLACE = FeedOffset("an-epoch", 3)
 
 
 def fits(sent: bytes, kind: type) -> None:
-    """Nothing is missing, nothing is of another type, and nothing is left out of the description."""
+    """Assert that a sent message has exactly the fields and types of `kind`, none missing and none undescribed."""
     assert json.loads(msgspec.json.encode(msgspec.json.decode(sent, type=kind))) == json.loads(sent)
 
 

@@ -1,4 +1,4 @@
-"""What the live feed's benchmark makes of its measurements, and the frames of its bare sends."""
+"""How the live feed's benchmark judges its measurements, and how its bare server sends frames."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ def rows(ours, notify, replication, bare):
 
 
 def test_bare_sends_are_no_peer():
-    """Whoever is compared with what nobody can exceed would miss every goal."""
+    """Bare sends are the upper limit of any server, so no goal is judged against them."""
     judged = rows(load(260), load(100), load(90), load(400, p99_ms=1.0))
     assert [goal.met for goal in judged[OURS].goals] == [True, False]
     assert judged[OURS].to_peer == 2.6
@@ -49,7 +49,7 @@ def test_a_bare_frame_is_a_whole_text_message(size):
 
 
 async def test_a_client_without_room_is_disconnected_instead_of_cut_short():
-    """A part of a message would make nonsense of what follows; a lost client fails the run."""
+    """A message that was sent in part would garble the following ones. A lost client makes the run fail instead."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)

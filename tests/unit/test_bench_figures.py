@@ -1,4 +1,4 @@
-"""What the benchmarks make of their measurements: medians, ratios, goals, percentiles over clients, right rows."""
+"""How benchmarks evaluate their measurements: medians, ratios, goals, percentiles over clients, correctness of rows."""
 
 import json
 import sys
@@ -92,7 +92,7 @@ def test_cached_the_goals_are_two_and_a_half_times_express_and_half_its_p99():
 
 
 def test_a_goal_is_judged_before_rounding():
-    assert goals(load(1_999), load(1_000), load(1))[0] is False  # 2.00 to two places
+    assert goals(load(1_999), load(1_000), load(1))[0] is False  # rounded to two places, it is 2.00
 
 
 def test_peers_have_no_goals():
@@ -109,7 +109,7 @@ def test_every_subject_begins_a_round_once_and_keeps_its_neighbours():
 
 
 def reported(_progress):
-    """A gateway that is twice as fast as both peers, with a p99 like Express's."""
+    """Return the report of a gateway that is twice as fast as both peers and has the p99 of Express."""
     turns = {
         name: [Turn(load(speed), statements=1.0, checked=3, writes=1, due=2)]
         for name, speed in {GATEWAY: 2_000, EXPRESS: 1_000, FASTIFY: 1_000, BARE: 9_000}.items()

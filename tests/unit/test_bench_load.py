@@ -1,4 +1,4 @@
-"""The load of the gateway's benchmark: header sets, paths, the file that wrk's script reads."""
+"""The load of the gateway's benchmark: header sets, paths, and the file that wrk's Lua script reads."""
 
 import sys
 from collections import Counter
@@ -61,7 +61,7 @@ def test_a_plan_comes_from_its_seed():
 
 
 def test_paths_and_header_sets_are_drawn_independently():
-    """No path prefers clients, and other paths change no client's turn."""
+    """Each path is requested with all header sets alike, and other paths do not change the order of the header sets."""
     other = request_plan.draw("1", {"markets": 1}, PATHS, header_sets.COUNT, 20_000)
     assert [each.header_set for each in other] == [each.header_set for each in drawn("1")]
     both = Counter((each.path[-1], each.header_set % 10) for each in drawn("1"))

@@ -1,4 +1,4 @@
-"""The response cache's memory: what it says that it holds is no less than what it holds, and stays within bounds."""
+"""The response cache's memory: the size that it reports is not less than its real size, and stays within its bound."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def _page(filters: Filters, sort: Sort, limit: int, offset: int) -> None: 
 
 
 def route(number: int) -> CachedRoute:
-    """As a handler makes it: its read is bound to the parameters."""
+    """Return a cached route as a handler makes it, with a read that is bound to the request's parameters."""
     read = partial(
         _page, Filters(state=None, category=None, creator=None, q=f"q{number}"), Sort.NEWEST, 20, number
     )
@@ -57,7 +57,7 @@ def test_what_is_held_is_counted() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20_000), st.booleans()), max_size=200))
 def test_the_bound_holds_after_every_step(steps: list[tuple[int, int, bool]]) -> None:
-    """A7."""
+    """A7: after every added route or response, the cache's size is at most its bound, and the sum of its parts."""
     routes = CachedRoutes(100_000)
     for number, body_bytes, is_used in steps:
         made = route(number)
@@ -107,7 +107,7 @@ def test_a_response_that_comes_after_its_route_was_evicted_is_not_kept() -> None
 def test_a_response_is_touched_by_every_later_change_of_what_it_shows(
     commits: list[tuple[set[int], bool, bool]], shown: set[int], of_market_list: bool
 ) -> None:
-    """Whatever was forgotten counts as a change."""
+    """A change that the bounded memory of changes has dropped counts as a change of every response."""
     changes, rows = RecentChanges(max_markets=4), ResponseRows(tuple(map(market_id, shown)), of_market_list)
     changes.add(("e", 1), None)
     changed = False

@@ -1,4 +1,4 @@
-"""One value has one sequence of canonical bytes."""
+"""Canonical JSON: equal values always have the same bytes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The wire vectors, byte for byte: instructions, events, accounts and derived addresses."""
+"""Instructions, events, accounts and derived addresses equal the wire vectors, byte for byte."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_an_amount_that_is_no_u64_is_refused_by_name(cost):
 
 
 def test_the_fewest_shares_follow_the_arguments_and_change_nothing_for_other_readers():
-    """A20: eight bytes more; the arguments of the interface, the accounts and the decoding stay as they are."""
+    """A20: min_shares adds eight bytes to a buy; the IDL's arguments, the accounts and the decoding stay the same."""
     plain = build.buy_shares(USER, MARKET_ID, FEES, outcome=True, target_cost=7)
     bounded = build.buy_shares(USER, MARKET_ID, FEES, outcome=True, target_cost=7, min_shares=5)
     assert bytes(bounded.data) == bytes(plain.data) + (5).to_bytes(8, "little")
@@ -158,7 +158,7 @@ def test_the_fewest_shares_follow_the_arguments_and_change_nothing_for_other_rea
 
 
 def test_creditors_follow_the_accounts_of_the_interface():
-    """A19: writable, never signers; a reader of the interface's accounts finds them where they were."""
+    """A19: creditors are added as writable accounts that do not sign, after the accounts of the IDL."""
     plain = build.claim_winnings(USER, MARKET_ID, RESOLVER)
     longer = build.claim_winnings(USER, MARKET_ID, RESOLVER, [FEES])
     assert longer.accounts[:-1] == plain.accounts

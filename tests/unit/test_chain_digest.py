@@ -1,4 +1,4 @@
-"""Two sources that tell one transaction are equal, whatever they may render in their own way; nothing else is."""
+"""Digests of one transaction from two sources are equal, although sources render it differently; others are not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def digest(value):
 
 @pytest.mark.parametrize("forge", CONTENT, ids=lambda forge: forge.__name__)
 def test_every_forgery_differs(forge):
-    """Case A2."""
+    """Case A2: a transaction that was forged in any way has another digest than the real one."""
     chance = random.Random(3)
     for tx in VICTIMS:
         value = forge(tx, STORY.txs, chance)

@@ -1,4 +1,4 @@
-"""Only what our program itself logged counts, whatever the log says."""
+"""Only payloads that our own program logged are read from a log, whatever other programs write there."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_no_log_makes_the_walk_raise_or_trust_others(lines):
 
 @given(st.integers(1, 6), st.data())
 def test_a_well_formed_log_gives_exactly_our_payloads(depth, choices):
-    """Random nested calls of both programs: the walk finds what ours logged, in order, and nothing else."""
+    """Random nested calls of our program and another: exactly our program's payloads are found, in order."""
     lines, expected = [], []
 
     def call(level):
@@ -171,7 +171,7 @@ def test_a_well_formed_log_gives_exactly_our_payloads(depth, choices):
     ],
 )
 def test_a_log_with_missing_lines_is_told_although_no_mark_stands_for_them(log):
-    """Case I5."""
+    """Case I5: a log without some of its lines is recognized as broken, even without the node's truncation mark."""
     assert walk(log, OURS).broken
 
 

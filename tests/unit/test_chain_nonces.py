@@ -1,4 +1,4 @@
-"""I4: which transactions live by a durable nonce."""
+"""I4: transactions that use a durable nonce instead of a recent blockhash are recognized."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_other_one_lives_by_its_blockhash(calls: list[Instruction]) -> Non
 
 
 def test_a_nonce_account_out_of_a_lookup_table_is_none() -> None:
-    """Validators want it among the message's own accounts."""
+    """A nonce account from a lookup table does not count: validators require it among the message's own accounts."""
     call = CompiledInstruction(1, b"\4\0\0\0", bytes([2, 0]))
     table = MessageAddressTableLookup(Pubkey.new_unique(), b"\0", b"")
     message = MessageV0(MessageHeader(1, 0, 1), [PAYER.pubkey(), SYSTEM], VALUE, [call], [table])

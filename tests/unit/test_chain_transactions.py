@@ -1,4 +1,4 @@
-"""From a fetched transaction or a webhook to the program's events."""
+"""Events of the program are extracted from fetched transactions and from webhooks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def call_of(name):
 
 
 class Builder:
-    """A getTransaction answer with the parts that a test names."""
+    """Build a getTransaction answer from the calls and logs that a test adds."""
 
     def __init__(self):
         self.keys = [base58.b58encode(bytes([50]) * 32).decode()]
@@ -213,7 +213,7 @@ def test_missing_logs_ask_for_the_accounts():
     ids=["empty", "of another", "one of two", "no end", "no beginning", "the second has no end"],
 )
 def test_a_log_that_cannot_be_whole_is_a_cut_log(logs):
-    """Case I5: the program was invoked twice and the transaction succeeded; all of it is asked of the accounts."""
+    """Case I5: a log without both invocations of the program counts as truncated; accounts are read instead."""
     calls = Builder().call(OURS, data=call_of("buy_shares")).call(OURS, data=call_of("sell_shares"))
     result = calls.extract(meta={"logMessages": logs})
     assert (result.events, result.needs_account_fallback) == ([], True)
@@ -281,7 +281,7 @@ json_values = st.recursive(
 
 @given(st.data())
 def test_a_mangled_transaction_is_a_decode_error_or_still_safe(choices):
-    """Any one value of a good transaction is replaced by any other JSON."""
+    """A valid transaction in which one value is replaced by any JSON gives a DecodeError or at most its one event."""
     raw = Builder().call(OURS, said("MarketCreated"), data=call_of("create_market")).json()
     node = raw
     while True:
@@ -377,8 +377,8 @@ def test_items_are_plain_values_that_can_be_stored():
 def test_the_echoed_header_must_equal_the_secret():
     assert authorization_matches("s3cret", "s3cret")
     assert authorization_matches("Bearer s3cret", "s3cret")
-    assert authorization_matches("Bearer s3cret", "Bearer s3cret")  # W6: registered with the whole header
-    assert authorization_matches("bearer s3cret", "s3cret")  # W6: schemes are compared without their case
+    assert authorization_matches("Bearer s3cret", "Bearer s3cret")  # W6: the secret is the whole header
+    assert authorization_matches("bearer s3cret", "s3cret")  # W6: the case of the scheme does not matter
     assert not authorization_matches("Bearer ", "Bearer ")
     for header in (None, "", "s3cre", "s3cret ", "Basic s3cret", "\udcff"):
         assert not authorization_matches(header, "s3cret")

@@ -1,4 +1,4 @@
-"""I1, I3, W1: transactions of every version that this release reads, and what becomes of a newer one."""
+"""I1, I3, W1: transactions of every version that this release reads, and of newer versions."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ CONFIG = {
 
 
 def told(version: object, **changes: object) -> bytes:
-    """The second transaction of a story, as a node renders one of that version."""
+    """Return the JSON of one transaction as a node renders it for this transaction version."""
     raw = json.loads(Story(1).txs[2].raw())
-    if version == 1:  # no lookup tables; the budget stands in the message
+    if version == 1:  # version 1 has no lookup tables, and its message has the compute budget
         raw["transaction"]["message"] |= {"transactionConfig": CONFIG, "recentBlockhash": "1" * 32}
     return json.dumps(raw | {"version": version} | changes).encode()
 
 
 @pytest.mark.parametrize("version", ["legacy", None, *range(NEWEST_READABLE_VERSION + 1)])
 def test_a_transaction_of_every_readable_version_tells_the_same_events(version: object) -> None:
-    """I1, W1"""
+    """I1, W1: the same events are extracted from every readable version, fetched or delivered by a webhook."""
     events = extract_events(PROGRAM, parse_transaction(told(0))).events
     assert events
     assert extract_events(PROGRAM, parse_transaction(told(version))).events == events
@@ -55,7 +55,7 @@ def test_a_transaction_of_every_readable_version_tells_the_same_events(version: 
 def test_a_version_that_nobody_here_reads_is_called_so_whatever_it_looks_like(
     version: object, changes: dict[str, object]
 ) -> None:
-    """I1: it is no garbled payload, and no other version's rules are applied to it."""
+    """I1: a transaction of a newer version is reported as such, not as garbled and not parsed by another version."""
     with pytest.raises(UnsupportedVersion, match="It is stored"):
         parse_transaction(told(version, **changes))
 
@@ -89,13 +89,13 @@ def signed(kind: str, payload: int) -> bytes:
 
 @pytest.mark.parametrize(("kind", "most"), [("legacy", 1_232), ("v0", 1_232), ("v1", 4_096)])
 def test_each_version_has_its_own_size(kind: str, most: int) -> None:
-    """I3"""
+    """I3: a transaction may have 1,232 bytes in the versions legacy and 0, and 4,096 bytes in version 1."""
     assert max_transaction_bytes(signed(kind, 10)) == most
     assert max_transaction_bytes(signed(kind, 3_000)) == most
 
 
 def test_no_request_names_a_version_of_its_own() -> None:
-    """I1: the ceiling is what the parser reads, said in one place."""
+    """I1: the newest version that a request accepts is the parser's constant; no request has its own number."""
     package = Path(zmart.__file__).parent
     numbers = re.compile(r"maxSupportedTransactionVersion\"?\s*:\s*(\d+)")
     for source in [*package.rglob("*.py"), *package.rglob("chain/*.js")]:

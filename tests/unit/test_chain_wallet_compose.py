@@ -1,4 +1,4 @@
-"""Keys are loaded by one rule and never shown; transactions are built whole or not at all."""
+"""Secret keys are loaded by one rule and never shown; a transaction is built completely or not at all."""
 
 from __future__ import annotations
 

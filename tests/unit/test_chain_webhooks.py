@@ -1,4 +1,4 @@
-"""Elements of a delivery: a bad one costs none of its neighbours (W4), and signatures are judged by value (W5)."""
+"""Webhook deliveries: a bad element does not affect others (W4), and signatures are judged by their bytes (W5)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ REFUSED = {
         for text in NO_SIGNATURES
     },
 }
-"""Texts of elements that name no transaction, or not so that it could be believed."""
+"""JSON texts of elements that name no transaction, or name one in an invalid form."""
 
 ACCEPTED = {
     "raw": (RAW, (GOOD, 5, True, False)),
@@ -109,7 +109,7 @@ def told(item):
 
 @pytest.mark.parametrize("bad", REFUSED.values(), ids=REFUSED)
 def test_a_bad_element_costs_none_of_its_neighbours(bad):
-    """W4, W5."""
+    """W4, W5: a bad element of a delivery is refused with a reason; the elements around it are accepted."""
     raw, named = json.dumps(RAW), json.dumps(NAMED)
     delivery = read_delivery(f"[{raw},{bad},{named}]".encode())
     assert [told(item) for item in delivery.items] == [(GOOD, 5, True, False), (OTHER, None, False, False)]
@@ -120,7 +120,7 @@ def test_a_bad_element_costs_none_of_its_neighbours(bad):
 
 @pytest.mark.parametrize(("element", "expected"), ACCEPTED.values(), ids=ACCEPTED)
 def test_what_names_a_transaction_is_a_hint(element, expected):
-    """W4."""
+    """W4: every element that names a transaction by a valid signature is accepted, as a hint to fetch it."""
     [item] = read_delivery(json.dumps([element]).encode()).items
     assert told(item) == expected
 
@@ -181,7 +181,7 @@ def test_work_is_bounded_before_it_is_done(body):
 
 @pytest.mark.parametrize("text", NO_SIGNATURES, ids=lambda text: repr(text)[:30])
 def test_a_signature_is_64_bytes_by_value(text):
-    """W5."""
+    """W5: a signature is base58 of exactly 64 bytes; a text of the right length is not enough."""
     assert not is_signature(text)
 
 

@@ -1,4 +1,4 @@
-"""CIDs computed here are the ones that Kubo and Pinata compute."""
+"""CIDs that zmart computes equal those that Kubo and Pinata compute for the same content."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Paths and addresses that the command line, or a setting, names: a sentence says what is wrong with each."""
+"""Wrong paths and addresses of the command line or of a setting end a command with one sentence about the mistake."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def assert_a_sentence(arguments: list[str], status: int, *says: str) -> None:
 def test_a_home_that_is_a_file_is_one_sentence_and_status_2(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, below: str, command: list[str]
 ) -> None:
-    """W24: whatever the command needs of it."""
+    """W24: a ZMART_HOME that is a file, or lies below one, ends every command with one sentence and status 2."""
     (tmp_path / "home").touch()
     monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home" / below))
     assert_a_sentence(command, 2, "ZMART_HOME is wrong", "folder")
@@ -68,7 +68,7 @@ def test_a_home_that_is_a_file_is_one_sentence_and_status_2(
 def test_a_home_that_cannot_be_made_is_one_sentence_and_status_2(
     monkeypatch: pytest.MonkeyPatch, home: str, command: list[str]
 ) -> None:
-    """W24: of the commands that write there."""
+    """W24: a ZMART_HOME that cannot be created ends the commands that write there with one sentence and status 2."""
     monkeypatch.delenv("SOLANA_RPC_URL")
     monkeypatch.setenv("ZMART_HOME", home)
     assert_a_sentence(command, 2, home, "ZMART_HOME", "cannot be made or written")
@@ -78,7 +78,7 @@ def test_a_home_that_cannot_be_made_is_one_sentence_and_status_2(
 def test_a_file_where_a_folder_of_the_home_belongs_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
 ) -> None:
-    """W24."""
+    """W24: `zmart up` names a file that stands where a folder of ZMART_HOME belongs."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / part).touch()
     monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home"))
@@ -89,7 +89,7 @@ def test_a_file_where_a_folder_of_the_home_belongs_is_named(
 def test_a_folder_where_a_file_of_the_home_belongs_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
 ) -> None:
-    """W24: refused by the system wherever it is opened, and that is no bug of ours."""
+    """W24: a command names a folder that stands where a file of ZMART_HOME belongs, and does not call it a bug."""
     (tmp_path / "home" / part).mkdir(parents=True)
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home"))
@@ -98,7 +98,7 @@ def test_a_folder_where_a_file_of_the_home_belongs_is_named(
 
 
 def test_the_doctor_says_that_the_home_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """W24: it makes nothing there."""
+    """W24: `zmart doctor` reports a ZMART_HOME that cannot be written as a failed finding."""
     monkeypatch.setenv("ZMART_HOME", "/proc/zmart")
     found = {finding.name: finding for finding in examine()}
     assert "/proc/zmart" in found["home"].sentence
@@ -126,14 +126,14 @@ def test_the_doctor_says_that_the_home_cannot_be_written(monkeypatch: pytest.Mon
 def test_an_invalid_address_is_one_sentence_before_anything_is_asked(
     monkeypatch: pytest.MonkeyPatch, option: str, command: list[str], url: str
 ) -> None:
-    """W20."""
+    """W20: an invalid URL in an option ends the command with one sentence that names the option."""
     monkeypatch.setenv("HELIUS_API_KEY", "x")
     assert_a_sentence([*command, option, url], 1, option)
 
 
 @pytest.mark.parametrize("option", ["--gateway", "--api"])
 def test_an_address_to_which_paths_are_appended_has_no_query(option: str) -> None:
-    """W20: as in a setting."""
+    """W20: a base URL with a query is refused in an option as it is in a setting."""
     assert_a_sentence(
         ["verify", "tally", MARKET, option, "https://h.example/?key=s3cr3t"], 1, option, "query"
     )
@@ -146,7 +146,7 @@ def test_an_address_to_which_paths_are_appended_has_no_query(option: str) -> Non
     ids=" ".join,
 )
 def test_a_number_that_nothing_can_hold_is_a_wrong_option(command: list[str], number: str) -> None:
-    """P16: said by the option itself, with status 2."""
+    """P16: a number outside of an option's range is an invalid value of this option, with status 2."""
     ended = CliRunner().invoke(app, [*command, number])
     assert (ended.exit_code, type(ended.exception)) == (2, SystemExit), ended.output
     assert "Invalid value" in ended.stderr
@@ -164,7 +164,7 @@ def test_a_number_that_nothing_can_hold_is_a_wrong_option(command: list[str], nu
 def test_a_file_to_read_has_a_bound(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str], file: str
 ) -> None:
-    """P16: a device without end, too."""
+    """P16: an endless device, a folder or a missing file ends the command with one sentence that names the file."""
     key = tmp_path / "key.json"
     key.write_text(str(list(bytes(Keypair()))))
     monkeypatch.setenv("BACKEND_KEYPAIR_PATH", str(key))
@@ -174,7 +174,7 @@ def test_a_file_to_read_has_a_bound(
 
 @pytest.mark.parametrize("name", ["BACKEND_KEYPAIR_PATH", "ADMIN_KEYPAIR_PATH"])
 def test_a_key_s_file_has_a_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    """P16."""
+    """P16: an endless device as a key's file ends the command with one sentence that names the setting."""
     monkeypatch.setenv(name, "/dev/zero")
     signer = name.split("_")[0].lower()
     (tmp_path / "wallets").touch()
@@ -185,7 +185,7 @@ def test_a_key_s_file_has_a_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_file_that_cannot_be_written_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
 ) -> None:
-    """P16."""
+    """P16: an output file that cannot be written ends the command with one sentence that names the file."""
     pair = Keypair()
     (tmp_path / "key.json").write_text(str(list(bytes(pair))))
     (tmp_path / "wallets").write_text(str(pair.pubkey()))
@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_written_is_named(
 
 
 def test_a_page_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
-    """P16."""
+    """P16: `zmart openapi --page` names a page that is not UTF-8."""
     (tmp_path / "page.md").write_bytes(b"\xff")
     assert_a_sentence(["openapi", "--page", "page.md"], 1, "page.md", "not UTF-8")
 
@@ -212,7 +212,7 @@ ENCODED = {
 def test_a_settings_file_of_any_editor_is_read_from_its_first_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
 ) -> None:
-    """P16."""
+    """P16: a settings file with a byte order mark, CRLF or spaces is read like any other, the first line included."""
     (tmp_path / "zmart.env").write_bytes(content)
     monkeypatch.setitem(Settings.model_config, "env_file", str(tmp_path / "zmart.env"))
     found = load_settings()
@@ -232,7 +232,7 @@ UNREADABLE = {
 def test_a_settings_file_that_is_no_text_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
 ) -> None:
-    """P16: its settings would be missing without a word."""
+    """P16: a settings file that is not UTF-8 text, or is too long, is an error: its settings would be missing."""
     (tmp_path / "zmart.env").write_bytes(content)
     monkeypatch.setenv("ZMART_ENV_FILE", str(tmp_path / "zmart.env"))
     monkeypatch.setitem(Settings.model_config, "env_file", str(tmp_path / "zmart.env"))

@@ -1,4 +1,4 @@
-"""`zmart psql` and `zmart redis-cli` show no password to other users of the machine."""
+"""`zmart psql` and `zmart redis-cli` do not show passwords to other users of the machine."""
 
 from pathlib import Path
 
@@ -32,12 +32,12 @@ from zmart.ops.backup.programs import without_password
     ],
 )
 def test_the_password_leaves_the_address(url: str, address: str, password: str) -> None:
-    """P18: the arguments of a program are for everyone to read."""
+    """P18: the password is removed from the address, because every user can read the arguments of a process."""
     assert without_password(url) == (address, password)
 
 
 def test_the_password_of_a_key_is_refused_as_libpq_takes_it_in_an_argument_alone() -> None:
-    """P18."""
+    """P18: a URL with sslpassword is refused, because libpq reads it only from an argument, which others can see."""
     with pytest.raises(ConfigError, match="sslpassword") as refused:
         without_password("postgresql://u@h/d?sslkey=/k&sslpassword=s3cret")
     assert "s3cret" not in str(refused.value)
@@ -47,7 +47,7 @@ def test_the_password_of_a_key_is_refused_as_libpq_takes_it_in_an_argument_alone
     "url", ["postgresql://u:s3cret@127.0.0.1:9/d", "postgresql://u@127.0.0.1:9/d?password=s3cret"]
 )
 async def test_psql_gets_the_password_in_its_environment(tmp_path: Path, url: str) -> None:
-    """P18: its arguments are printed by a program in its place."""
+    """P18: psql gets the password in PGPASSWORD, not in an argument. A script in psql's place prints both."""
     program = tmp_path / "psql"
     program.write_text('#!/bin/sh\necho "$0 $*"\necho "environment: $PGPASSWORD"\n')
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Text of the command line is judged before anything is opened, by the rule for requests."""
+"""Text arguments of the command line are checked, by the API's rule, before a command connects to a server."""
 
 import pytest
 import typer
@@ -18,7 +18,7 @@ COMMANDS = [
     ("webhook_id", ["webhook", "delete", "--yes"]),
 ]
 BAD = ["a\u202eb", "a\x01b", "\u200b", " ", "a\udcffb", "x" * 1_001]
-"""The fifth is what the shell passes for the byte 0xff."""
+"""Texts that are refused. The fifth has the character that Python gets for the byte 0xff of an argument."""
 
 
 @pytest.mark.parametrize("text", BAD, ids=ascii)
@@ -26,9 +26,9 @@ BAD = ["a\u202eb", "a\x01b", "\u200b", " ", "a\udcffb", "x" * 1_001]
 def test_text_that_cannot_be_stored_ends_a_command_with_one_sentence(
     name: str, command: list[str], text: str
 ) -> None:
-    """W28, A16."""
+    """W28, A16: a text that cannot be stored ends the command with one sentence that names the argument."""
     app = typer.Typer()
-    for module in (decisions, indexer, webhook):  # the first brings the intents along
+    for module in (decisions, indexer, webhook):  # `decisions` also registers the commands of `intents`
         module.register(app)
     ended = CliRunner().invoke(
         app, [*command, text], env={"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/x"}

@@ -1,4 +1,4 @@
-"""A9, W16, W17, W18: who a client is to limits is one question with one answer, for HTTP and for sockets."""
+"""A9, W16, W17, W18: HTTP and WebSocket limits use the same address for a client."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_client_is_the_last_address_that_no_proxy_of_ours_has(
 @pytest.mark.parametrize("setting", ["::ffff:10.0.0.0/104", "::ffff:a00:1", "::ffff:10.0.0.1/128"])
 @pytest.mark.parametrize("peer", ["10.0.0.1", "::ffff:10.0.0.1"])
 def test_a_proxy_may_be_named_in_either_form(setting: str, peer: str) -> None:
-    """W17"""
+    """W17: a proxy is recognized whether it is named in IPv4 or in IPv4-mapped IPv6 form."""
     clients = ClientAddresses(parse_proxies(setting))
     assert clients.of(peer, [b"1.1.1.1"]) == "1.1.1.1"
     assert clients.of("11.0.0.1", [b"1.1.1.1"]) == "11.0.0.1"
@@ -67,7 +67,7 @@ def test_all_addresses_of_an_ipv6_subnet_are_one_client(one: int, other: int) ->
 
 @given(st.binary(max_size=2_000).filter(lambda line: b"\n" not in line))
 def test_what_a_client_writes_itself_never_counts(line: bytes) -> None:
-    """A proxy appends the address that it saw, in the same line or in another."""
+    """Only the address that the proxy appends counts, in the same header line or in another one."""
     assert BEHIND.of("10.0.0.1", [line, b"1.1.1.1"]) == "1.1.1.1"
     assert BEHIND.of("10.0.0.1", [line + b", 1.1.1.1"]) == "1.1.1.1"
 

@@ -1,4 +1,4 @@
-"""One place chooses compute units and priority fees, for our own transactions and for those of users."""
+"""Compute units and priority fees are chosen in one place, for our own transactions and for those of users."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PAY = transfer(TransferParams(from_pubkey=PAYER.pubkey(), to_pubkey=OTHER.pubkey
 
 
 class ReportedFees:
-    """Play an RPC that reports these recent prices, or none at all."""
+    """An RPC client that reports these recent priority fees; with None, each request fails."""
 
     def __init__(self, fees: list[int] | None) -> None:
         self.fees = fees

@@ -1,4 +1,4 @@
-"""When a vote or a waiting time is over."""
+"""Deadlines of votes, resolutions and proposals: when each of them is over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo's books make of messages about trades."""
+"""How the demo counts the trades in messages of the live feed and compares them with the index."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from zmart.local.demo.books import trades_agree, trades_of_messages
 
 
 def told(*changes: str) -> list[dict]:
-    """Messages by "action id"."""
+    """Return messages from texts of the form "action id"."""
     return [dict(zip(("action", "id"), change.split(), strict=True)) for change in changes]
 
 
@@ -15,9 +15,9 @@ def told(*changes: str) -> list[dict]:
     [
         ((), "", True),
         (("created 1", "created 2"), "1 2", True),
-        (("created 1", "created 2", "updated 1"), "1 2", False),  # its place in the block became known
+        (("created 1", "created 2", "updated 1"), "1 2", False),  # the update has its index in the block
         (("created 1", "deleted 1", "created 2"), "2", False),
-        (("created 1", "created 2", "deleted 1", "created 1"), "2 1", False),  # its transaction came back
+        (("created 1", "created 2", "deleted 1", "created 1"), "2 1", False),  # trade 1 landed again
     ],
 )
 def test_a_trade_that_changes_counts_once(changes: tuple[str, ...], left: str, in_order: bool) -> None:
@@ -27,7 +27,7 @@ def test_a_trade_that_changes_counts_once(changes: tuple[str, ...], left: str, i
 
 
 def trades(*rows: str) -> list[dict]:
-    """Trades by "slot signature"."""
+    """Return trades from texts of the form "slot signature"."""
     names = ("shares", "cost", "outcome", "trade_type", "user_wallet")
     same = dict.fromkeys(names, "1")
     return [same | {"slot": int(slot), "tx_signature": signature} for slot, signature in map(str.split, rows)]
@@ -37,10 +37,10 @@ def trades(*rows: str) -> list[dict]:
     ("received", "in_order", "agree"),
     [
         (("9 a", "10 c", "10 b", "11 a"), True, True),
-        (("9 a", "10 b", "10 c", "11 a"), True, False),  # each was created once: their order is the chain's
+        (("9 a", "10 b", "10 c", "11 a"), True, False),  # created once each: the order is wrong
         (("9 a", "10 b", "10 c", "11 a"), False, True),
-        (("9 a", "11 a", "10 b", "10 c"), False, True),  # removed, and back
-        (("9 a", "9 b", "10 c", "11 a"), False, False),  # in another slot
+        (("9 a", "11 a", "10 b", "10 c"), False, True),  # a trade was removed and created again
+        (("9 a", "9 b", "10 c", "11 a"), False, False),  # trade b is in another slot
         (("9 a", "10 b", "11 a"), False, False),
         (("9 a", "10 b", "10 c", "10 c", "11 a"), False, False),
     ],

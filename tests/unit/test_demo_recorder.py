@@ -1,4 +1,4 @@
-"""The demo's client of the live feed does what docs/websocket.md asks of a client that misses no message."""
+"""The demo's client of the live feed follows the rules of docs/websocket.md for clients that miss no message."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ RESTART = {"type": "restart"}
 
 @asynccontextmanager
 async def scripted(answers: Connections) -> AsyncIterator[tuple[str, list[Answer]]]:
-    """A server that answers the subscription of each connection as the script says. Yields its URL, and what it is
-    asked."""
+    """Serve a WebSocket that answers each connection's subscription with the next list of `answers`.
+
+    Yields the server's URL and the list of the requests that it receives.
+    """
     asked: list[Answer] = []
 
     async def connected(socket: ServerConnection) -> None:
@@ -74,11 +76,14 @@ async def test_who_is_refused_for_the_moment_asks_again_from_the_same_offset() -
 
 
 async def test_what_changed_within_a_gap_is_read_from_the_state_after_it() -> None:
-    """Only from the state after a gap: else a subscription would excuse a message that did not come."""
+    """A change within a gap counts as received only if the state after the gap has it.
+
+    A state without a gap before it does not replace a missed message.
+    """
     before, missed = ({"id": name, "tx_signature": name} for name in ("one", "two"))
     answers: Connections = [
         [subscribed(3, "fresh", snapshot=[]), change(4, "one"), RESTART],
-        [gap(5, 6), RESTART],  # the state did not arrive any more
+        [gap(5, 6), RESTART],  # the server restarts before it has sent the state
         [gap(5, 6), subscribed(6, "gap", "second", snapshot=[before, missed]), change(7, "three", "second")],
     ]
     async with (

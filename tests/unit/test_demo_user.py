@@ -1,4 +1,4 @@
-"""A user of the demo: what a transaction that expired, failed or landed means to it."""
+"""The demo's user: what it does after a transaction has expired, failed or landed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zmart.local.demo.user import DemoUser, ExpiredBeforeLanding
 
 
 class ScriptedApi:
-    """An API whose transactions end as the script says, one after the other."""
+    """An API whose transactions end with the statuses in `ends`, one after the other."""
 
     def __init__(self, key: Keypair, ends: list[str]) -> None:
         self.key = key
@@ -49,7 +49,7 @@ def user(ends: list[str]) -> tuple[DemoUser, ScriptedApi]:
 
 
 async def test_a_transaction_that_expired_is_built_and_signed_again() -> None:
-    """C1: the chain's process was killed with it; it can never land."""
+    """C1: an expired transaction can never land (the chain was killed), so the user builds and signs another one."""
     ada, api = user(["expired", "expired", "landed"])
     _, landed = await ada.transact("/api/trades/buy", {})
     assert landed.slot == 3
@@ -60,7 +60,10 @@ async def test_a_transaction_that_expired_is_built_and_signed_again() -> None:
 async def test_one_that_is_too_old_at_its_sending_is_built_again_unless_an_earlier_attempt_landed(
     end: str, built: int
 ) -> None:
-    """C1: the chain's process was killed between the building of a transaction and its sending."""
+    """C1: the chain was killed after a transaction was built, so the transaction is too old when it is sent.
+
+    The user builds another one, unless an earlier attempt landed.
+    """
     ada, api = user([end, "landed"])
     api.refusals = ["/api/transactions: BlockhashNotFound (-1): The transaction is too old."]
     _, landed = await ada.transact("/api/trades/buy", {})

@@ -1,4 +1,4 @@
-"""What the files of deploy/ name is in the code: settings, services, ports. `make deploy-test` shows that they run."""
+"""Settings, services and ports that deploy/ names exist in the code. `make deploy-test` runs the deployment itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 @pytest.fixture(params=["production", "trial"])
 def variables(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The .env that make-env.sh writes."""
+    """Return the variables of the .env file that make-env.sh writes."""
     script = shutil.copy(DEPLOY / "make-env.sh", tmp_path)
     options = ["--trial"] if request.param == "trial" else []
     subprocess.run([script, *options, "market.example.org"], check=True, capture_output=True)
@@ -40,7 +40,7 @@ def variables(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 
 
 def composed(*files: Path) -> dict[str, dict[str, Any]]:
-    """The services of compose files, the later over the earlier."""
+    """Return the services of compose files by name; a later file overrides an earlier one."""
     result: dict[str, dict[str, Any]] = {}
     for file in files:
         for name, service in yaml.safe_load(file.read_text())["services"].items():
@@ -51,7 +51,7 @@ def composed(*files: Path) -> dict[str, dict[str, Any]]:
 
 
 def ours() -> dict[str, dict[str, Any]]:
-    """The containers that run our image, by the name of the service."""
+    """Return the services of compose.yaml that run our image, by name."""
     return {
         name: one for name, one in composed(DEPLOY / "compose.yaml").items() if "ZMART_IMAGE" in one["image"]
     }
@@ -90,7 +90,7 @@ def test_every_variable_of_compose_is_used_once_written_and_every_written_one_is
     is_trial = "COMPOSE_FILE" in variables
     files = [DEPLOY / "compose.yaml", *([DEPLOY / "trial" / "compose.yaml"] if is_trial else [])]
     text = "\n".join(file.read_text() for file in files)
-    assert [filled(file.read_text(), variables) for file in files]  # nothing that must be given is missing
+    assert [filled(file.read_text(), variables) for file in files]  # fails if a required variable is missing
     assert variables.keys() - {match[1] for match in _VARIABLE.finditer(text)} - {"COMPOSE_FILE"} == set()
 
 
@@ -163,7 +163,7 @@ def test_secrets_are_new_each_time_readable_by_their_owner_alone_and_never_overw
 
 
 def table() -> dict[str, dict[str, Any]]:
-    """What the chart knows about the services."""
+    """Return the table of services in the Helm chart."""
     helpers = (CHART / "templates" / "_helpers.tpl").read_text()
     body = re.search(r'define "zmart.table" -}}\n(.*?){{- end', helpers, re.DOTALL)
     assert body is not None

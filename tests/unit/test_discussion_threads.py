@@ -1,4 +1,4 @@
-"""Replies stand below what they answer."""
+"""Comments of a discussion are listed in threads: a reply follows the comment that it answers."""
 
 from __future__ import annotations
 

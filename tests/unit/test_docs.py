@@ -1,4 +1,4 @@
-"""What the documents name is there: tests, links, commands, alerts, figures."""
+"""Tests, links, commands, alerts, metrics and settings that the documents name exist."""
 
 import ast
 import importlib
@@ -34,7 +34,7 @@ def pages() -> Iterator[tuple[str, str]]:
 
 @cache
 def every_test() -> dict[str, set[str]]:
-    """Every test function by the name of its file."""
+    """Return the names of all test functions, by the name of their file."""
     result: dict[str, set[str]] = {}
     for path in (ROOT / "tests").rglob("test_*.py"):
         result[path.name] = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
@@ -43,7 +43,7 @@ def every_test() -> dict[str, set[str]]:
 
 @cache
 def invariants() -> dict[int, str]:
-    """The text of each promise, its tests included, by its number."""
+    """Return the text of each invariant, with the names of its tests, by its number."""
     parts = re.split(r"^\*\*INV-(\d+)\*\*", INVARIANTS.read_text(), flags=re.MULTILINE)
     return {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}
 
@@ -95,7 +95,7 @@ def test_every_relative_link_leads_somewhere():
 
 
 def anchors(path: Path) -> set[str]:
-    """Headings as links of GitHub name them."""
+    """Return the anchors that GitHub makes of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -111,14 +111,14 @@ def command_tree() -> typer.core.TyperGroup:
 
 
 def wrong_with(words: list[str]) -> str:
-    """Why `zmart <words>` is no command of ours; empty when it is one."""
+    """Return why `zmart <words>` is not a command with these options; "" when it is one."""
     command = command_tree()
     while isinstance(command, typer.core.TyperGroup) and words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
         if words[0] not in command.commands:
             return f"{words[0]} is no command"
         command, words = command.commands[words[0]], words[1:]
     if command.context_settings.get("ignore_unknown_options"):
-        return ""  # what follows is for another program
+        return ""  # the command passes its arguments to another program
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     unknown = [word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word) and word not in known]
     return f"{unknown[0]} is no option" if unknown else ""
@@ -158,7 +158,7 @@ def test_every_command_that_a_sentence_of_the_code_names_exists():
 
 @cache
 def alert_keys() -> frozenset[str]:
-    """The constant beginning of every alert key in the code, as far as its first value."""
+    """Return the constant beginning of every alert key in the code, up to its first variable part."""
     result = set()
     for path in SOURCES.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
@@ -185,13 +185,13 @@ def calls(tree: ast.AST, name: str) -> list[ast.Call]:
 def beginnings(
     key: ast.expr, function: ast.FunctionDef | ast.AsyncFunctionDef, module: ast.Module
 ) -> Iterator[str]:
-    """What `key` begins with, wherever in the module that is said."""
+    """Yield the constant texts that `key` may begin with, following names and helper calls in the module."""
     match key:
         case ast.Constant(value=str(text)):
             yield text
         case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]):
             yield text
-        case ast.Call(func=ast.Name(), args=[first, *_]):  # a helper that puts a key together
+        case ast.Call(func=ast.Name(), args=[first, *_]):  # a helper function that builds a key
             for text in beginnings(first, function, module):
                 yield f"{text}:"
         case ast.Name(id=name):
@@ -265,7 +265,7 @@ def test_the_labels_of_every_figure_are_in_the_runbook():
 
 
 def test_no_label_has_a_name_that_prometheus_gives_to_every_target():
-    """It would be renamed to exported_job, and queries would find nothing."""
+    """Prometheus would rename such a label (`job` to `exported_job`), and queries would not find it."""
     assert {
         name for name, names in labels().items() if {"job", "instance", "service", "pod"} & set(names)
     } == set()
@@ -285,7 +285,7 @@ _NOT_OURS = {
     "ZMART_IMAGE",
     "MIN_B",
     "MAX_B",
-}  # the environment's own, compose.yaml's, the program's
+}  # variables of the environment and of compose.yaml, constants of the program
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -293,7 +293,7 @@ def test_every_setting_that_a_page_names_is_one(path):
     known = {name.upper() for name in Settings.model_fields}
     prefixes = "|".join(sorted({name.partition("_")[0] for name in known if "_" in name}))
     text = path.read_text(encoding="utf-8")
-    if path.name == "migrating.md":  # its left columns have other backends' names
+    if path.name == "migrating.md":  # the left columns of its tables name settings of other backends
         text = re.sub(r"^\| .+? \| ", "| ", text, flags=re.MULTILINE)
     code = " ".join(_CODE.findall(text))
     named = set(re.findall(rf"\b(?:{prefixes})_[A-Z0-9_]*[A-Z0-9]\b", code))

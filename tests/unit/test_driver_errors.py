@@ -1,4 +1,4 @@
-"""Every error of the driver is unavailable, busy, read-only or a bug, and which one is said in one table."""
+"""Every error of asyncpg means unavailable, busy, read-only or a bug; one table lists which."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEMPORARY = {
     "57P05": Unavailable, "58000": Unavailable, "58030": Unavailable, "58P01": Unavailable, "58P02": Unavailable,
     "58P03": Unavailable, "72000": Busy,
 }  # fmt: skip
-"""Everything else that asyncpg knows is a bug."""
+"""The error class of each SQLSTATE that is no bug. Every other code that asyncpg knows is a bug."""
 CLIENT_ERRORS = [
     asyncpg.InterfaceError("x"),
     asyncpg.InternalClientError("x"),
@@ -55,7 +55,7 @@ def test_the_driver_knows_more_than_two_hundred_errors() -> None:
 def test_an_error_of_the_server_has_the_kind_of_its_code(error: type[asyncpg.PostgresError]) -> None:
     expected = TEMPORARY.get(error.sqlstate)
     if error is asyncpg.InvalidCachedStatementError:
-        expected = Busy  # a migration went past: the same transaction succeeds when it is repeated
+        expected = Busy  # after a migration: the same transaction succeeds when it is repeated
     for connected in (True, False):
         assert kind_of(error("no"), connected=connected) is expected
 
@@ -108,14 +108,17 @@ def test_the_sentence_names_the_error_and_its_first_line() -> None:
 
 @pytest.mark.parametrize("code", ["42P05", "26000"])
 def test_what_a_pooler_in_transaction_mode_does_to_a_driver_is_named(code: str) -> None:
-    """P4."""
+    """P4: an error that a pooler in transaction mode causes names the pooler and the setting DATABASE_URL."""
     problem = connect_error(asyncpg.PostgresError.new({"C": code, "M": "prepared statement", "S": "ERROR"}))
     assert (problem.setting, "pooler in transaction mode" in str(problem)) == ("DATABASE_URL", True)
 
 
 @pytest.mark.parametrize("function", ["PreCommit_Notify", "GetNewTransactionId", "GetNewMultiXactId"])
 def test_a_server_that_is_full_accepts_no_writes(function: str) -> None:
-    """W14: 54000 is a bug where a value is too large, and a condition of the server where its own numbers end."""
+    """W14: SQLSTATE 54000 makes the store read-only if the server has run out of ids or of room for notifications.
+
+    For a value that is too large, the same code is a bug.
+    """
     full = asyncpg.PostgresError.new({"C": "54000", "M": "full", "S": "ERROR", "R": function})
     assert type(store_error(full, connected=True)) is ReadOnly
     too_large = asyncpg.PostgresError.new({"C": "54000", "M": "index row", "S": "ERROR", "R": "_bt_check"})
@@ -129,7 +132,7 @@ def test_no_address_is_told_when_the_network_fails() -> None:
 
 
 def test_a_full_disk_of_the_database_is_called_that_and_not_a_wrong_address() -> None:
-    """C12: at a statement and at a connection, which the server refuses when it cannot write a file."""
+    """C12: a full disk of PostgreSQL is reported as such, when a statement fails and when a connection is refused."""
     problem = asyncpg.PostgresError.new({"C": "53100", "M": "could not write init file", "S": "FATAL"})
     for found in (store_error(problem, connected=True), connect_error(problem)):
         assert isinstance(found, ReadOnly)

@@ -1,4 +1,4 @@
-"""Durations as people write and read them."""
+"""Durations are parsed from text such as 1d2h and shown by their two largest units."""
 
 import pytest
 

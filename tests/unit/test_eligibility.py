@@ -1,4 +1,4 @@
-"""Who may vote: rules are read to the letter, and what is not known is neither a yes nor a no (A1)."""
+"""Who may vote: rules are parsed strictly, and an unknown fact makes a voter neither eligible nor ineligible (A1)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Pages that are put together from encoded rows are, to the byte, the JSON of the shapes that the API publishes."""
+"""Pages that are built from encoded rows equal, byte for byte, the JSON of the structs that the API publishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures as text: three encodings are read, and what is none of them is named."""
+"""Signatures are read from text in three encodings; the error for any other text describes the text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMS: dict[str, Callable[[bytes], str]] = {
 @example(300, b"")
 @example(1, b"\xff" * 3_000)
 def test_a_long_text_in_base58_is_read_as_a_short_one(zeros: int, raw: bytes) -> None:
-    """A5: instruction data of 10 KiB, of which a delivery may hold hundreds."""
+    """A5: long base58 text decodes correctly. A delivery may have hundreds of instructions with 10 KiB of data."""
     text = base58.b58encode(bytes(zeros) + raw).decode()
     assert decode_base58(text) == bytes(zeros) + raw
 
@@ -89,7 +89,7 @@ def test_what_is_no_encoding_is_named_as_what_it_is(text: str, seen: str) -> Non
 
 @pytest.mark.parametrize("text", [" {}", "{}\n", "\u00a0{}\t"])
 def test_white_space_around_what_is_right_is_named(text: str) -> None:
-    """U9: where it is refused, the sentence would say else that it is what it must be."""
+    """U9: the description of a value with white space around it names the white space, the reason for its refusal."""
     wallet = "1" * 31 + "2"
     assert describe(wallet) == "base58 of 32 bytes"
     assert describe(text.format(wallet)) == "base58 of 32 bytes, with white space around it"

@@ -1,4 +1,4 @@
-"""P11: a transaction's events as people read them."""
+"""P11: the explorer shows a transaction's events with units, words and times that people can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A13: a client that wants much of what all share delays itself more than it delays others."""
+"""A13: a client that uses much of a shared resource delays itself more than it delays others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(("ask", "leav
 
 
 class Work:
-    """Something that waits for a permit, and then holds it until it is told to leave."""
+    """A task of a client that waits for a permit and then holds it until `leave` is called."""
 
     def __init__(self, share: FairShare, client: str, log: list[str]) -> None:
         self.client = client

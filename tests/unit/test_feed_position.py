@@ -1,4 +1,4 @@
-"""How long a request waits for the change feed's position."""
+"""A request waits for the change feed's position for a bounded time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zmart.store import change_feed
 async def test_who_comes_while_a_query_fails_slowly_waits_no_longer_than_who_began_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """C8: two queries in turn, the first of which fails late, took twice the time."""
+    """C8: a request joins a query, which fails late, and waits for the next query: its own time limit still holds."""
     queries = 0
 
     async def position(_: object) -> None:

@@ -1,4 +1,4 @@
-"""A change is the same message in every process, on the channels that its readers expect."""
+"""A change becomes the same message in every process, on the channels that its subscribers expect."""
 
 from datetime import UTC, datetime
 

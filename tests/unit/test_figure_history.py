@@ -1,4 +1,4 @@
-"""Charts show what the counters said: rates over the time that was measured, gaps where nothing is known."""
+"""Charts of metrics show rates over the measured time, and gaps where nothing was measured."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_counts_grow_within_a_step_and_begin_again_with_the_next() -> None:
     assert beat(170, 55.0, 30) == (120, 55.0, 30)
     assert beat(185, 70.0, 36) == (180, 15.0, 6)
     assert beat(230, 115.0, 40, stored=False) == (180, 60.0, 10)
-    # what grew while nothing could be written is spread over all that time
+    # the growth while nothing could be written is spread over all of that time
     assert beat(600, 485.0, 451) == (600, 415.0, 415)
 
 
@@ -97,7 +97,7 @@ def test_steps_are_in_order_and_older_ones_are_left_out() -> None:
 
 
 def test_every_line_of_the_charts_is_recorded() -> None:
-    """A name that nothing records would be a chart that stays empty."""
+    """Every line of every chart uses a metric that is recorded: a line without one would stay empty."""
     counts = {metric.name: 6.0 for metric in COUNTS if not metric.by}
     histograms = [metric.name for metric in COUNTS if metric.by]
     buckets = {f"{name}:{bound}": 10.0 for name in histograms for bound in ("0.1", "+Inf")}

@@ -1,4 +1,4 @@
-"""Each of the 18 events changes what the program says it changes. The bytes are the wire vectors'."""
+"""Each of the program's 18 events changes the folded state as it changes the accounts. Events are the wire vectors'."""
 
 from __future__ import annotations
 
@@ -324,7 +324,10 @@ def test_liquidity_withdrawn_from_the_deployed_program_takes_all():
 
 
 def test_a_debt_that_another_wallet_withdraws_moves_no_book():
-    """A19: what could not be paid left the books when it fell due; its amount is the program's own matter."""
+    """A19: a creditor's withdrawal changes no book: the debt left the books when it was noted.
+
+    With the model v069, which has no debts, such an event is an error.
+    """
     before, event = finalized(True), from_wire("LiquidityWithdrawn", creator=key(77), amount=123)
     assert step(before, event)[0] == {}
     with pytest.raises(FoldError, match="only the creator"):
@@ -332,7 +335,7 @@ def test_a_debt_that_another_wallet_withdraws_moves_no_book():
 
 
 def test_a_cut_log_loses_what_another_wallet_withdrew_and_nothing_else():
-    """A19: the event is there, its amount unknown and therefore 0; the creator's is worked out as ever."""
+    """A19: from a truncated log, a creditor's withdrawal changes nothing; the creator's is computed from the books."""
     before = finalized(True, claimed_shares=300)
 
     def after(user):
@@ -441,7 +444,7 @@ def test_the_cost_before_fees_follows_from_the_total_alone(cost, bps):
 
 
 def test_the_deployed_programs_lifecycle_of_the_vectors_folds_to_its_numbers():
-    """spec of v0.69: b = 100 SOL, deposit 0.1 SOL, two buys; the amounts were read on devnet."""
+    """The specification's market of v0.69 (b = 100 SOL, deposit 0.1 SOL, two buys) folds to the numbers on devnet."""
     using = rules("v069")
     created = msgspec.structs.replace(CREATED, b_parameter=100 * SOL, initial_liquidity=SOL // 10)
     state = Folded()

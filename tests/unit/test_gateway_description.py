@@ -1,4 +1,4 @@
-"""The published description of the API: whole, valid, and the same in docs/api.md."""
+"""The published OpenAPI document is complete and valid, and docs/api.md says the same."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Parts of the gateway that need nobody else."""
+"""Parts of the gateway that need no server and no database."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def bought(name: str = "reference", **order: int) -> Quote:
 
 
 def test_a_buy_bounds_its_shares_by_the_quote() -> None:
-    """A20: 1 % of tolerance unless the caller says how much; never a cost raised by a default."""
+    """A20: a quote bounds the shares, with 1 % tolerance by default; the default tolerance never raises the cost."""
     usual, exact = bought(max_cost=10**9), bought(max_cost=10**9, slippage_bps=0)
     assert (usual.min_shares, usual.max_cost, usual.slippage_bps) == (usual.shares * 99 // 100, 10**9, 100)
     assert (exact.min_shares, exact.slippage_bps) == (exact.shares, 0)
@@ -126,13 +126,13 @@ def test_a_buy_bounds_its_shares_by_the_quote() -> None:
 
 @pytest.mark.parametrize("slippage_bps", [0, 50, 1_000])
 def test_a_buy_of_shares_with_a_tolerance_gets_all_of_them(slippage_bps: int) -> None:
-    """A20: the tolerance raises the cost, so the shares asked for are the least that is accepted."""
+    """A20: a buy of a number of shares uses its tolerance to raise the cost, and never gets fewer shares."""
     quote = bought(shares=10**9, slippage_bps=slippage_bps)
     assert quote.shares >= quote.min_shares >= 10**9
 
 
 def test_a_program_that_ignores_the_bound_is_not_said_to_hold_it() -> None:
-    """A20: v0.69 bounds the cost alone; to ask it for more is refused, not forgotten."""
+    """A20: a program of v0.69 bounds only the cost: a quote has no min_shares, and a request with one is refused."""
     assert bought("v069", max_cost=10**9).min_shares is None
     with pytest.raises(Invalid, match="bounds the cost") as refusal:
         bought("v069", max_cost=10**9, min_shares=1)
@@ -160,7 +160,7 @@ def test_times_are_read_as_iso_or_milliseconds() -> None:
      (2_489_999_999, "2.48"), (3 * 10**9, "3"), (10**19, "10000000000")],
 )  # fmt: skip
 def test_a_wallet_is_told_no_more_shares_than_it_holds(shares: int, text: str) -> None:
-    """P7."""
+    """P7: the text of a wallet's shares is never rounded up above the shares that the wallet holds."""
     assert held_text(shares) == text
 
 
@@ -200,5 +200,5 @@ def test_shapes_tolerate_fields_of_a_newer_server() -> None:
     [("127.0.0.1", "ws://127.0.0.1:4001"), ("::1", "ws://[::1]:4001"), ("::", "ws://[::]:4001")],
 )
 def test_an_ipv6_address_stands_in_brackets_in_a_url(host: str, url: str) -> None:
-    """W19."""
+    """W19: an IPv6 address has brackets in a URL."""
     assert f"ws://{host_in_url(host)}:4001" == url

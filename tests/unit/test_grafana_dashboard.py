@@ -1,4 +1,4 @@
-"""The Grafana dashboard asks for metrics that the code has, and shows every one that the deployment plan lists."""
+"""The Grafana dashboard queries metrics that the code has, and shows every metric of the deployment plan."""
 
 import json
 from pathlib import Path

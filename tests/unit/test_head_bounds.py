@@ -1,4 +1,4 @@
-"""Hosts that are let through can be parsed by everything behind."""
+"""Every Host header that the gateway accepts can be parsed by the framework behind it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_names_no_host_is_none(number: int) -> None:
 @example(b"[::1]:65536")
 @example(b"[1.2.3.4]")
 def test_every_host_that_is_let_through_stands_in_a_url(host: bytes) -> None:
-    """W8: a framework that builds the request's address from it raises nothing."""
+    """W8: every accepted host can stand in a URL, so a framework that builds the request's URL raises no error."""
     if is_host(host):
         address = urlsplit(f"http://{host.decode('latin-1')}/path?x=1")
         assert address.path == "/path"

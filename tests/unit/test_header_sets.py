@@ -1,4 +1,4 @@
-"""Header sets by origin: prepared once, bounded in number."""
+"""The response headers of an origin are prepared once, and the number of prepared sets is bounded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_many_origins_take_no_more_memory_than_some(sets: HeaderSets) -> None:
     first = sets.of(b"http://localhost:1")
     for port in range(2, 5_000):
         sets.of(b"http://localhost:%d" % port)
-    assert sets.of(b"http://localhost:1") is not first  # evicted
+    assert sets.of(b"http://localhost:1") is not first  # the first set was evicted
 
 
 def test_an_origin_longer_than_any_host_name_is_not_allowed(sets: HeaderSets) -> None:

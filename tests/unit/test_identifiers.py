@@ -1,4 +1,4 @@
-"""A market is named by its id or its address, and every door parses that alike."""
+"""A market is named by its id or its address, and all interfaces parse both by the same rule."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def test_no_other_module_recognizes_them() -> None:
     found = {
         str(path.relative_to(_SOURCES)) for path in _SOURCES.rglob("*.py") if form.search(path.read_text())
     }
-    # wallet.py reads a keypair of 64 bytes; two digests of other things have the form of an id.
+    # wallet.py reads a keypair of 64 bytes; tally.py and voter_list.py check digests, which look like ids.
     assert found == {"market/identifiers.py", "chain/wallet.py", "market/tally.py", "proofs/voter_list.py"}

@@ -1,4 +1,4 @@
-"""W10: an integer that comes as text is ASCII digits of bounded length, or none at all."""
+"""W10: text is parsed as an integer only if it is ASCII digits of bounded length."""
 
 from __future__ import annotations
 

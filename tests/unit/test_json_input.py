@@ -1,4 +1,4 @@
-"""What others send as JSON: a decoder's failure is the error of the door where it came in, of whatever kind it is."""
+"""JSON from outside: whatever the decoder's failure, each reader raises its own kind of error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ UNREADABLE = {
 
 
 def replies(body: bytes) -> httpx.MockTransport:
-    """A server that always answers with these bytes."""
+    """Return a transport that answers every request with these bytes."""
     return httpx.MockTransport(lambda _: httpx.Response(200, content=body))
 
 
@@ -73,7 +73,7 @@ def socket(body: bytes) -> None:
 
 
 def delivery(body: bytes) -> None:
-    """An element that cannot be read is refused by itself; here there is no other."""
+    """Read a webhook delivery whose elements are all refused; raise DecodeError with the reasons."""
     read = read_delivery(body)
     assert not read.items
     raise DecodeError(" ".join(read.reasons))
@@ -106,7 +106,7 @@ REMOTE: dict[str, tuple[Callable[[bytes], Awaitable[object]], type[Exception]]] 
 @pytest.mark.parametrize("kind", UNREADABLE)
 @pytest.mark.parametrize("door", DOORS)
 def test_bytes_that_cannot_be_read_are_the_door_s_own_error(door: str, kind: str) -> None:
-    """A16, W12."""
+    """A16, W12: bytes that cannot be decoded raise the error that this reader's callers expect."""
     read, error = DOORS[door]
     with pytest.raises(error):
         read(UNREADABLE[kind])
@@ -115,7 +115,7 @@ def test_bytes_that_cannot_be_read_are_the_door_s_own_error(door: str, kind: str
 @pytest.mark.parametrize("kind", UNREADABLE)
 @pytest.mark.parametrize("door", REMOTE)
 async def test_an_answer_that_cannot_be_read_is_the_client_s_own_error(door: str, kind: str) -> None:
-    """A16."""
+    """A16: an answer that cannot be decoded raises the client's own error."""
     call, error = REMOTE[door]
     with pytest.raises(error):
         await call(UNREADABLE[kind])
@@ -144,7 +144,10 @@ NESTED = {
 def test_a_value_that_is_nested_as_deeply_as_the_decoder_takes_is_refused_in_words(
     where: str, levels: tuple[str, str]
 ) -> None:
-    """A16: what the decoder has just accepted overflows the stack of whatever else walks through it."""
+    """A16: deeply nested JSON is refused with a short message, even at a depth that the decoder just accepts.
+
+    At that depth, other code that walks through the value would overflow the stack.
+    """
     read, form = NESTED[where]
     limit = sys.getrecursionlimit()
     for depth in range(max(20, limit - 500), limit + 20):
@@ -171,14 +174,14 @@ def test_an_error_of_a_transaction_that_the_runtime_may_give_is_read() -> None:
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "11 1", "5x\n", "", "é"])
 def test_a_node_names_transactions_in_base58_alone(text: str) -> None:
-    """A16: other text never reaches a table."""
+    """A16: a node's answer with a signature that is not base58 is refused, so such text is never stored."""
     listed = msgspec.json.encode([{"signature": text, "slot": 1}])
     with pytest.raises(TransientRpcError):
         decode_answer(list[SignatureInfo], "getSignaturesForAddress", listed)
 
 
 async def test_what_a_provider_says_is_one_line_of_printable_text() -> None:
-    """A16: NUL in an answer never reaches a table."""
+    """A16: a provider's error text becomes one short printable line, so NUL and control characters are not stored."""
     said = "gone\0\x1b[31m\u202e\nnow " * 200
     async with PinataClient("http://pins", {}) as pins:
         refusing = httpx.MockTransport(lambda _: httpx.Response(402, content=said.encode()))
@@ -190,7 +193,7 @@ async def test_what_a_provider_says_is_one_line_of_printable_text() -> None:
 
 
 def test_no_module_forgets_an_exception_of_the_decoder() -> None:
-    """What catches one of them catches all, by their common name."""
+    """Code that catches an exception of the decoder catches all of its kinds, by a common name."""
     listed = {"MsgspecError", "DecodeError"}
     found = []
     for path in SOURCES.rglob("*.py"):

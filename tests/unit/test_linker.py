@@ -1,4 +1,4 @@
-"""The program's linker: every kind of relocation, and a refusal for whatever sBPF has no place for."""
+"""The program's linker handles every kind of relocation and refuses objects that sBPF cannot represent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ linker = load_linker()
 
 @dataclass
 class Obj:
-    """A relocatable BPF object to be written: sections are numbered from 1 in the order they are added."""
+    """A relocatable BPF object for tests. Sections are numbered from 1 in the order in which they are added."""
 
     sections: list[tuple[str, int, int, bytes, int]] = field(default_factory=list)
     symbols: list[tuple[str, int, int]] = field(default_factory=list)
@@ -98,7 +98,7 @@ def assemble(rows: list[tuple[int, int, int, bytes, int, int, int]], machine: in
 
 
 def segments(program: bytes) -> dict[int, bytes]:
-    """Virtual address -> bytes of each program header."""
+    """Return the bytes of each program header, by virtual address."""
     (count,) = struct.unpack_from("<H", program, 56)
     result = {}
     for at in range(64, 64 + 56 * count, 56):
@@ -160,7 +160,7 @@ def test_a_call_of_a_function_carries_the_distance() -> None:
     obj.relocate(text, 8, obj.symbol("callee", other, 8), R_CALL)
     code = segments(linker.link(obj.write()))[TEXT_BASE]
     assert code[8:10] == b"\x85\x10"
-    assert immediate(code, 8) == 2  # from instruction 1 over 2 and 3 to 4
+    assert immediate(code, 8) == 2  # from the instruction after instruction 1 to instruction 4
 
 
 def test_a_call_backwards_through_a_section_symbol_counts_its_addend() -> None:
@@ -216,7 +216,7 @@ def test_an_unknown_relocation_is_refused() -> None:
 
 
 def test_a_function_that_nobody_defines_is_refused() -> None:
-    """What the compiler itself may call, memcpy for instance, is no syscall."""
+    """A function that the compiler may call by itself, such as memcpy, is neither defined nor a syscall."""
     obj, text = plain(CALL + EXIT)
     obj.relocate(text, 0, obj.symbol("memcpy"), R_CALL)
     with pytest.raises(linker.LinkError, match="'memcpy' is neither defined"):

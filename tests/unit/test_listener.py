@@ -1,4 +1,4 @@
-"""W19, P16: a port or an address that cannot be listened on is named as what it is."""
+"""W19, P16: the error of a port or an address that cannot be listened on names the setting and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a production installation says, which has no extra `local`: `find_spec` finds nothing of it."""
+"""Messages of a production installation, which does not have the packages of the extra `local`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUILD = {"editables", "hatchling"}
 
 @pytest.fixture
 def no_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A production installation in an empty folder; gives its ZMART_HOME."""
+    """Simulate an installation without the extra `local`, in an empty folder; return its ZMART_HOME."""
     monkeypatch.setattr(extra, "is_installed", lambda: False)
     monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
@@ -64,7 +64,7 @@ def test_the_name_of_the_extra_is_printed_as_it_is(no_extra: Path, capsys: pytes
 
 
 def names(lines: list[str]) -> set[str]:
-    """The packages that requirements name, without versions and extras."""
+    """Return the names of the packages in lines of requirements, without versions and extras."""
     result = (re.match(r"[a-z][a-z0-9-]*", line) for line in lines)
     return {match.group() for match in result if match}
 

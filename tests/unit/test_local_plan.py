@@ -1,4 +1,4 @@
-"""The local stack's plan: which ports, which settings, which servers."""
+"""The local stack's plan: its ports, its settings and its servers."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_no_two_parts_get_the_same_port() -> None:
     [("::1", "[::1]"), ("::", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.1.2.3", "10.1.2.3")],
 )
 def test_an_address_to_listen_on_stands_in_a_url_as_browsers_read_it(bind_host: str, host: str) -> None:
-    """W19."""
+    """W19: a URL has the host at which a browser reaches the address that a server listens on."""
     assert reachable_host(plain_settings(bind_host=bind_host)) == host
 
 
@@ -149,7 +149,7 @@ def test_a_command_finds_the_stack_whose_ports_were_any_free_ones(
 
 
 def test_a_port_that_was_chosen_is_not_chosen_again_by_any_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until its server listens, which takes seconds, nothing else shows that it is taken."""
+    """Two processes never choose the same free port, although the servers listen only seconds later."""
     monkeypatch.setattr(processes, "FIRST_PORT", processes.LAST_PORT - 60)
     script = (
         "from zmart.local import processes as p; p.FIRST_PORT = p.LAST_PORT - 60\n"

@@ -1,4 +1,4 @@
-"""Everything that a process says is a line of its log: exceptions, warnings and crashes, too."""
+"""Everything that a process writes is a line of its log: also exceptions, warnings and crashes."""
 
 import io
 import json
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 def run(folder: Path, code: str) -> tuple[int, str, list[dict[str, Any]]]:
-    """The exit status of a process, what it wrote to standard error, and the lines of its log."""
+    """Run Python code in a process; return its exit status, its standard error and the lines of its log."""
     command = [sys.executable, "-W", "always", "-c", BEGIN + code]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=30)
     return done.returncode, done.stderr, [json.loads(line) for line in done.stdout.splitlines()]
@@ -99,7 +99,7 @@ def test_a_log_that_cannot_be_written_ends_no_process(tmp_path: Path) -> None:
 
 
 def test_an_error_that_ends_a_service_is_told_once_where_both_streams_are_one(tmp_path: Path) -> None:
-    """In a log a sentence that is no JSON has nothing to say; on a terminal, or in a stream of its own, it has."""
+    """A fatal error is only a JSON line if both streams go to one log, and also a sentence on a separate stderr."""
     settings = {"ZMART_HOME": str(tmp_path), "ZMART_ENV_FILE": "/dev/null", "BIND_HOST": "127.0.0.1"}
     database = {"DATABASE_URL": "postgresql://zmart@127.0.0.1:1/none", "ZMART_ENV": "local"}
     command = [sys.executable, "-m", "zmart.cli", "run", "monitor"]
@@ -117,7 +117,7 @@ def test_an_error_that_ends_a_service_is_told_once_where_both_streams_are_one(tm
 
 
 def test_a_line_and_its_end_are_one_write() -> None:
-    """Two processes that write to one pipe, or one that is killed, leave no line without its end."""
+    """A log line and its line feed are one write: lines stay whole if two processes write or one is killed."""
 
     class Stream(io.StringIO):
         writes: ClassVar[list[str]] = []
@@ -131,7 +131,7 @@ def test_a_line_and_its_end_are_one_write() -> None:
 
 
 def test_who_ignores_the_end_of_its_terminal_still_does_when_the_stack_starts() -> None:
-    """`nohup zmart up`"""
+    """`nohup zmart up`: a process that ignores SIGHUP still ignores it after the stack's session has started."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     try:

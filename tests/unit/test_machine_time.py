@@ -1,4 +1,4 @@
-"""The clock of tests that bound how long something takes."""
+"""The clock for tests of durations: time in which the machine did not run the process is not counted."""
 
 from __future__ import annotations
 

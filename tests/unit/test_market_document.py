@@ -1,4 +1,4 @@
-"""What is a market document and what is none: one reader for drafts and for what comes from IPFS (A10)."""
+"""Which documents are valid market documents, in drafts and from IPFS: both are read by the same rules (A10)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ texts = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Mn"]), min_
 
 
 def accepted(text: str) -> str:
-    """The text as a draft holds it; empty where no draft may hold it."""
+    """Return the text in the form that a draft stores; "" for a text that a draft refuses."""
     try:
         return accept_text("question", text, (10, 200), one_line=True)
     except Invalid:
@@ -115,7 +115,7 @@ def test_what_is_composed_reads_back(question, ends_at):
 
 
 def test_a_document_of_another_release_is_shown_in_the_accepted_form():
-    """W28: what looks the same is the same text, in a document of any author."""
+    """W28: a document of any author is shown in the accepted form: composed characters, the question in one line."""
     shown = read(
         canonical_json(GOOD | {"question": "Will the cafe\u0301\nbe open?", "description": "a\r\nb"})
     )
@@ -124,7 +124,7 @@ def test_a_document_of_another_release_is_shown_in_the_accepted_form():
 
 @pytest.mark.parametrize("size", [0, 5, 262_144, 262_145, 700_000])
 def test_a_cid_names_its_file_however_it_is_written(size):
-    """CIDv0, CIDv1 with raw leaves, and CIDv1 over the layout of version 0; one chunk and several."""
+    """A file matches its CID as CIDv0, as CIDv1 with raw leaves and as CIDv1 of the version 0 layout."""
     data = bytes(size)
     other = data + b"x"
     rewritten = str(Cid(1, DAG_PB, parse_cid(cid_of(data, 0)).digest))

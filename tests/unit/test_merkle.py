@@ -1,4 +1,4 @@
-"""The Merkle log against the reference tree of certificate-transparency, and against RFC 6962's own recursion."""
+"""The Merkle log equals the reference tree of certificate-transparency, and the recursion of RFC 6962."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zmart.proofs import merkle
 from zmart.proofs.merkle import MerkleNode
 
-# certificate-transparency, cpp/merkletree/merkle_tree_test.cc: eight entries, roots and paths.
+# From cpp/merkletree/merkle_tree_test.cc of certificate-transparency: eight entries, their roots and paths.
 ENTRIES = [
     bytes.fromhex(text)
     for text in (
@@ -65,7 +65,7 @@ CONSISTENCY = {
 
 
 class Log:
-    """The nodes that a database would keep."""
+    """A Merkle log with its nodes in memory, in place of the database."""
 
     def __init__(self, leaves: list[bytes]) -> None:
         self.size = 0
@@ -86,7 +86,7 @@ class Log:
 
 
 def plain_root(leaves: list[bytes]) -> bytes:
-    """MTH of RFC 6962 2.1, word for word."""
+    """Return the root of the leaves, computed exactly as MTH in section 2.1 of RFC 6962."""
     if not leaves:
         return merkle.EMPTY_ROOT
     if len(leaves) == 1:

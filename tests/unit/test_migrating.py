@@ -1,4 +1,4 @@
-"""The page for those who come from the plan or the former backend names what there is, and nothing else (U16)."""
+"""docs/migrating.md, for users of the plan or of the former backend, names only what exists (U16)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> list[tuple[str, str]]:
-    """The two columns of a section's table."""
+    """Return the rows of a section's table, as pairs of columns, without the header row."""
     lines = re.findall(r"^\| (.+?) \| (.+) \|$", section(title), re.MULTILINE)
     assert len(lines) > 3, title
     return lines[1:]
@@ -36,19 +36,19 @@ def rows(title: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("call", [call.strip() for call in PLANNED.replace("\n", " ").split("·")])
 def test_the_page_names_every_call_of_the_plan_that_differs(call: str) -> None:
-    """U16: each call of the plan."""
+    """U16: the page names each API call of the plan that differs from ours."""
     assert f"`{call}`" in PAGE
 
 
 def test_every_call_that_the_page_names_exists() -> None:
-    """U16: under the path and method that it says."""
+    """U16: every API call that the page names exists, with its path and method."""
     paths = offline.document()["paths"]
     for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/api[^ `?]*)", PAGE):
         assert method.lower() in paths.get(path, {}), f"{method} {path}"
 
 
 def test_every_event_of_the_program_is_on_the_page() -> None:
-    """U16: the 18 of the program, and the plan's four other names with theirs."""
+    """U16: the page lists the program's 18 events, and maps the plan's former event names to them."""
     names = {kind.__name__ for kind in get_args(events.AnyEvent) if kind is not events.Unlogged}
     assert len(names) == 18
     assert {name for name in names if name not in section("Events")} == set()
@@ -56,7 +56,7 @@ def test_every_event_of_the_program_is_on_the_page() -> None:
 
 
 def test_every_setting_of_the_right_column_exists() -> None:
-    """U16: what a name of the former backend is mapped to can be set."""
+    """U16: every setting to which the page maps a setting of the former backend exists."""
     known = {name.upper() for name in Settings.model_fields}
     for old, new in [*rows("Settings"), *rows("Front end")]:
         named = re.findall(r"`([A-Z][A-Z0-9_]+)`", old if new == "the same" else new)
@@ -64,7 +64,7 @@ def test_every_setting_of_the_right_column_exists() -> None:
 
 
 def test_every_table_of_the_right_column_exists() -> None:
-    """U16: and so do the tables in the statements for `zmart psql`."""
+    """U16: every table of the right column, and every table in the statements for `zmart psql`, exists."""
     schema = "".join(path.read_text() for path in sorted((ROOT / "src").rglob("*up.sql")))
     tables = set(re.findall(r"CREATE TABLE (\w+)", schema)) | {"alembic_version"}
     named = {name for _, new in rows("Tables") for name in re.findall(r"^`(\w+)`", new)}

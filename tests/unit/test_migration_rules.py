@@ -1,4 +1,4 @@
-"""Which code works on which schema: what migrations declare is what their SQL allows."""
+"""The compatibility that a migration declares between schema and code is what its SQL allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAKES_AWAY = re.compile(
 
 
 def taken_away(sql: str) -> list[str]:
-    """What a migration takes from code that does not know it, besides tables that it makes itself."""
+    """Return the statements of a migration that break older code, except those on tables that it creates itself."""
     text = re.sub(r"--[^\n]*", "", sql)
     made = "|".join(re.findall(r"CREATE TABLE (\w+)", text)) or "$^"
     statements = [one for one in text.split(";") if not re.search(rf"\b(?:ON|TABLE)\s+(?:{made})\b", one)]

@@ -1,4 +1,4 @@
-"""Names in src/zmart: what a class is called says what it is, once in the whole code base, in the field's words."""
+"""Names in src/zmart: class names are unique in the code base, and no name uses a word of the former vocabulary."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ SRC = Path(__file__).parents[2] / "src" / "zmart"
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """Nor do they differ in an underscore alone."""
+    """Class names are unique, even without a leading underscore."""
     positions: dict[str, list[str]] = defaultdict(list)
     for path in sorted(SRC.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -30,8 +30,8 @@ _LISTED = (
     for line in (SRC.parents[1] / "docs" / "wordlist.txt").read_text("utf-8").splitlines()
 )
 FORMER_WORDS = frozenset(_FORMER.split()) | {word for word in _LISTED if word.isalpha()}
-"""Words that once stood for something else here: write what is meant (requested, response, position, displayed, after,
-unavailable, value, timeline, reported). CONTRIBUTING.md says why."""
+"""Words that were used in a private sense in this code: write the common word instead (requested, response, position,
+displayed, after, unavailable, value, timeline, reported). CONTRIBUTING.md gives the reason."""
 
 IN_THE_FIELDS_SENSE = {
     "attempt": "one of the tries of a retry",
@@ -74,7 +74,7 @@ def test_what_is_allowed_is_still_used() -> None:
 
 
 def defined_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Return every name that the module gives to something of its own, with its line."""
+    """Yield every name that a module defines (functions, classes, variables, arguments, imports), with its line."""
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):

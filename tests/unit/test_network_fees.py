@@ -1,4 +1,4 @@
-"""What a node's answer says of a transaction's fee."""
+"""A transaction's network fee, and its part for priority, are read from a node's answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test has to change is a parameter or a setting: a patched private constant breaks when it is renamed."""
+"""Tests do not patch private constants, which may be renamed: what a test changes is a parameter or a setting."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def patched(source: str) -> Iterator[str]:
-    """Names of private constants that `source` patches."""
+    """Yield the names of private constants, and `__defaults__`, that the test code in `source` patches."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("setattr", "setitem", "object"):
             for argument in node.args[:2]:

@@ -1,4 +1,4 @@
-"""The probes tell the truth about a service, whatever it does."""
+"""The health and readiness probes report a service's state correctly, whatever the service does."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_prob
 
 
 class Scripted:
-    """A service that answers as the test says."""
+    """A service with the readiness that a test gives: a value, an exception, or None for no answer."""
 
     name = "scripted"
 
@@ -97,7 +97,7 @@ async def test_an_unknown_path_of_a_service_without_routes_says_what_there_is() 
 
 
 async def test_what_stands_behind_a_trouble_comes_first_and_no_ready_service_names_it() -> None:
-    """C12: a full disk, whatever the service says of it."""
+    """C12: if the disk is full, the reason of an unready service begins with it; a ready service does not name it."""
     full = Path("/proc")  # a file system that never has room
     for ready in (False, True):
         probes = Probes(

@@ -1,4 +1,4 @@
-"""Sides, outcomes and choices have one name each, wherever a client reads them."""
+"""Each side, outcome and choice has one name, which is the same in everything that clients read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Amounts as people read them."""
+"""The explorer's texts of amounts, prices, durations and sizes."""
 
 import pytest
 from hypothesis import given

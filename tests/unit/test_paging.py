@@ -1,4 +1,4 @@
-"""Pages, and the cursors that lead from one to the next."""
+"""Pages of lists, and the cursors by which a client requests the next page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local Pinata answers as the real one is documented to, and is strict on who and what comes."""
+"""The local pin store answers as Pinata's documentation says, and checks credentials and requests strictly."""
 
 from __future__ import annotations
 

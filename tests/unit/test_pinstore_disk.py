@@ -1,4 +1,4 @@
-"""What the pin store keeps survives whatever happens to its process, and damage is noticed."""
+"""Files of the pin store survive a crash of its process, and damaged files are noticed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_a_damaged_node_keeps_the_store_from_clearing_but_not_from_startin
     async with pin_store(tmp_path) as pins:
         assert block_files(tmp_path) == files
         assert (await pins.unpin(other)).status_code == 200
-        assert (await pins.get(other)).status_code == 200  # kept: nobody knows who else needs it
+        assert (await pins.get(other)).status_code == 200  # kept, since the damaged node may refer to it
         assert (await pins.unpin(cid)).status_code == 200
 
 
@@ -118,7 +118,7 @@ def test_a_journal_of_many_changes_is_made_short(tmp_path):
 
 
 def test_a_change_that_the_disk_cut_short_is_refused_and_the_next_one_counts(tmp_path):
-    """C15: the kernel takes a part of a line, as a full disk does; nothing is written behind that part."""
+    """C15: a change of which the disk takes only a part is refused, and the next change is stored correctly."""
     path = tmp_path / "map"
     journal = DiskMap(path, int)
     journal.put("before", 1)

@@ -1,4 +1,4 @@
-"""The local IPFS gateway: whole files, parts, blocks and CARs, each checked before it goes out."""
+"""The local IPFS gateway serves whole files, ranges, blocks and CARs, and checks each before it is sent."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_a_block_can_be_had_as_it_is(pins, large):
 
 
 def blocks_of(car: bytes):
-    """The root and the blocks of a CARv1."""
+    """Return the root CID and the blocks, as (CID, bytes), of a CARv1."""
     length, at = read_varint(car, 0)
     header = car[at : at + length]
     root = cid_from_binary(header[header.index(b"\x2a\x58") + 4 :][:34])

@@ -1,4 +1,4 @@
-"""The error bounds that docs/pricing.md states, against arithmetic of 60 digits."""
+"""The pricing math stays within the error bounds of docs/pricing.md, compared with arithmetic of 60 digits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def gaps(b: int) -> Iterator[int]:
 
 
 def exponents() -> Iterator[int]:
-    """x in Q58, many of them where the series starts again: at sixteenths of ln 2."""
+    """Yield exponents x in Q58, many of them near multiples of ln 2 / 16, where the series starts again."""
     random = Random(1)
     seam = mp.log(2) * ONE_Q58 / 16
     for _ in range(SAMPLES):
@@ -43,7 +43,7 @@ def exponents() -> Iterator[int]:
 
 
 def fractions() -> Iterator[int]:
-    """e in Q58, many of them at the sixteenths where the table changes."""
+    """Yield fractions e in Q58, many of them near sixteenths, where the table entry changes."""
     random = Random(2)
     for _ in range(SAMPLES):
         yield random.randrange(ONE_Q58)

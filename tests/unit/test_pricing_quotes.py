@@ -1,4 +1,4 @@
-"""Whole trades of the model `reference`: fees, caps, refusals."""
+"""Quotes of the model `reference` for whole trades: fees, limits and refusals."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_proceeds_below_the_minimum_are_slippage() -> None:
 
 @pytest.mark.parametrize("name", ["v069", "reference"])
 def test_a_refused_trade_says_its_amounts_in_sol(name: str) -> None:
-    """P7: people see these sentences."""
+    """P7: the message of a refused trade has its amounts in SOL, not in lamports, because users read it."""
     model, market = pricing_model(name), Quantities(3 * SOL, 2 * SOL, 200 * SOL)
     refused = [
         (lambda: model.buy_total(market, FEES, True, 9_999), "a trade is at least 0.00001 SOL"),

@@ -1,4 +1,4 @@
-"""The algebra that the model `reference` promises, by property."""
+"""Property tests of the pricing model `reference`: bounds, monotony, round trips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONE = 10**9
 
 
 def log_uniform(low: int, high: int) -> st.SearchStrategy[int]:
-    """Integers whose number of digits is evenly spread."""
+    """Return a strategy for integers from `low` to `high` whose number of bits is evenly distributed."""
     bits = st.integers(low.bit_length(), high.bit_length())
     return bits.flatmap(lambda n: st.integers(max(low, 1 << (n - 1)), min(high, (1 << n) - 1)))
 

@@ -1,4 +1,4 @@
-"""The model `v069` against recorded outputs of the deployed program's math, errors included."""
+"""The pricing model `v069` returns the recorded results and errors of the deployed program's math."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def each(section: str) -> pytest.MarkDecorator:
 
 
 def outcome_of(ask: Callable[[], int]) -> int | str:
-    """The number, or the error as the vectors write it."""
+    """Return the result of a pricing function, or its error in the form of the vectors."""
     try:
         return ask()
     except PricingError as error:

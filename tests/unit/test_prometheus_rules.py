@@ -1,4 +1,4 @@
-"""The alert rules ask for metrics and labels that the code has, and a case stands for each row of the runbook."""
+"""The alert rules query metrics and labels that the code has, and each row of the runbook has a case in their tests."""
 
 import re
 from functools import cache

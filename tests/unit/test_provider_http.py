@@ -1,4 +1,4 @@
-"""Bodies of requests to the doubles of the providers: bounded, however they are sent."""
+"""The local stand-ins of Pinata and Helius bound the size of request bodies, however the bodies are sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 10
 
 
 def request(pieces: Sequence[bytes], *headers: tuple[bytes, bytes]) -> HttpRequest:
-    """A request with a body in these pieces."""
+    """Return a request whose body arrives in these pieces."""
     messages = [
         {"type": "http.request", "body": piece, "more_body": at < len(pieces) - 1}
         for at, piece in enumerate(pieces)
@@ -28,7 +28,7 @@ def request(pieces: Sequence[bytes], *headers: tuple[bytes, bytes]) -> HttpReque
 
 @pytest.mark.parametrize("pieces", [[b"x" * 11], [b"x" * 6, b"x" * 5], [b"x"] * 11, [b"x" * 10, b"x", b"x"]])
 async def test_a_chunked_body_that_is_too_large_is_refused(pieces: list[bytes]) -> None:
-    """It has no content-length, which was taken for one of 0: such a body had no bound."""
+    """The bound also holds for a chunked body, which has no content-length header."""
     with pytest.raises(HttpRefusal) as refused:
         await request(pieces, (b"transfer-encoding", b"chunked")).body(MOST)
     assert refused.value.status == 413

@@ -1,4 +1,4 @@
-"""Requests are counted in a window that slides, by this process where there is no Redis."""
+"""Rate limits count requests in a sliding window; without Redis, each process counts its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The start of the stack waits for conditions, and for supervisord's word on its processes beside them."""
+"""The start of the local stack waits for conditions, and checks with supervisord that its processes still run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zmart.local.supervision import ProcessInfo, Supervisor
 
 
 class OneProcess(Supervisor):
-    """A supervisord that answers from `free` on, with a program that it gave up."""
+    """A supervisord whose answer waits for the event `free` and then has one process in the state FATAL."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, folder)
@@ -68,7 +68,10 @@ def test_the_last_output_is_that_of_this_start(tmp_path: Path, case: str) -> Non
 
 
 def test_what_fails_after_ctrl_c_only_followed_from_it(tmp_path: Path) -> None:
-    """Programs that a start runs itself, such as initdb, get the signal of the terminal, too."""
+    """An error after Ctrl-C is reported as the interruption.
+
+    The programs that a start runs, such as initdb, get the terminal's signal, too, and fail because of it.
+    """
     start = object.__new__(StackStart)
     start._waiter = ReadinessWaiter(Supervisor(tmp_path, tmp_path), seconds=60)
 

@@ -1,4 +1,4 @@
-"""I4: transactions with a durable nonce may stay for long, and must not take the others' room."""
+"""I4: durable nonce transactions, which can wait for long, do not displace other transactions from the rebroadcast."""
 
 from __future__ import annotations
 

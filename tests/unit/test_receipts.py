@@ -1,4 +1,4 @@
-"""Receipts: only what the backend authority signed holds."""
+"""Vote receipts are valid only with the signature of the backend authority."""
 
 from __future__ import annotations
 

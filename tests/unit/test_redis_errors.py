@@ -1,4 +1,4 @@
-"""Every error of redis-py is unavailable, busy, read-only or a bug, and which one is said in one table."""
+"""Every error of redis-py means unavailable, busy, read-only or a bug; one table lists which."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REPLIES = {
     "WRONGTYPE Operation against a key holding the wrong kind of value": None,
     "ERR unknown command 'SETT'": None,
     "ERR syntax error": None,
-    "NOSCRIPT No matching script. Please use EVAL.": None,  # redis-py loads the script and repeats the call
+    "NOSCRIPT No matching script. Please use EVAL.": None,  # redis-py itself loads the script and repeats the call
 }
 
 

@@ -1,4 +1,4 @@
-"""A loop goes on through what a server does for a while, ends when it is stopped, and hides no bug."""
+"""A retrying loop continues through temporary errors of a server, ends when it is stopped, and does not hide bugs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from zmart.store.retrying import Outages, StopSignal, retrying
 
 
 class Scripted:
-    """A turn that does what the script says, and a wake source that notes every pause and ends with the script."""
+    """A scripted turn of a loop, and the loop's wake source.
+
+    Each turn returns or raises the next step of the script. The wake source records every pause, in seconds, and is
+    stopped when the script ends.
+    """
 
     def __init__(self, script: Sequence[float | Exception]) -> None:
         self._script = list(script)
@@ -112,7 +116,7 @@ async def test_a_stop_ends_a_pause() -> None:
 
 
 async def test_a_success_wakes_the_loops_that_wait(outages: Outages) -> None:
-    """C6: their own pauses may be far from over; a success without an outage before wakes none."""
+    """C6: the first success after an outage wakes the other loops at once, although their pauses are not over."""
     stop, is_back, runs = asyncio.Event(), asyncio.Event(), {"first": 0, "second": 0}
 
     def turn_of(name: str) -> Callable[[], Awaitable[float]]:

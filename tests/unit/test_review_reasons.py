@@ -1,4 +1,4 @@
-"""Which results of a dispute a person should look at (A1)."""
+"""Which results of a dispute a person should review: close ones, and those that young wallets decided (A1)."""
 
 import pytest
 

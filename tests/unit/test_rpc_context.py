@@ -1,4 +1,4 @@
-"""What an answer shows of the chain, and that one from before the requested slot is none."""
+"""The slot that an RPC answer shows is read, and an answer from before the requested slot is not accepted."""
 
 from __future__ import annotations
 

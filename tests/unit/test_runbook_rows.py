@@ -1,4 +1,4 @@
-"""Each row of the runbook's tables has a drill: a test that causes what it says, sees it, and does what it says."""
+"""Each row of the runbook's tables has a drill: a test that causes the problem, sees it and follows the advice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FAULTS = Path(__file__).parents[1] / "faults"
 
 @cache
 def _said_in_drills(call: str, position: int) -> set[str]:
-    """The texts that drills give to a method of their operator, as this argument."""
+    """Return the constant texts that drills pass to the operator's method `call`, as the argument at `position`."""
     said = set()
     for path in sorted(_FAULTS.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -33,7 +33,7 @@ def _keys() -> list[str]:
 
 @pytest.mark.parametrize("key", _keys())
 def test_each_alert_has_a_drill(key: str) -> None:
-    """A drill names the key up to the market, the intent or the address in it, and waits until the alert is closed."""
+    """Some drill sees each alert open and closed. It names the constant beginning of the alert's key."""
     constant = key.partition("<")[0]
     for seen in ("sees_alert", "sees_alert_closed"):
         assert constant in _said_in_drills(seen, 0), seen
@@ -41,7 +41,7 @@ def test_each_alert_has_a_drill(key: str) -> None:
 
 @pytest.mark.parametrize("number", range(len(runbook.rows("Why /ready is 503"))))
 def test_each_reason_of_ready_has_a_drill(number: int) -> None:
-    """A drill waits for words that stand in this row alone."""
+    """Some drill waits for words of /ready that occur in this row and in no other."""
     reasons = [row[1] for row in runbook.rows("Why /ready is 503")]
     own = [words for words in _said_in_drills("sees_unready", 1) if words in reasons[number]]
     assert [words for words in own if sum(words in reason for reason in reasons) == 1], reasons[number]
@@ -49,7 +49,7 @@ def test_each_reason_of_ready_has_a_drill(number: int) -> None:
 
 @pytest.mark.parametrize("server", [runbook.server_of(row) for row in runbook.rows("Unavailable servers")])
 def test_each_unavailable_server_has_a_drill(server: str) -> None:
-    """A drill reads this row, and no other has its name."""
+    """Some drill reads the row of each unavailable server, and no two rows have the same server."""
     assert server in _said_in_drills("reads_row", 0)
     assert [runbook.server_of(row) for row in runbook.rows("Unavailable servers")].count(server) == 1
 

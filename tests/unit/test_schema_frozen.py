@@ -1,4 +1,4 @@
-"""Migrations that were released never change: databases exist that they made."""
+"""Released migrations never change, because there are databases that they created."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Settings are checked before anything starts; a wrong one is one sentence; secrets stay secret."""
+"""Settings are checked at the start; a wrong setting gives one sentence, which never has a secret."""
 
 import re
 from pathlib import Path
@@ -52,7 +52,7 @@ def no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_wrong_setting_is_one_sentence_that_names_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
 ) -> None:
-    """A17, W6c, W13, W20, W27: judged at the start, and nothing secret is in the message."""
+    """A17, W6c, W13, W20, W27: a wrong setting is one sentence with its name at the start, without any secret."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=re.escape(says)) as caught:
         load_settings()
@@ -89,7 +89,7 @@ def test_a_wrong_setting_is_one_sentence_that_names_it(
 def test_text_is_stripped_and_what_a_platform_sets_harms_nobody(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, kept: object
 ) -> None:
-    """W6c, W8, W13, W20: whatever stands around a value, and Kubernetes' own variables."""
+    """W6c, W8, W13, W20: white space around a value is removed, and a port that Kubernetes sets is ignored."""
     monkeypatch.setenv(name, value)
     found = getattr(load_settings(), name.lower(), None)
     assert (found.get_secret_value() if isinstance(found, SecretStr) else found) == kept
@@ -105,7 +105,7 @@ FORMER_NAMES = {
 def test_a_setting_of_the_local_stack_is_read_under_its_former_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """W8: the names that platforms use are LOCAL_* now; the new name wins."""
+    """W8: a setting of the local stack is read under its former name; its name with LOCAL_ takes precedence."""
     monkeypatch.setenv(name, value)
     assert str(getattr(load_settings(), f"local_{name.lower()}")) == value
     monkeypatch.setenv(f"LOCAL_{name}", value + "7")
@@ -119,7 +119,7 @@ def test_a_setting_of_the_local_stack_is_read_under_its_former_name(
 def test_what_a_platform_puts_into_a_former_name_harms_nobody(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """W8: such a port is the default's."""
+    """W8: a value of a platform in a former name of a port is ignored, and the port is the default."""
     monkeypatch.setenv(name, value)
     field = f"local_{name.lower()}"
     assert getattr(load_settings(), field) == Settings.model_fields[field].default

@@ -21,7 +21,7 @@ app = typer.Typer()
 for module in (zmart.cli.migrate, zmart.cli.run, zmart.cli.stack):
     module.register(app)
 SECRET = "s3cr3t"
-ESCAPED = "%73%33cr3t"  # the same, as the driver of a server would show it
+ESCAPED = "%73%33cr3t"  # the same secret, percent-encoded as in a URL
 LONG = "x" * 40
 WRONG = [
     ("ZMART_ENV", "staging"),
@@ -133,7 +133,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     settings.cache_clear()
     yield
     settings.cache_clear()
-    gc.enable()  # a service switches it off while it starts
+    gc.enable()  # a service disables the garbage collector while it starts
 
 
 def assert_one_sentence(arguments: list[str], name: str) -> None:
@@ -150,13 +150,13 @@ def assert_one_sentence(arguments: list[str], name: str) -> None:
 def test_a_wrong_value_is_one_sentence_exit_status_2_and_no_secret(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """W6c, W13, W20, W27, A17, P16."""
+    """W6c, W13, W20, W27, A17, P16: a wrong value gives one sentence, exit status 2 and no secret."""
     monkeypatch.setenv(name, value)
     assert_one_sentence(["migrate", "status"], name)
 
 
 def test_every_number_has_bounds_on_both_sides() -> None:
-    """W20: also those that are added later."""
+    """W20: every number among the settings, also one that is added later, has a lower and an upper bound."""
     numbers = {
         name: field for name, field in Settings.model_fields.items() if field.annotation in (int, float)
     }
@@ -174,7 +174,7 @@ def test_every_number_has_bounds_on_both_sides() -> None:
 def test_a_time_or_a_rate_that_no_clock_can_hold_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, number: str
 ) -> None:
-    """W20."""
+    """W20: a float setting refuses nan, infinity, negative, tiny and huge numbers with one sentence."""
     monkeypatch.setenv(name, number)
     assert_one_sentence(["migrate", "status"], name)
 

@@ -1,4 +1,4 @@
-"""The picture beside a link to a market."""
+"""The preview picture that other sites show beside a link to a market."""
 
 from __future__ import annotations
 

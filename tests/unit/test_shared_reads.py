@@ -1,4 +1,4 @@
-"""A read that several wait for: who goes before it fails leaves nothing behind, in no log either."""
+"""A read shared by several waiters: if all of them leave before it fails, no error is logged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from zmart.services.websocket.state import ChannelStates
 THREAD = ThreadPoolExecutor(1)
 Begin = Callable[[], Awaitable[object]]
 Failing = tuple[Begin, Callable[[], None]]
-"""A read, and what makes it fail."""
+"""A function that starts a read, and a function that makes the read fail."""
 
 
 def failing_read() -> tuple[Callable[..., Awaitable[Any]], Callable[[], None]]:
@@ -80,7 +80,7 @@ def change_of_a_pin(_: pytest.MonkeyPatch) -> Failing:
 async def test_a_read_that_fails_when_all_have_gone_is_nobodys_error(
     reading: Callable[[pytest.MonkeyPatch], Failing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients that leave during an outage: each was an uncaught exception with its traceback."""
+    """Clients that disconnect during an outage leave no uncaught exception with its traceback in the log."""
     reported: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: reported.append(context))
@@ -94,7 +94,7 @@ async def test_a_read_that_fails_when_all_have_gone_is_nobodys_error(
     fail()
     if others:
         await asyncio.wait(others)
-    await loop.run_in_executor(THREAD, lambda: None)  # behind what the thread does
+    await loop.run_in_executor(THREAD, lambda: None)  # waits until the thread has ended its work
     del one, waiting, others
     await asyncio.sleep(0)
     gc.collect()

@@ -1,4 +1,4 @@
-"""Slots and times that a chain can have reached, and those that none can."""
+"""Slots and times are accepted if the chain can have reached them, and refused otherwise."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_first_clock_of_a_cluster_is_bounded_by_its_age(slot: int, age_s: in
 def test_a_cluster_of_any_pace_is_accepted_after_any_pause(
     pauses_s: list[int], slots_per_s: float, behind_s: int
 ) -> None:
-    """At up to twice today's pace, with a Clock that is up to an hour behind, read by a service that was stopped."""
+    """A cluster is accepted at up to 5 slots a second, with a Clock up to an hour behind, after any pauses."""
     start, passed_s = now() - sum(pauses_s) - behind_s, 0
     found = bounds(ChainClock(TIP, start))
     for pause_s in pauses_s:
@@ -86,8 +86,8 @@ def test_a_machine_whose_clock_is_behind_accepts_the_chain_as_it_goes_on(
     "clock",
     [
         at(1_000 + 365 * DAY_SLOTS * 4, age_s=-365 * 86_400),  # advanced by a year, at 100 ms a slot
-        at(1_001, age_s=0),  # restarted after a pause: only its time went on
-        at(1_000 + DAY_SLOTS, age_s=86_400),  # restarted, and travelled to where its clock was
+        at(1_001, age_s=0),  # restarted after a pause: the time advanced, the slots did not
+        at(1_000 + DAY_SLOTS, age_s=86_400),  # restarted, then moved to its former time
         at(900, age_s=2 * 86_400),  # moved back
     ],
 )

@@ -1,4 +1,4 @@
-"""A snapshot says the same bytes on every machine, and a changed history is found out."""
+"""A snapshot has the same bytes on every machine, and verification detects a changed history."""
 
 from datetime import date
 from typing import Any
@@ -140,7 +140,7 @@ def test_words_that_come_back_after_they_were_taken_back_are_found_out():
 
 
 def account(**changed: Any) -> MarketAccount:
-    """The market of MARKET_ROW as its account says it."""
+    """Return the account of the market in MARKET_ROW, with the fields in `changed` replaced."""
     same = {name: MARKET_ROW[name] for name in MARKET_ROW if name in MarketAccount.__struct_fields__}
     zero = dict.fromkeys(MarketAccount.__struct_fields__, 0)
     return MarketAccount(**{**zero, **same, "state": MarketState.ACTIVE, **changed})

@@ -1,4 +1,4 @@
-"""What the soak's verdicts make of the memory of a day."""
+"""How the soak test judges the memory use of a day."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from kit.soak.verdicts import LEAST_QUARTER_TICKS, MOST_CHAIN_KIB, MOST_GROWTH_M
 BOUND_MIB = 80
 TICKS = 4 * LEAST_QUARTER_TICKS
 TRANSACTIONS_MIB = 10
-"""What the transactions between the two quarters may take."""
+"""The memory in MiB by which the transactions between the two compared quarters may let the chain grow."""
 
 
 def day_of(chain_mib: list[float], indexer_mib: list[float]) -> Day:
-    """A day in which these two processes held so much memory after each tick, and all else stood still."""
+    """Return a day's figures with this memory, in MiB after each tick, of the chain and the indexer."""
     figures = [
         Figures(
             float(at_s),
@@ -30,7 +30,7 @@ def day_of(chain_mib: list[float], indexer_mib: list[float]) -> Day:
 
 
 def growing(by_mib: float) -> list[float]:
-    """A memory whose last quarter holds so much more than its second one, evenly."""
+    """Return a memory use per tick that grows evenly, by `by_mib` from the second to the last quarter of the day."""
     return [100 + by_mib * tick / (TICKS // 2) for tick in range(TICKS)]
 
 
@@ -55,7 +55,7 @@ def test_the_local_chain_is_judged_as_every_process_by_its_transactions_and_by_i
 
 
 def test_a_chain_that_grows_late_in_the_day_is_named_by_its_bound_alone() -> None:
-    """A peak that the middle of a quarter does not show."""
+    """A peak at the end of the day exceeds the chain's bound, although the quarters' medians do not show it."""
     chain = [100.0] * (TICKS - 3) + [100.0 + BOUND_MIB + 1] * 3
     verdicts = flat(day_of(chain, growing(0)), BOUND_MIB)[:3]
     assert [verdict.holds for verdict in verdicts] == [True, True, False]

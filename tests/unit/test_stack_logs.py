@@ -1,4 +1,4 @@
-"""`zmart logs` selects lines by level, market and request, in the order of time, through rotations."""
+"""`zmart logs` selects lines by level, market and request, in the order of time, also across log rotations."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_following_goes_on_in_the_new_file_after_a_rotation_and_loses_no_line(tm
         writer.flush()
         os.rename(path, tmp_path / "a.log.1")
         writer.write("three\n")
-    assert log.new_lines() == ["two", "three"]  # between the two steps of a rotation
+    assert log.new_lines() == ["two", "three"]  # the old file is renamed, the new one does not exist yet
     path.write_text("four\nand a longer line than all before it\n")
     assert log.new_lines() == ["four", "and a longer line than all before it"]
     path.write_text("emptied\n")

@@ -1,4 +1,4 @@
-"""C14: what a small file of the home says is believed only when it is whole, and writing one is all or nothing."""
+"""C14: a small file in ZMART_HOME is used only if it is whole, and is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TORN = [b"", b"\n", b"aaa", b"\0" * 32, b"a" * 31, b"a" * 33, b"a" * 16 + b"\0" 
 
 @pytest.mark.parametrize("content", TORN)
 def test_a_torn_file_is_neither_absent_nor_believed(tmp_path: Path, content: bytes) -> None:
-    """C14"""
+    """C14: reading a torn file raises DamagedState and leaves the file as it is."""
     path = tmp_path / "token"
     path.write_bytes(content)
     for ask in (
@@ -38,7 +38,7 @@ def test_a_torn_file_is_neither_absent_nor_believed(tmp_path: Path, content: byt
 
 
 def test_a_file_that_cannot_be_read_is_not_absent(tmp_path: Path) -> None:
-    """C14"""
+    """C14: a file that exists but cannot be read raises DamagedState; a missing file is read as None."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(DamagedState, match="cannot be read"):
         read_state(tmp_path / "folder", ".*", "do this")
@@ -63,7 +63,7 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing_behind(tmp_path: Path
 
 
 def test_a_writer_that_is_killed_at_any_call_leaves_the_old_or_the_new(tmp_path: Path) -> None:
-    """C14: one more system call of the writer is let through each time."""
+    """C14: a writer that is killed after any of its system calls leaves the old content or the new one."""
     path = tmp_path / "token"
     write_state(path, "old")
     answer = set()
@@ -100,7 +100,7 @@ write_state(Path(sys.argv[1]), "new")
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"operator_token": 5}', b"\0" * 40, b"[]"])
 def test_torn_secrets_are_said_and_kept(tmp_path: Path, content: bytes) -> None:
-    """C14"""
+    """C14: a torn secrets.json raises DamagedState and is not replaced."""
     (tmp_path / "secrets.json").write_bytes(content)
     with pytest.raises(DamagedState, match=r"secrets\.json"):
         load_secrets(tmp_path)
@@ -111,7 +111,7 @@ def test_torn_secrets_are_said_and_kept(tmp_path: Path, content: bytes) -> None:
 def test_commands_do_not_guess_which_database_a_torn_stack_file_means(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    """C14"""
+    """C14: with a torn stack.json the database is unknown, and a command ends instead of using another one."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "stack.json").write_bytes(content)
     monkeypatch.setenv("ZMART_HOME", str(tmp_path))
@@ -125,7 +125,7 @@ def test_commands_do_not_guess_which_database_a_torn_stack_file_means(
 
 
 def made(folder: Path) -> Postgres:
-    """A server whose data folder is there."""
+    """Return a local PostgreSQL that already has a data folder and a password."""
     server = Postgres(folder, 1)
     assert server.password
     server.data.mkdir(parents=True)
@@ -137,7 +137,7 @@ def made(folder: Path) -> Postgres:
 def test_a_password_that_is_gone_is_not_replaced_while_there_is_data(
     tmp_path: Path, content: bytes | None
 ) -> None:
-    """C14: another one would not open the database."""
+    """C14: a lost password is not replaced while a data folder exists: another one would not open the database."""
     server = made(tmp_path)
     password = tmp_path / "password"
     password.unlink()
@@ -149,7 +149,7 @@ def test_a_password_that_is_gone_is_not_replaced_while_there_is_data(
 
 
 def test_a_data_folder_that_lost_its_version_is_not_made_anew(tmp_path: Path) -> None:
-    """C14: it was deleted."""
+    """C14: a data folder without PG_VERSION ends the start with an error; nothing in it is deleted."""
     server = made(tmp_path)
     (server.data / "PG_VERSION").rename(server.data / "base")
     with pytest.raises(ConfigError, match="nothing was deleted"):
@@ -159,7 +159,7 @@ def test_a_data_folder_that_lost_its_version_is_not_made_anew(tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", [b"", b"nob", b"\0\0\0\0"])
 def test_as_whom_the_server_runs_is_known_from_its_data(tmp_path: Path, content: bytes) -> None:
-    """C14"""
+    """C14: the user that PostgreSQL runs as is found again from its data folder if the file run_as is torn."""
     server = made(tmp_path)
     (tmp_path / "run_as").write_bytes(content)
     expected = RunAs.NAMESPACE if os.getuid() == 0 else RunAs.SELF
@@ -169,7 +169,7 @@ def test_as_whom_the_server_runs_is_known_from_its_data(tmp_path: Path, content:
 
 @pytest.mark.parametrize("content", TORN)
 def test_a_torn_password_of_valkey_is_made_anew(tmp_path: Path, content: bytes) -> None:
-    """C14: every start gives it to the server, so nothing hangs on the old one."""
+    """C14: a torn password of Valkey is replaced, since every start passes the password to the server."""
     (tmp_path / "password").write_bytes(content)
     password = Valkey(tmp_path, 1).password
     assert len(password) == len(WHOLE)
@@ -190,7 +190,7 @@ def test_a_torn_password_of_valkey_is_made_anew(tmp_path: Path, content: bytes) 
 def test_a_journal_of_the_chain_that_says_nothing_is_not_emptied(
     tmp_path: Path, content: bytes, is_new: bool
 ) -> None:
-    """C14: only what a new chain had begun to write never happened."""
+    """C14: a chain's journal without a readable state is refused and kept, unless it is a torn first write."""
     import zmart.local.chain as package
 
     script = tmp_path / "open.js"

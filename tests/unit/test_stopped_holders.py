@@ -1,4 +1,4 @@
-"""Statements that wait for their clients while they hold locks: when a process counts as stopped."""
+"""A statement that holds locks and waits for its client: when the client's process counts as stopped."""
 
 from __future__ import annotations
 

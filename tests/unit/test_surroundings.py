@@ -1,4 +1,4 @@
-"""The user's environment and paths stay out of talk over the loopback and out of configuration files."""
+"""The user's environment variables and paths do not disturb loopback connections or configuration files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FOLDERS = st.text("""%s()here"'\\ #;$x""", min_size=1, max_size=16).filter(lambd
 
 @pytest.mark.parametrize("url", LOOPBACK)
 def test_a_client_of_the_loopback_uses_no_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """W22: not even where the proxy's own package is missing."""
+    """W22: a client of a loopback address uses no proxy, and needs no package for the proxy that is set."""
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     client = httpx.AsyncClient(**client_options(url))
     assert client._mounts == {}
@@ -65,7 +65,7 @@ def test_a_client_of_other_machines_uses_the_proxy_for_them_alone(
 
 
 def test_no_client_is_made_without_this_choice() -> None:
-    """Every client of HTTP or of a WebSocket says what it does with proxies."""
+    """Every HTTP and WebSocket client in the code sets explicitly whether it uses a proxy."""
     sources = {path: path.read_text("utf-8") for path in Path(zmart.__file__).parent.rglob("*.py")}
     calls = [
         (path.name, text[match.start() :].partition(")")[0] + text[match.start() :].partition(")")[2][:400])
@@ -94,13 +94,13 @@ def test_no_client_is_made_without_this_choice() -> None:
     ],
 )
 def test_the_address_of_a_database_on_the_loopback_says_everything(url: str, expected: str) -> None:
-    """W23: what PGSSLMODE would say otherwise; elsewhere it is the user's."""
+    """W23: the address of a loopback database overrides PGSSLMODE; other addresses leave it to the user."""
     base, _, query = database_address(url).partition("?")
     assert (base, query) == (url.partition("?")[0], expected)
 
 
 def test_no_connection_to_a_database_is_made_without_this_address() -> None:
-    """W23: also those that only examine or end another one."""
+    """W23: every direct connection to a database uses such an address, also for a short check."""
     sources = [path.read_text("utf-8") for path in Path(zmart.__file__).parent.rglob("*.py")]
     calls = [call for text in sources for call in re.findall(r"asyncpg\.connect\(\w+", text)]
     assert sorted(calls) == [
@@ -110,7 +110,7 @@ def test_no_connection_to_a_database_is_made_without_this_address() -> None:
 
 
 def test_children_inherit_what_is_meant_for_them() -> None:
-    """W22, W23, W25."""
+    """W22, W23, W25: child processes inherit only the variables that are meant for them."""
     foreign = {
         "PGSSLMODE": "require", "PGHOST": "h", "PIP_USER": "1", "PYTHONPATH": "/x", "PYTHONHOME": "/x",
         "NODE_OPTIONS": "x", "npm_config_global": "true", "NPM_CONFIG_OMIT": "optional", "BASH_ENV": "/x",
@@ -139,7 +139,7 @@ def test_a_package_that_pythonpath_brought_is_found_by_children() -> None:
 @example(name="ends with a space ")
 @example(name="#")
 def test_supervisord_reads_every_path_as_it_was_written(name: str) -> None:
-    """W24: by its own parser, which takes parts of a path for comments and expansions."""
+    """W24: supervisord's own parser reads every path back unchanged, also one with % ; # or quotes."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / f"x{name}" if name.strip(".") == "" else Path(folder) / name
         home.mkdir()
@@ -160,7 +160,7 @@ def test_supervisord_reads_every_path_as_it_was_written(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["""a%b "q" 'p' \\ $x #h ;s""", "\\", '"', "ends with a space "])
 def test_valkey_reads_its_folder_as_it_was_written(tmp_path: Path, name: str) -> None:
-    """W24."""
+    """W24: Valkey accepts a configuration file in a folder whose name has quotes, spaces or backslashes."""
     server = Valkey(tmp_path / name, 1)
     server.prepare()
     done = subprocess.run(
@@ -169,4 +169,4 @@ def test_valkey_reads_its_folder_as_it_was_written(tmp_path: Path, name: str) ->
     )  # fmt: skip
     assert "chdir" not in done.stdout + done.stderr
     assert "FATAL CONFIG" not in done.stdout + done.stderr
-    assert done.returncode != 0  # it read its settings, and then there was nothing to listen on
+    assert done.returncode != 0  # it read its configuration, and then could not listen on the socket

@@ -1,4 +1,4 @@
-"""Counts, basis points and thresholds: the integers of the on-chain program."""
+"""Vote counts, basis points and thresholds are computed in integers, as the on-chain program does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`numeric=string` on the socket: every amount is decimal text, and nothing else is another than without it."""
+"""`numeric=string` on the WebSocket: every amount is decimal text, and nothing else of a message changes."""
 
 import json
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ STATES = [
 
 
 def text_at_names(part: object) -> object:
-    """What a client would make of it: text in place of each integer under the name of an amount."""
+    """Return a message with text in place of each integer whose field has the name of an amount."""
     if isinstance(part, dict):
         return {
             name: str(value) if name in amount_names() and isinstance(value, int) else text_at_names(value)

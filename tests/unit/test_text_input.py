@@ -1,4 +1,4 @@
-"""Text from outside: which characters are accepted, and in which form (W28)."""
+"""Which characters of a user's text are accepted, and in which form the text is stored (W28)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def number(character: str) -> str:
 
 @pytest.mark.parametrize("character", DECEPTIVE, ids=number)
 def test_a_character_that_controls_reorders_or_hides_is_refused_by_its_name(character: str) -> None:
-    """W28, A16."""
+    """W28, A16: a text with a control, reordering or hiding character is refused by the character's name."""
     with pytest.raises(
         Invalid, match=rf"note holds .* \({re.escape(number(character))}\) as its character 4"
     ):
@@ -42,7 +42,7 @@ def test_a_character_that_controls_reorders_or_hides_is_refused_by_its_name(char
 
 @pytest.mark.parametrize("character", SPACES + INVISIBLE + MARKS, ids=number)
 def test_characters_that_nobody_sees_are_no_text(character: str) -> None:
-    """W28."""
+    """W28: a text of spaces, invisible characters or combining marks counts as empty."""
     for text in (character, character * 10, f" {character}\t{character} "):
         with pytest.raises(Invalid, match="must have 1 to 100 characters"):
             accept_text("note", text, (1, 100))
@@ -50,14 +50,14 @@ def test_characters_that_nobody_sees_are_no_text(character: str) -> None:
 
 @pytest.mark.parametrize("character", INVISIBLE + MARKS, ids=number)
 def test_they_do_not_make_a_short_text_longer(character: str) -> None:
-    """W28."""
+    """W28: invisible characters and combining marks do not count towards the minimum length of a text."""
     with pytest.raises(Invalid, match="must have 10 to 200 characters"):
         accept_text("question", f"a{character * 12}b", (10, 200))
 
 
 @pytest.mark.parametrize("character", INVISIBLE + MARKS, ids=number)
 def test_where_no_text_is_needed_it_is_none_or_one_that_is_seen(character: str) -> None:
-    """W28: a name of nothing but zero-width spaces is no name."""
+    """W28: an optional text may be empty, but not only of characters that nobody sees, such as zero-width spaces."""
     assert accept_text("bio", " \t\u3000", (0, 50)) == ""
     with pytest.raises(Invalid, match="only characters that nobody sees"):
         accept_text("bio", f" {character * 3} ", (0, 50))
@@ -65,7 +65,7 @@ def test_where_no_text_is_needed_it_is_none_or_one_that_is_seen(character: str) 
 
 
 def test_every_format_character_of_unicode_is_refused_or_not_counted() -> None:
-    """By Python's own tables, which know all of them: only the visible signs among them count as text."""
+    """Of all control, format and space characters in Python's Unicode tables, only the visible ones count as text."""
     visible = {
         *range(0x600, 0x606),
         0x6DD,
@@ -119,7 +119,10 @@ UNSEEN_BEYOND_FFFF = "".join(
 
 @given(st.integers(0, 12), st.data())
 def test_what_the_published_pattern_matches_is_accepted(shortest: int, data: st.DataObject) -> None:
-    """But for characters beyond U+FFFF that are refused or nobody sees: the pattern says nothing of them."""
+    """Every text that the published pattern matches is accepted, if it has no hidden characters beyond U+FFFF.
+
+    The pattern does not cover those.
+    """
     alphabet = st.characters(codec="utf-8", exclude_characters=UNSEEN_BEYOND_FFFF)
     texts = st.from_regex(pattern_of(shortest), fullmatch=True, alphabet=alphabet)
     text = data.draw(texts.filter(lambda text: len(text) <= 200))

@@ -1,4 +1,4 @@
-"""The time that the router may take for a response: its work counts, the client's time to read does not."""
+"""The time limit of a response counts the router's work, not the time in which the client reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def _hang(_: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _sent(app: object, method: str, reading_s: float) -> list[Scope]:
-    """What the application sends to a client that reads each part only after `reading_s`."""
+    """Return the messages that the application sends to a client that takes `reading_s` seconds to read each one."""
     sent: list[Scope] = []
 
     async def receive() -> Scope:
@@ -45,7 +45,7 @@ async def _sent(app: object, method: str, reading_s: float) -> list[Scope]:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_response_that_a_client_reads_slowly_is_sent_whole(method: str) -> None:
-    """A14: cancelled while it waited for the client, it got a response 500 behind its beginning."""
+    """A14: a slowly read response is sent whole; it is not cancelled and followed by a response 500."""
     sent = await _sent(_respond, method, reading_s=0.25)
     assert [message.get("body", b"") for message in sent] == [b"", b"a part", b"the rest"]
 

@@ -1,4 +1,4 @@
-"""A test that hangs ends, and its report says where it hung."""
+"""A test that hangs is ended, and its report shows the line at which it hung."""
 
 import os
 import re

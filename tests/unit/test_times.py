@@ -1,4 +1,4 @@
-"""Times are text in one form, and one module writes and reads it."""
+"""Times have one text form, which one module writes and reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAST_MS = 253_402_300_799_999
 
 zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 _WITHOUT_A_ZONE = parse_iso("2026-01-15T12:00:00").replace(tzinfo=None)
-# A day inside of the years 1 to 9999, so that no zone leaves them.
+# The limits leave out a day at each end, so that no time zone leads outside of the years 1 to 9999.
 moments = st.datetimes(
     _WITHOUT_A_ZONE.replace(1, 1, 2), _WITHOUT_A_ZONE.replace(9999, 12, 30), timezones=zones
 )

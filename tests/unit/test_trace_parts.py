@@ -1,4 +1,4 @@
-"""Traces: ids that follow from signatures, the variables that ask for an export, and no cost without them."""
+"""Traces: ids are derived from signatures; environment variables enable the export, which otherwise costs nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLLECTOR = "http://collector:4318"
 
 
 class Recording:
-    """A recorder of its own whose spans stay in memory."""
+    """A separate recorder of spans that keeps them in memory."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
         self.memory = InMemorySpanExporter()
@@ -53,7 +53,7 @@ def recording() -> Iterator[Recording]:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """No variable of OpenTelemetry, and an empty folder."""
+    """Remove the variables of OpenTelemetry and change to an empty folder; return the monkeypatch."""
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What a wallet's positions are worth, and what it made."""
+"""The value of a wallet's positions, and the wallet's gains."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def trade(number: int, market: str, side: str, outcome: bool, shares: int, cost:
 
 @st.composite
 def tapes(draw: st.DrawFn) -> list[TradeRow]:
-    """Trades of one wallet that never sells what it does not have."""
+    """Generate the trades of one wallet, which never sells more shares than it holds."""
     owned: dict[tuple[str, bool], int] = {}
     rows = []
     for number in range(draw(st.integers(1, 25))):

@@ -1,4 +1,4 @@
-"""What pages load is what npm publishes, to the byte: the digest of each vendored file is held here."""
+"""The vendored files that pages load equal, byte for byte, those that npm publishes: their digests are listed here."""
 
 from __future__ import annotations
 

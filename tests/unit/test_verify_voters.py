@@ -1,4 +1,7 @@
-"""Counting again under a rule: who is not counted is named with the reason, and unknown is not broken (A1)."""
+"""Recounting a vote under a rule names each voter who is not counted, with the reason (A1).
+
+A fact that cannot be read makes the result unknown, not wrong.
+"""
 
 import pytest
 from hypothesis import given

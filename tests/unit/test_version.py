@@ -1,4 +1,4 @@
-"""Which release this is, and the commit that it was made from."""
+"""The version of the installed release, and the commit from which it was built."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A repository of its own with this package in it."""
+    """Create a separate git repository that has this package's version module; return its folder."""
     package = tmp_path / "src" / "zmart"
     package.mkdir(parents=True)
     shutil.copy(version.__file__, package)

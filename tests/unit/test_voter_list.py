@@ -1,4 +1,4 @@
-"""A signed list of wallets: the same wallets make the same bytes, and every change to them is found (A1)."""
+"""A signed list of wallets has the same bytes for the same wallets, and every change of it is detected (A1)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What comes next for a proposal, on every side of every condition."""
+"""The next step for a proposal, on both sides of every condition."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_other_counts_on_the_account_are_counted_again_once_a_node_had_time_to_s
 
 @given(st.builds(Tally, st.integers(0, 40), st.integers(0, 40)), st.booleans())
 def test_every_proposal_comes_to_rest(counts: Tally, expired: bool) -> None:
-    """Following the steps with unchanged votes ends in waiting, approval or rejection."""
+    """If the votes do not change, the steps of a proposal end in waiting, approval or rejection."""
     last: Recorded | None = None
     displayed = NOTHING
     for _ in range(4):

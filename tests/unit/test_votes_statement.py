@@ -1,4 +1,4 @@
-"""The statement that a wallet signs, the log's entries, and who signed them."""
+"""The statement that a wallet signs for a vote, the entries of the vote log, and the check of their signatures."""
 
 from __future__ import annotations
 
@@ -138,12 +138,15 @@ ENVELOPES = {
         "696e650a616e6420616e6f74686572"
     ),
 }
-"""Written by @solana/offchain-messages 8.4.0 for WALLET, with PROGRAM as the domain, around SAMPLE."""
+"""Off-chain messages around SAMPLE, in hex, as @solana/offchain-messages 8.4.0 encodes them for WALLET.
+
+Their application domain is PROGRAM.
+"""
 
 
 @pytest.mark.parametrize("encoded", ENVELOPES.values(), ids=ENVELOPES)
 def test_envelopes_of_the_official_library_count(encoded: str) -> None:
-    """Hold A18's neighbours: off-chain messages of version 0 and 1, in the bytes that @solana/kit signs."""
+    """A18: a vote may be signed as an off-chain message of version 0 or 1, in the bytes that @solana/kit signs."""
     signature = str(WALLET.sign_message(bytes.fromhex(encoded)))
     assert signed_text(STATEMENT.wallet, SAMPLE, signature, PROGRAM)
     assert not signed_text(STATEMENT.wallet, SAMPLE + "!", signature, PROGRAM)

@@ -1,4 +1,4 @@
-"""Frames, messages, queues and the hand-out of the live feed, without a socket."""
+"""Frames, messages, queues and the delivery of the live feed, tested without a socket."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from zmart.services.websocket.limits import SocketLimits
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """A transport that collects the written bytes in `writes`."""
 
     def __init__(self) -> None:
         super().__init__()
