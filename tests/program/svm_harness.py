@@ -201,7 +201,7 @@ class Zmart:
         return self.chain.send(_with_accounts(built, also), signers=[creator])
 
     def finish(self, market: Market, resolver: Wallet, outcome: bool | None) -> None:
-        """Take an Active market to Finalized with this outcome; a successful dispute leads to None (INVALID)."""
+        """Take an Active market to Finalized with this outcome. None is INVALID, which a lost dispute leads to."""
         self.chain.wait(DAY)
         self.resolve(market, resolver, bool(outcome))
         self.chain.wait(1)

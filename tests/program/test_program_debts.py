@@ -69,7 +69,7 @@ def ended(zmart: Zmart, unpayable: Unpayable) -> tuple[Market, list[Keypair], Ke
 def test_a_resolver_that_cannot_be_paid_blocks_no_claim_and_gets_it_with_a_later_one(
     zmart: Zmart, unpayable: Unpayable
 ) -> None:
-    """A19: the reward is noted, whatever the reason why the resolver's wallet cannot be credited."""
+    """A19: a reward that the resolver's wallet cannot receive, for any reason, is noted; a later claim pays it."""
     market, [first, second, third], resolver, reward = ended(zmart, unpayable)
     held = zmart.chain.lamports(resolver.pubkey())
     for user in (first, second):

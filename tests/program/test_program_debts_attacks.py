@@ -291,7 +291,7 @@ def test_a_cancelled_or_open_market_pays_no_creditor() -> None:
 
 
 def test_a_market_made_by_the_program_before_debts_goes_on() -> None:
-    """A market of an earlier program has no notes of debts: it owes nobody, and its next trade notes the fee wallet."""
+    """A market from before the program noted debts owes nobody. Its next trade notes the fee wallet."""
     scene = Scene()
     zmart = scene.zmart
     scene.put(scene.fee_wallet.pubkey(), SOL)
@@ -313,7 +313,7 @@ def test_a_market_made_by_the_program_before_debts_goes_on() -> None:
 
 @pytest.mark.parametrize("extra", [10, 30], ids=["as many as it looks at", "more"])
 def test_a_crowd_of_accounts_neither_exhausts_the_units_nor_pays_twice(extra: int) -> None:
-    """A claim that lists the resolver 10 or 30 times more pays it once, for a quarter of the default compute units."""
+    """A claim that lists the resolver 10 or 30 times more pays it once, and uses few compute units."""
     scene = Scene()
     key = scene.resolver.pubkey()
     scene.put(key, SOL)

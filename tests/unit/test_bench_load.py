@@ -69,7 +69,7 @@ def test_paths_and_header_sets_are_drawn_independently():
     assert len(both) == 100
     assert (
         sum((count - expected) ** 2 / expected for count in both.values()) < 160
-    )  # chi square, 99 degrees: p < 0.0001
+    )  # chi square with 99 degrees of freedom: p < 0.0001
 
 
 def test_the_mix_is_mostly_lists():

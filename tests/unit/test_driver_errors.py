@@ -115,7 +115,7 @@ def test_what_a_pooler_in_transaction_mode_does_to_a_driver_is_named(code: str) 
 
 @pytest.mark.parametrize("function", ["PreCommit_Notify", "GetNewTransactionId", "GetNewMultiXactId"])
 def test_a_server_that_is_full_accepts_no_writes(function: str) -> None:
-    """W14: SQLSTATE 54000 makes the store read-only if the server has run out of ids or of room for notifications.
+    """W14: SQLSTATE 54000 means ReadOnly if the server has run out of ids or of room for notifications.
 
     For a value that is too large, the same code is a bug.
     """

@@ -15,14 +15,14 @@ from zmart.store import change_feed
 async def test_who_comes_while_a_query_fails_slowly_waits_no_longer_than_who_began_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """C8: a request joins a query, which fails late, and waits for the next query: its own time limit still holds."""
+    """C8: a request that joins a query which fails late waits no longer in all than its own time limit."""
     queries = 0
 
     async def position(_: object) -> None:
         nonlocal queries
         queries += 1
         if queries == 1:
-            await asyncio.sleep(1.3)  # the fault itself
+            await asyncio.sleep(1.3)  # the first query fails late
             raise Unavailable("PostgreSQL ended the connection.")
         await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""Each of the program's 18 events changes the folded state as it changes the accounts. Events are the wire vectors'."""
+"""Each of the program's 18 events changes the fold as it changes the accounts. The events are the wire vectors'."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ALLOC_WRITE, ALLOC, ALLOC_EXEC = 3, 2, 6
 PROGBITS, SYMTAB, STRTAB, NOBITS, REL = 1, 2, 3, 8, 9
 R_LDDW, R_DATA, R_CALL, R_UNKNOWN = 1, 2, 10, 3
 EXIT = bytes.fromhex("9500000000000000")
-CALL = bytes.fromhex("85100000ffffffff")  # as clang leaves it: src 1, addend -1
+CALL = bytes.fromhex("85100000ffffffff")  # a call as clang writes it: source register 1, addend -1
 TEXT_BASE = 1 << 32
 
 
@@ -136,7 +136,7 @@ def test_code_lies_at_its_address_and_starts_at_the_entry() -> None:
     assert entry_of(program) == TEXT_BASE + 16
     assert program[:7] == b"\x7fELF\x02\x01\x01"
     assert struct.unpack_from("<HHI", program, 16) == (3, 247, 1)
-    assert struct.unpack_from("<I", program, 48) == (3,)  # sBPF v3
+    assert struct.unpack_from("<I", program, 48) == (3,)  # e_flags: sBPF v3
 
 
 def test_constants_lie_at_zero_padded_to_whole_words() -> None:

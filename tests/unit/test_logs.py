@@ -99,7 +99,10 @@ def test_a_log_that_cannot_be_written_ends_no_process(tmp_path: Path) -> None:
 
 
 def test_an_error_that_ends_a_service_is_told_once_where_both_streams_are_one(tmp_path: Path) -> None:
-    """A fatal error is only a JSON line if both streams go to one log, and also a sentence on a separate stderr."""
+    """A fatal error is written once, as a JSON line, if both streams are one log.
+
+    A separate standard error gets the error as a sentence, too.
+    """
     settings = {"ZMART_HOME": str(tmp_path), "ZMART_ENV_FILE": "/dev/null", "BIND_HOST": "127.0.0.1"}
     database = {"DATABASE_URL": "postgresql://zmart@127.0.0.1:1/none", "ZMART_ENV": "local"}
     command = [sys.executable, "-m", "zmart.cli", "run", "monitor"]

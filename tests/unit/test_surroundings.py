@@ -106,7 +106,7 @@ def test_no_connection_to_a_database_is_made_without_this_address() -> None:
     assert sorted(calls) == [
         "asyncpg.connect(address",
         "asyncpg.connect(host",
-    ]  # of database_hosts
+    ]  # both in database_hosts.py
 
 
 def test_children_inherit_what_is_meant_for_them() -> None:
