@@ -33,7 +33,8 @@ function jumper(call, alone = (act) => act()) {
   });
 }
 
-/** Write the slot into the Clock sysvar: after a jump, Surfpool has the slot's index in its epoch there. */
+/** Write the slot into the Clock sysvar. Between a jump and the next block, Surfpool has the slot's index in its epoch
+ * there. */
 async function showSlot(call, absoluteSlot) {
   const data = await clockData(call);
   if (data.readBigUInt64LE(0) >= BigInt(absoluteSlot)) return;

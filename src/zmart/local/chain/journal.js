@@ -15,7 +15,8 @@ const AT_ONCE = 200; // transactions that are read without a pause, in some 5 ms
 const MOST_PRICES = 5000;
 const META = Buffer.from(',"meta":');
 const [TRANSACTION, WHOLE] = Buffer.from('TS');
-// These bytes follow a line's kind and occur nowhere else: JSON.stringify escapes quotes inside of strings.
+// These bytes follow a line's kind and occur nowhere else: JSON.stringify writes no spaces between values, and escapes
+// quotes inside of strings.
 const BEGIN = Buffer.from(' {"');
 
 class Journal {

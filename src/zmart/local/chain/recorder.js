@@ -74,8 +74,8 @@ class Recorder {
     return this.turn;
   }
 
-  /** Resolve once the transactions that were executed before the call are in the journal. Throws JSON-RPC error -32005
-   * when the journal cannot be written, or after COMPLETE_MS. */
+  /** Resolve once the transactions that were executed before the call are in the journal or given up. Throws JSON-RPC
+   * error -32005 when the journal cannot be written, or after COMPLETE_MS. */
   async complete() {
     this.drain();
     const awaited = [...this.pending];
@@ -238,7 +238,7 @@ class Recorder {
     }
   }
 
-  /** End a time travel: write the slot that it reached, 0 for a failed one, before its caller gets the response. */
+  /** End a time travel that has reached `slot` (0: it has failed): write the clock before its caller gets the answer. */
   arrived(slot = 0) {
     this.target = 0;
     this.clock.slot = Math.max(this.clock.slot, slot);

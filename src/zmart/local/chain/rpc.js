@@ -53,7 +53,7 @@ async function bodyOf(request) {
 }
 
 /** `call(method, ...params)` resolves to the result. It rejects with an error that has the method as `asked` and, if
- * Surfpool answered with one, the JSON-RPC error as `rpc`. */
+ * Surfpool answered with an error, this JSON-RPC error as `rpc`. */
 function caller(url) {
   return async (method, ...params) => {
     try {
@@ -112,7 +112,7 @@ function serveRpc(url, { special, guarded, gate }, host, port) {
     return `[${(await Promise.all(request.map((one) => answerOne(one, JSON.stringify(one))))).join()}]`;
   }
 
-  /** An error fails only the request that caused it. */
+  /** Answer one HTTP request. An error of a call affects only its own request. */
   async function respond(request, response) {
     try {
       const isCall = request.method === 'POST';

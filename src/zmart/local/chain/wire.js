@@ -27,7 +27,7 @@ class Reader {
 
   byte() { return this.take(1)[0]; }
 
-  /** A length in Solana's compact-u16: seven bits a byte, the lowest first. */
+  /** Read a length in Solana's compact-u16: seven bits a byte, the lowest first. */
   length() {
     let value = 0;
     for (let shift = 0; shift < 21; shift += 7) {
