@@ -238,7 +238,7 @@ class Recorder {
     }
   }
 
-  /** End a time travel that has reached `slot` (0: it has failed): write the clock before its caller gets the answer. */
+  /** End a time travel that has reached `slot` (0: it has failed): write the clock before its caller is answered. */
   arrived(slot = 0) {
     this.target = 0;
     this.clock.slot = Math.max(this.clock.slot, slot);
