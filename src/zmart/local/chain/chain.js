@@ -13,7 +13,7 @@ const { guards } = require('./sending.js');
 const { loadAccounts } = require('./snapshot.js');
 
 const AHEAD_MS = 10000; // a killed chain may be this far ahead of a journal that has no reserved slots
-const KILLED_BLOCKS = 1000; // more blocks than the reserved slots can have
+const KILLED_BLOCKS = 1000; // at least as many blocks as slots are reserved: AHEAD_MS of slots of 10 ms or more
 const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
 const PROGRAM_HEADER = 36; // bytes: 4 of the account's kind, 32 of the address of the account with the code
