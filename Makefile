@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 # Tests wait for processes as long as they compute.
-WORKERS ?= $(shell echo $$(($(CORES) + 2)))
+WORKERS ?= $(shell echo $$(($(CORES) + 3)))
 VENV := .venv
 BIN := $(VENV)/bin
 # not the script: its first line cannot hold every path
@@ -55,7 +55,7 @@ ps: ## show its processes: state, restarts, memory, ready or why not
 logs: ## follow what its processes log (Ctrl-C ends the view, not the stack)
 	@$(ZMART) logs --follow
 
-test: setup-dev ## the whole test suite, 10 to 15 minutes on 2 cores
+test: setup-dev ## the whole test suite, some 10 minutes on 2 cores
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

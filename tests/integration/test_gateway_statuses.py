@@ -72,6 +72,7 @@ async def play_reads(play: Play) -> None:
             await play.ask("GET", f"{operation.path.format(**unknown)}?{query}")
     await play.ask("GET", f"/api/votes/{market_id(1)}/proof?wallet={address(3)}")
     await play.ask("GET", f"/api/votes/{market_id(1)}/proof?wallet={address(3)}", **{"if-none-match": "*"})
+    await play.ask("GET", "/api/votes/proposal")  # the path of another call
     await play.ask("GET", "/api/markets?creator=nobody")
     await play.ask("GET", "/api/markets?state=DRAFT")
     await play.ask("GET", f"/api/markets/{market_id(1)}/quote?outcome=YES&shares=5")

@@ -6,10 +6,13 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from kit.stack_home import Home
 from kit.waiting import wait_for
@@ -66,7 +69,7 @@ def test_the_addresses_hold_no_password(shared: Home) -> None:
 
 
 def test_every_printed_address_answers(shared: Home) -> None:
-    """P18: every printed page answers with 200, and so do the API's index and the paths in it."""
+    """P18: every printed page answers with 200, and so do the API's index and the paths in it; the servers accept."""
     addresses: dict[str, str] = shared.record()["addresses"]
     assert set(addresses) >= {
         "explorer",
@@ -79,6 +82,12 @@ def test_every_printed_address_answers(shared: Home) -> None:
     }
     for name in ("explorer", "API", "API reference", "dashboard"):
         assert httpx.get(addresses[name]).status_code == 200, name
+    with connect(addresses["WebSocket"]) as client:
+        assert client.ping().wait(5)
+    for name in ("PostgreSQL", "Redis"):
+        address = urlsplit(addresses[name])
+        assert address.port is not None
+        socket.create_connection((address.hostname, address.port), timeout=5).close()
     index = httpx.get(addresses["API"]).json()
     base = addresses["API"].removesuffix("/api")
     for path in ("documentation", "openapi", "asyncapi", "health", "status"):

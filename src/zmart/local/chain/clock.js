@@ -5,7 +5,7 @@ const { setTimeout } = require('timers/promises');
 const CLOCK = 'SysvarC1ock11111111111111111111111111111111';
 const COARSE_MS = 2000; // the clock counts whole seconds: the first jump aims this long before an epoch's end
 const LOOK_MS = 5;
-const MOST_LOOKS = 1000;
+const STEP_OUT_MS = 5000; // and two slots: so long after a jump to its end an epoch may last
 const MOST_CUT = 1.001; // a factor that covers what two jumps cut off in each epoch of 432,000 slots
 
 const clockData = async (call) =>
@@ -55,7 +55,7 @@ async function travel(call, jump, targetMs, slotMs) {
     const room = slotsInEpoch - 1 - slotIndex;
     if ((targetMs - now + COARSE_MS) / slotMs < room) return jump({ absoluteTimestamp: targetMs });
     await toTheEnd(call, jump, now + room * slotMs, slotMs);
-    await nextEpoch(call, epoch);
+    await nextEpoch(call, epoch, slotMs);
   }
 }
 
@@ -68,8 +68,8 @@ async function toTheEnd(call, jump, endMs, slotMs) {
   await jump({ absoluteTimestamp: near + (slotsInEpoch - 1 - slotIndex) * slotMs });
 }
 
-async function nextEpoch(call, epoch) {
-  for (let look = 0; look < MOST_LOOKS; look += 1) {
+async function nextEpoch(call, epoch, slotMs) {
+  for (const end = Date.now() + STEP_OUT_MS + 2 * slotMs; Date.now() < end;) {
     if ((await epochInfo(call)).epoch > epoch) return;
     await setTimeout(LOOK_MS);
   }
