@@ -24,6 +24,9 @@ _VERSION = "signature, ordinal, xmin, slot, index_in_block"
 _VERSIONS = f"SELECT {_VERSION} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _VERSIONS_AFTER = f"""SELECT {_VERSION} FROM trades WHERE market_id = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
+_PAGE = f"SELECT xmin, {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
+_PAGE_AFTER = f"""SELECT xmin, {_COLUMNS} FROM trades WHERE market_id = $1
+AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
 _SEVERAL = f"""SELECT xmin, {_COLUMNS} FROM trades
 WHERE (slot, signature, ordinal) IN (SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[]))"""
 _OF_WALLET = f"SELECT {_COLUMNS} FROM trades WHERE wallet = $1 {_ORDER} LIMIT $2 OFFSET $3"
@@ -105,12 +108,24 @@ async def versions(
 async def with_versions(pool: Pool, requested: Sequence[TradeVersion]) -> list[tuple[TradeVersion, TradeRow]]:
     """Return the rows of the trades that `requested` names (at least one), each with its current version."""
     keys = zip(*((version.slot, version.signature, version.ordinal) for version in requested), strict=True)
-    trades = []
-    for xid, *values in await pool.fetch(_SEVERAL, *(list(column) for column in keys)):
-        row = TradeRow(**dict(zip(TradeRow.__struct_fields__, values, strict=True)))
-        version = TradeVersion(row.signature, row.ordinal, xid, row.slot, row.index_in_block)
-        trades.append((version, row))
-    return trades
+    return [_versioned(row) for row in await pool.fetch(_SEVERAL, *(list(column) for column in keys))]
+
+
+async def page_with_versions(
+    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
+) -> list[tuple[TradeVersion, TradeRow]]:
+    """Return the page that `of_market` returns, each row with its version, for a caller that caches the rows."""
+    if after is None:
+        rows = await pool.fetch(_PAGE, market_id, limit, offset)
+    else:
+        rows = await pool.fetch(_PAGE_AFTER, market_id, limit, *after)
+    return [_versioned(row) for row in rows]
+
+
+def _versioned(row: Record) -> tuple[TradeVersion, TradeRow]:
+    xid, *values = row
+    trade = TradeRow(**dict(zip(TradeRow.__struct_fields__, values, strict=True)))
+    return TradeVersion(trade.signature, trade.ordinal, xid, trade.slot, trade.index_in_block), trade
 
 
 async def of_wallet(

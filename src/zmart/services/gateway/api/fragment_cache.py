@@ -24,6 +24,7 @@ from zmart.store.market_voting import VotingRow
 from zmart.store.pool import Pool
 
 _MAX_BYTES = 12 << 20
+_MAX_TAPES = 2_000
 _FRAGMENT_BYTES = 600
 """The memory that a fragment takes besides its JSON, in bytes, as measured: row version, key and entry of the dict."""
 
@@ -69,6 +70,7 @@ class FragmentCache:
         self._settings = settings
         self._rules: ConfigFold | None = None
         self._fragments = Fragments(_MAX_BYTES)
+        self._tapes: dict[tuple[MarketId, bool], trades.TradeVersion] = {}
 
     async def rows(
         self, requested: Sequence[markets.MarketVersion], policy: FinalizationPolicy, *, text: bool
@@ -99,6 +101,31 @@ class FragmentCache:
                 content = serializers.detail(row, vote_terms.of_row(self._settings, voting), policy)
                 fragment = self._fragments.put(("detail", text, read, voting), content, text=text)
         return None if fragment is None else Encoded(bytes(fragment), ResponseRows((version.market_id,)))
+
+    async def page_of_tape(
+        self, market_id: MarketId, limit: int, offset: int, after: trades.ChainPosition | None, *, text: bool
+    ) -> list[trades.TradeVersion]:
+        """Read the versions of a page of a market's trades, the newest first, from PostgreSQL.
+
+        The trades themselves are read by the same statement while the market's fragments are not cached: for `tape`,
+        which would read them by a second one.
+        """
+        newest = self._tapes.get((market_id, text))
+        if newest is not None and self._fragments.get(("trade", text, newest)) is not None:
+            return await trades.versions(self._pool, market_id, limit, offset, after)
+        page = await trades.page_with_versions(self._pool, market_id, limit, offset, after)
+        for version, row in page:
+            self._fragments.put(("trade", text, version), serializers.trade(row), text=text)
+        if page:
+            self._remember((market_id, text), page[0][0])
+        return [version for version, _ in page]
+
+    def _remember(self, tape: tuple[MarketId, bool], version: trades.TradeVersion) -> None:
+        """Remember a trade of the market whose fragment tells whether the others are cached."""
+        self._tapes.pop(tape, None)
+        self._tapes[tape] = version
+        if len(self._tapes) > _MAX_TAPES:
+            del self._tapes[next(iter(self._tapes))]
 
     async def tape(self, requested: Sequence[trades.TradeVersion], *, text: bool) -> list[msgspec.Raw]:
         """Return the JSON of each requested trade, as client.shapes.tape.Trade. Trades that were deleted after their

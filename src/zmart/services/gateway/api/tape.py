@@ -78,7 +78,7 @@ async def _trades(
     market_id = ref.id or await lookup.market_id_of(context, ref)
     position = after.position if after else None
     versions, more = paging.split_page(
-        await trades.versions(context.pool, market_id, size + 1, offset, position), size
+        await context.fragments.page_of_tape(market_id, size + 1, offset, position, text=text), size
     )
     if ref.id and not versions:
         await lookup.market_id_of(context, ref)  # raises NotFound for an unknown market
