@@ -17,21 +17,15 @@ import uvloop
 from feed_database import PUBLICATION
 from readers import allow_many_files
 
+from zmart.services.websocket import frames
+
 _BACKLOG = 4096
 _HEAD_BYTES = 4096
-_TEXT = 0x81
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 )
 """The response to the handshakes of the benchmark's clients, which all send the key of the example in RFC 6455."""
-
-
-def frame(text: str) -> bytes:
-    """Return the unmasked frame of a text message of less than 64 KiB, as a server sends it."""
-    body = text.encode()
-    size = bytes((len(body),)) if len(body) < 126 else b"\x7e" + len(body).to_bytes(2, "big")
-    return bytes((_TEXT,)) + size + body
 
 
 async def accept(listener: socket.socket, clients: set[socket.socket]) -> None:
@@ -60,7 +54,9 @@ def send(data: bytes, clients: set[socket.socket]) -> None:
 async def _serve(port: int, database_url: str) -> None:
     clients: set[socket.socket] = set()
     connection = await asyncpg.connect(database_url)
-    await connection.add_listener(PUBLICATION, lambda *arguments: send(frame(arguments[-1]), clients))
+    await connection.add_listener(
+        PUBLICATION, lambda *arguments: send(frames.text(arguments[-1].encode()), clients)
+    )
     listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
     listener.setblocking(False)
     await accept(listener, clients)

@@ -119,7 +119,7 @@ async def test_a_short_page_of_transactions_is_not_their_end(scene: Scene) -> No
     opening = await opens(scene)
     await scene.pay(scene.creator, late, SOL)
     await scene.pay(late, trader, SOL // 4)
-    await scene.pay(late, trader, SOL // 4)
+    await scene.pay(late, trader, SOL // 5)  # another amount: else it could be the same transaction
     async with ShortPages([scene.chain.rpc_url]) as rpc:
         assert await held_before(rpc, address_of(late), opening) == VoterFacts(held=Lamports(0))
         whole = await held_before(scene.rpc, address_of(trader), opening)

@@ -1,15 +1,9 @@
-"""How the live feed's benchmark judges its measurements, and how its bare server sends frames."""
+"""How the live feed's benchmark judges its measurements, and how its bare server sends."""
 
 import asyncio
 import socket
 import sys
 from pathlib import Path
-
-import pytest
-from websockets.client import ClientProtocol
-from websockets.frames import Opcode
-from websockets.protocol import State
-from websockets.uri import parse_uri
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
@@ -18,6 +12,8 @@ import websocket_report
 from feed_servers import BARE, NAMES, NOTIFY, OURS, REPLICATION
 from readers import handshake
 from websocket_report import FeedLoad
+
+from zmart.services.websocket import frames
 
 
 def load(per_cpu_second: float, p99_ms: float = 10.0) -> FeedLoad:
@@ -39,15 +35,6 @@ def test_bare_sends_are_no_peer():
     assert BARE not in NAMES
 
 
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 700, 65_535])
-def test_a_bare_frame_is_a_whole_text_message(size):
-    protocol = ClientProtocol(parse_uri("ws://localhost/"), state=State.OPEN)
-    text = "x" * size
-    protocol.receive_data(bare_feed.frame(text))
-    (frame,) = protocol.events_received()
-    assert (frame.opcode, frame.fin, frame.data) == (Opcode.TEXT, True, text.encode())
-
-
 async def test_a_client_without_room_is_disconnected_instead_of_cut_short():
     """A message that was sent in part would garble the following ones. A lost client makes the run fail instead."""
     ours, theirs = socket.socketpair()
@@ -55,7 +42,7 @@ async def test_a_client_without_room_is_disconnected_instead_of_cut_short():
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         clients = {ours}
-        data = bare_feed.frame("x" * 60_000)
+        data = frames.text(b"x" * 60_000)
         for _ in range(100):
             bare_feed.send(data, clients)
         assert not clients
@@ -71,7 +58,7 @@ async def test_who_asks_for_the_feed_gets_each_change():
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         writer.write(handshake("/"))
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        bare_feed.send(bare_feed.frame("one"), changes)
+        bare_feed.send(frames.text(b"one"), changes)
         assert await reader.readexactly(5) == b"\x81\x03one"
     accepting.cancel()
     writer.close()

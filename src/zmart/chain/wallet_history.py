@@ -7,12 +7,11 @@ block.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import msgspec
 from solders.pubkey import Pubkey
 
 from zmart.chain.accounts import PositionAccount
+from zmart.chain.address_history import PAGE, newest_first
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureInfo
@@ -23,7 +22,6 @@ from zmart.market.events import SharesBought, SharesSold
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Lamports, Signature, Wallet
 
-_PAGE = 1_000
 _MOST_PAGES = 20
 """Maximum number of pages that are read of a wallet's history since the opening.
 
@@ -60,7 +58,7 @@ async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFa
     ChainError if the RPC fails.
     """
     first_since: SignatureInfo | None = None
-    async for entry in _newest_first(rpc, Address(wallet)):
+    async for entry in newest_first(rpc, Address(wallet), _MOST_PAGES):
         if entry is None:
             return await _held_before_many(rpc, wallet, opening)
         if entry.block_time is None:
@@ -92,7 +90,7 @@ async def traded_before(
     traded, bought, read_count = 0, 0, 0
     positions = await _positions(rpc, program, wallet)
     for address in positions:
-        async for entry in _newest_first(rpc, address):
+        async for entry in newest_first(rpc, address, _MOST_PAGES):
             if entry is not None and entry.err is not None:
                 continue
             read_count += 1
@@ -134,25 +132,12 @@ def _trades(program: Program, raw: bytes, wallet: Wallet) -> list[SharesBought |
     ]
 
 
-async def _newest_first(rpc: Rpc, address: Address) -> AsyncIterator[SignatureInfo | None]:
-    """Yield an account's transactions, newest first; yield None last if there are more than _MOST_PAGES pages."""
-    before: Signature | None = None
-    for _ in range(_MOST_PAGES):
-        page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
-        if not page:  # only an empty page is the end: nodes return short pages where one of their stores ends
-            return
-        for entry in page:
-            yield entry
-        before = page[-1].signature
-    yield None
-
-
 async def _held_before_many(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
     """Return the balance of a wallet that has more transactions since the opening than are read.
 
     The search starts at the signature of the transaction that opened the vote.
     """
-    for entry in await rpc.get_signatures_for_address(Address(wallet), before=opening.signature, limit=_PAGE):
+    for entry in await rpc.get_signatures_for_address(Address(wallet), before=opening.signature, limit=PAGE):
         if entry.block_time is not None and entry.block_time < opening.at:
             return await _balance(rpc, wallet, entry.signature, after=True)
     return VoterFacts(why_unknown="the wallet has too many transactions since the vote opened.")

@@ -9,6 +9,7 @@ import msgspec
 
 from zmart.chain import absence
 from zmart.chain.accounts import GlobalConfig, MarketAccount, VoteRecord
+from zmart.chain.address_history import PAGE, newest_first
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.config_check import check_program
 from zmart.chain.program import Program
@@ -22,7 +23,6 @@ from zmart.market.types import Address, ChainTime, MarketId, Signature, Slot, Vo
 
 _VOTE_RECORD_BYTES = 83
 _MARKET_OFFSET = 8
-_PAGE = 1_000
 _MOST_PAGES = 100
 
 
@@ -88,17 +88,15 @@ async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[Signat
 async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> list[SignatureInfo]:
     """Return the transactions that name an address, newest first, at least down to slot `floor` (None: all of them)."""
     transactions: list[SignatureInfo] = []
-    for _ in range(_MOST_PAGES):
-        before = transactions[-1].signature if transactions else None
-        page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
-        if not page:  # only an empty page is the end: nodes return short pages where one of their stores ends
-            return transactions
-        transactions += page
-        if floor is not None and page[-1].slot < floor:
-            return transactions
-    raise ChainError(
-        f"{address} has more than {_MOST_PAGES * _PAGE} transactions: its evidence is not complete."
-    )
+    async for line in newest_first(rpc, address, _MOST_PAGES):
+        if line is None:
+            raise ChainError(
+                f"{address} has more than {_MOST_PAGES * PAGE} transactions: its evidence is not complete."
+            )
+        transactions.append(line)
+        if floor is not None and line.slot < floor:
+            break
+    return transactions
 
 
 def _anchor(

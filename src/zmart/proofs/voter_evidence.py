@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from zmart.chain.address_history import newest_first
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureInfo
@@ -12,14 +13,13 @@ from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.market.eligibility import Rule, RuleKind, VoteOpening, VoterFacts
-from zmart.market.types import Address, ChainTime, Signature, VoteKind, Wallet
+from zmart.market.types import Address, ChainTime, VoteKind, Wallet
 from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_tally import voters_of
 from zmart.proofs.verify_voters import rule_of
 from zmart.proofs.voter_list import MAX_BYTES, parse_list
 
 _AT_ONCE = 8
-_PAGE = 1_000
 _MOST_PAGES = 100
 
 
@@ -29,22 +29,12 @@ async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | 
     Return None if the RPC does not show it, or not within _MOST_PAGES pages.
     """
     first: SignatureInfo | None = None
-    before: Signature | None = None
-    for _ in range(_MOST_PAGES):
-        page = await rpc.get_signatures_for_address(market, before=before, limit=_PAGE)
-        for line in page:
-            if line.block_time is None:
-                return None
-            if line.block_time < at:
-                return _opening(at, first)
-            first = line if line.err is None else first
-        if not page:  # only an empty page is the end: nodes return short pages where one of their stores ends
-            return _opening(at, first)
-        before = page[-1].signature
-    return None
-
-
-def _opening(at: ChainTime, first: SignatureInfo | None) -> VoteOpening | None:
+    async for line in newest_first(rpc, market, _MOST_PAGES):
+        if line is None or line.block_time is None:
+            return None
+        if line.block_time < at:
+            break
+        first = line if line.err is None else first
     return None if first is None else VoteOpening(at, first.slot, first.signature)
 
 

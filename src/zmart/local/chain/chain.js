@@ -63,7 +63,7 @@ async function main() {
 }
 
 /** End the process with EXIT_TO_RESTART once its memory has grown by `mib` MiB, unless the journal cannot be written.
- * Surfpool keeps every transaction in memory, some 9 KB each, and has no setting that bounds them. */
+ * Surfpool keeps every transaction in memory, some 7 to 9 KB each, and has no setting that bounds them. */
 function restartOnceGrown(server, recorder, mib) {
   const before = process.memoryUsage.rss();
   const watching = setInterval(() => {

@@ -25,6 +25,7 @@ from zmart.store.pool import Pool
 
 _MAX_BYTES = 12 << 20
 _MAX_TAPES = 2_000
+"""The number of markets of which it is remembered whether their trades are cached."""
 _FRAGMENT_BYTES = 600
 """The memory that a fragment takes besides its JSON, in bytes, as measured: row version, key and entry of the dict."""
 

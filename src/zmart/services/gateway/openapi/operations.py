@@ -74,12 +74,14 @@ def declare_other_calls(paths: Schema) -> None:
 
 def _is_one_of(literal: str, path: str) -> bool:
     """Whether a path without some of another's parameters is also one of the other's paths."""
-    pairs = list(zip(literal.split("/"), path.split("/"), strict=False))
-    is_as_long = literal.count("/") == path.count("/")
+    ones, others = literal.split("/"), path.split("/")
     return (
         literal != path
-        and is_as_long
-        and all(one == other or (other.startswith("{") and not one.startswith("{")) for one, other in pairs)
+        and len(ones) == len(others)
+        and all(
+            one == other or (other.startswith("{") and not one.startswith("{"))
+            for one, other in zip(ones, others, strict=True)
+        )
     )
 
 
