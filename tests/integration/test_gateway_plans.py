@@ -79,8 +79,10 @@ READS: dict[str, Read] = {
     "by creator": lambda p, m, w: markets.entries(p, Filters(creator=w), Sort.NEWEST, _AT),
     "rare words": lambda p, m, w: markets.entries(p, Filters(q="4711"), Sort.NEWEST, _AT),
     "rows of a page": lambda p, m, w: markets.with_versions(p, [m]),
-    "trades": lambda p, m, w: trades.versions(p, m, 51),
-    "trades, deep": lambda p, m, w: trades.versions(p, m, 51, after=(300_010_000, 0, 0)),
+    "trades": lambda p, m, w: trades.page(p, m, 51),
+    "trades, deep": lambda p, m, w: trades.page(p, m, 51, after=(300_010_000, 0, 0)),
+    "fingerprint of trades": lambda p, m, w: trades.page_fingerprint(p, m, 51),
+    "fingerprint of trades, deep": lambda p, m, w: trades.page_fingerprint(p, m, 51, after=(300_010_000, 0, 0)),
     "trades of a wallet": lambda p, m, w: trades.of_wallet(p, w, 51),
     "candles": lambda p, m, w: candles.of_market(
         p, MarketRef(m), datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600

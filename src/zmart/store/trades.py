@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -20,15 +21,14 @@ _ORDER = "ORDER BY slot DESC, index_in_block DESC, ordinal DESC"
 _OF_MARKET = f"SELECT {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _OF_MARKET_AFTER = f"""SELECT {_COLUMNS} FROM trades WHERE market_id = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
-_VERSION = "signature, ordinal, xmin, slot, index_in_block"
-_VERSIONS = f"SELECT {_VERSION} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
-_VERSIONS_AFTER = f"""SELECT {_VERSION} FROM trades WHERE market_id = $1
-AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
+_FINGERPRINT = "SELECT string_agg(concat_ws(':', signature, ordinal, xmin), ',')"
+_PAGE_FINGERPRINT = f"""{_FINGERPRINT} FROM (SELECT signature, ordinal, xmin FROM trades WHERE market_id = $1
+{_ORDER} LIMIT $2 OFFSET $3) AS page"""
+_PAGE_FINGERPRINT_AFTER = f"""{_FINGERPRINT} FROM (SELECT signature, ordinal, xmin FROM trades WHERE market_id = $1
+AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2) AS page"""
 _PAGE = f"SELECT xmin, {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _PAGE_AFTER = f"""SELECT xmin, {_COLUMNS} FROM trades WHERE market_id = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
-_SEVERAL = f"""SELECT xmin, {_COLUMNS} FROM trades
-WHERE (slot, signature, ordinal) IN (SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[]))"""
 _OF_WALLET = f"SELECT {_COLUMNS} FROM trades WHERE wallet = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _OF_WALLET_AFTER = f"""SELECT {_COLUMNS} FROM trades WHERE wallet = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
@@ -59,19 +59,12 @@ class TradeRow(TradeColumns[str, bool, datetime], frozen=True, kw_only=True):
         return Lamports(self.protocol_fee_lamports + self.resolver_fee_lamports + self.lp_fee_lamports)
 
 
-class TradeVersion(msgspec.Struct, frozen=True):
-    """Identify one version of a trade's row; equal versions mean equal rows. `xid` is the xmin of PostgreSQL."""
+class TapePage(msgspec.Struct, frozen=True):
+    """A page of a market's trades, the newest first. Pages with the same `fingerprint` have the same trades, with the
+    same values: it is a hash of their keys and of the transactions that wrote them (xmin of PostgreSQL)."""
 
-    signature: Signature
-    ordinal: int
-    xid: int
-    slot: Slot
-    index_in_block: int
-
-    @property
-    def position(self) -> ChainPosition:
-        """The position of the trade on chain, by which trades are ordered."""
-        return self.slot, self.index_in_block, self.ordinal
+    fingerprint: bytes
+    trades: list[TradeRow]
 
 
 class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,38 +87,33 @@ async def of_market(
     return _rows(await pool.fetch(_OF_MARKET_AFTER, market_id, limit, *after))
 
 
-async def versions(
+async def page(
     pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
-) -> list[TradeVersion]:
-    """Return the page that `of_market` returns, but as versions of rows, for a caller that has cached the rows."""
-    if after is None:
-        rows = await pool.fetch(_VERSIONS, market_id, limit, offset)
-    else:
-        rows = await pool.fetch(_VERSIONS_AFTER, market_id, limit, *after)
-    return [TradeVersion(*row) for row in rows]
-
-
-async def with_versions(pool: Pool, requested: Sequence[TradeVersion]) -> list[tuple[TradeVersion, TradeRow]]:
-    """Return the rows of the trades that `requested` names (at least one), each with its current version."""
-    keys = zip(*((version.slot, version.signature, version.ordinal) for version in requested), strict=True)
-    return [_versioned(row) for row in await pool.fetch(_SEVERAL, *(list(column) for column in keys))]
-
-
-async def page_with_versions(
-    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
-) -> list[tuple[TradeVersion, TradeRow]]:
-    """Return the page that `of_market` returns, each row with its version, for a caller that caches the rows."""
+) -> TapePage:
+    """Return what `of_market` returns, with its fingerprint."""
     if after is None:
         rows = await pool.fetch(_PAGE, market_id, limit, offset)
     else:
         rows = await pool.fetch(_PAGE_AFTER, market_id, limit, *after)
-    return [_versioned(row) for row in rows]
+    names = TradeRow.__struct_fields__
+    trades = [TradeRow(**dict(zip(names, values, strict=True))) for _, *values in rows]
+    keys = (f"{trade.signature}:{trade.ordinal}:{row[0]}" for row, trade in zip(rows, trades, strict=True))
+    return TapePage(_hash(",".join(keys)), trades)
 
 
-def _versioned(row: Record) -> tuple[TradeVersion, TradeRow]:
-    xid, *values = row
-    trade = TradeRow(**dict(zip(TradeRow.__struct_fields__, values, strict=True)))
-    return TradeVersion(trade.signature, trade.ordinal, xid, trade.slot, trade.index_in_block), trade
+async def page_fingerprint(
+    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
+) -> bytes:
+    """Return the fingerprint that `page` would return now, for a caller that has kept a page."""
+    if after is None:
+        keys = await pool.fetchval(_PAGE_FINGERPRINT, market_id, limit, offset)
+    else:
+        keys = await pool.fetchval(_PAGE_FINGERPRINT_AFTER, market_id, limit, *after)
+    return _hash(keys or "")
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode(), usedforsecurity=False).digest()
 
 
 async def of_wallet(

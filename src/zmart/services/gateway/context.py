@@ -19,6 +19,7 @@ from zmart.market.valuation import ClaimRule
 from zmart.services.gateway.api import fee_payer
 from zmart.services.gateway.api.fee_payer import FeePayerBalance
 from zmart.services.gateway.api.fragment_cache import FragmentCache
+from zmart.services.gateway.api.tape_cache import TapeCache
 from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.http.auth.authenticator import Authenticator
@@ -62,6 +63,7 @@ class AppContext:
     feed_positions: FeedPositionReader
     market_counts: MarketCounts
     fragments: FragmentCache
+    tapes: TapeCache
 
     @property
     def socket_url(self) -> str:

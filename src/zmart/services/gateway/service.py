@@ -22,6 +22,7 @@ from zmart.ipfs.pinata import PinataClient
 from zmart.market.pricing import pricing_model
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.gateway.api.fragment_cache import FragmentCache
+from zmart.services.gateway.api.tape_cache import TapeCache
 from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.app import build
 from zmart.services.gateway.context import (
@@ -150,6 +151,7 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
         feed_positions=feed_positions,
         market_counts=MarketCounts(pool, feed_positions),
         fragments=FragmentCache(pool, settings),
+        tapes=TapeCache(pool),
     )
     return Gateway(context, limits)
 

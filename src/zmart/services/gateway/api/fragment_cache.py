@@ -1,4 +1,4 @@
-"""Cache the JSON of markets and trades as fragments, one for each version of a row. Responses are assembled from
+"""Cache the JSON of markets as fragments, one for each version of a row. Responses are assembled from
 fragments.
 
 For every response the current versions of its rows are read from PostgreSQL. A fragment is used only for the version
@@ -19,13 +19,11 @@ from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.settings import Settings
-from zmart.store import markets, trades
+from zmart.store import markets
 from zmart.store.market_voting import VotingRow
 from zmart.store.pool import Pool
 
-_MAX_BYTES = 12 << 20
-_MAX_TAPES = 2_000
-"""The number of markets of which it is remembered whether their trades are cached."""
+_MAX_BYTES = 6 << 20
 _FRAGMENT_BYTES = 600
 """The memory that a fragment takes besides its JSON, in bytes, as measured: row version, key and entry of the dict."""
 
@@ -63,15 +61,14 @@ class Fragments:
 
 
 class FragmentCache:
-    """Cache the JSON of markets in lists, of markets with details, and of trades. A market's JSON also depends on the
-    program's rules, so all fragments are removed when the rules change."""
+    """Cache the JSON of markets in lists, and of markets with details. It also depends on the program's rules, so all
+    fragments are removed when the rules change."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
         self._rules: ConfigFold | None = None
         self._fragments = Fragments(_MAX_BYTES)
-        self._tapes: dict[tuple[MarketId, bool], trades.TradeVersion] = {}
 
     async def rows(
         self, requested: Sequence[markets.MarketVersion], policy: FinalizationPolicy, *, text: bool
@@ -102,48 +99,6 @@ class FragmentCache:
                 content = serializers.detail(row, vote_terms.of_row(self._settings, voting), policy)
                 fragment = self._fragments.put(("detail", text, read, voting), content, text=text)
         return None if fragment is None else Encoded(bytes(fragment), ResponseRows((version.market_id,)))
-
-    async def page_of_tape(
-        self, market_id: MarketId, limit: int, offset: int, after: trades.ChainPosition | None, *, text: bool
-    ) -> list[trades.TradeVersion]:
-        """Read the versions of a page of a market's trades, the newest first, from PostgreSQL.
-
-        The trades themselves are read by the same statement while the market's fragments are not cached: for `tape`,
-        which would read them by a second one.
-        """
-        newest = self._tapes.get((market_id, text))
-        if newest is not None and self._fragments.get(("trade", text, newest)) is not None:
-            return await trades.versions(self._pool, market_id, limit, offset, after)
-        page = await trades.page_with_versions(self._pool, market_id, limit, offset, after)
-        for version, row in page:
-            self._fragments.put(("trade", text, version), serializers.trade(row), text=text)
-        if page:
-            self._remember((market_id, text), page[0][0])
-        return [version for version, _ in page]
-
-    def _remember(self, tape: tuple[MarketId, bool], version: trades.TradeVersion) -> None:
-        """Remember a trade of the market whose fragment tells whether the others are cached."""
-        self._tapes.pop(tape, None)
-        self._tapes[tape] = version
-        if len(self._tapes) > _MAX_TAPES:
-            del self._tapes[next(iter(self._tapes))]
-
-    async def tape(self, requested: Sequence[trades.TradeVersion], *, text: bool) -> list[msgspec.Raw]:
-        """Return the JSON of each requested trade, as client.shapes.tape.Trade. Trades that were deleted after their
-        versions were read are left out."""
-        cached = self._fragments.get
-        fragments = [cached(("trade", text, version)) for version in requested]
-        missing = [version for version, trade in zip(requested, fragments, strict=True) if trade is None]
-        if missing:
-            fresh = {}
-            for version, row in await trades.with_versions(self._pool, missing):
-                fragment = self._fragments.put(("trade", text, version), serializers.trade(row), text=text)
-                fresh[version.signature, version.ordinal] = fragment
-            fragments = [
-                trade or fresh.get((version.signature, version.ordinal))
-                for version, trade in zip(requested, fragments, strict=True)
-            ]
-        return [trade for trade in fragments if trade is not None]
 
     async def _read(
         self,

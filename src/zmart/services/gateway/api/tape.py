@@ -21,6 +21,7 @@ from zmart.services.gateway.api.holders import holders
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMoment, between
 from zmart.services.gateway.api.schemas import Outcome
+from zmart.services.gateway.api.tape_cache import PageKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.recent_changes import ResponseRows
@@ -77,18 +78,16 @@ async def _trades(
 ) -> Encoded[shapes.MarketTrades]:
     market_id = ref.id or await lookup.market_id_of(context, ref)
     position = after.position if after else None
-    versions, more = paging.split_page(
-        await context.fragments.page_of_tape(market_id, size + 1, offset, position, text=text), size
-    )
-    if ref.id and not versions:
+    page = await context.tapes.page(PageKey(market_id, size, offset, position, text))
+    if ref.id and not page.count:
         await lookup.market_id_of(context, ref)  # raises NotFound for an unknown market
     return encoded_around(
         shapes.MarketTrades,
         ResponseRows((market_id,)),
-        trades=await context.fragments.tape(versions[::-1], text=text),
-        count=len(versions),
+        trades=page.trades,
+        count=page.count,
         market_id=market_id,
-        next_cursor=paging.cursor_of(TapeKey(*versions[-1].position)) if more and versions else None,
+        next_cursor=paging.cursor_of(TapeKey(*page.next_after)) if page.next_after else None,
     )
 
 
