@@ -82,7 +82,9 @@ READS: dict[str, Read] = {
     "trades": lambda p, m, w: trades.page(p, m, 51),
     "trades, deep": lambda p, m, w: trades.page(p, m, 51, after=(300_010_000, 0, 0)),
     "fingerprint of trades": lambda p, m, w: trades.page_fingerprint(p, m, 51),
-    "fingerprint of trades, deep": lambda p, m, w: trades.page_fingerprint(p, m, 51, after=(300_010_000, 0, 0)),
+    "fingerprint of trades, deep": lambda p, m, w: trades.page_fingerprint(
+        p, m, 51, after=(300_010_000, 0, 0)
+    ),
     "trades of a wallet": lambda p, m, w: trades.of_wallet(p, w, 51),
     "candles": lambda p, m, w: candles.of_market(
         p, MarketRef(m), datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600

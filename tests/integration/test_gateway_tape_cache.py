@@ -54,7 +54,9 @@ async def slots(here: Site, query: str = "") -> list[int]:
     return [trade["slot"] for trade in answer.json()["trades"]]
 
 
-async def test_a_page_is_read_once_and_again_after_a_change(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_is_read_once_and_again_after_a_change(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As long as the fingerprint is the same, the rows are not read."""
     counted = Counted(here.gateway.context.pool, monkeypatch)
     assert await slots(here) == list(range(1, 31))
@@ -72,7 +74,12 @@ async def test_each_page_and_form_of_amounts_is_cached_for_itself(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(here.gateway.context.pool, monkeypatch)
-    queries = {"": (1, 30), "?numeric=string": (1, 30), "?limit=10": (21, 30), "?limit=10&offset=10": (11, 20)}
+    queries = {
+        "": (1, 30),
+        "?numeric=string": (1, 30),
+        "?limit=10": (21, 30),
+        "?limit=10&offset=10": (11, 20),
+    }
     for statement in ("page", "fingerprint"):
         for query, (first, last) in queries.items():
             assert await slots(here, query) == list(range(first, last + 1))

@@ -70,7 +70,7 @@ UNREAD_MS = 500
 async def forwarder(target: int) -> AsyncIterator[int]:
     """Run the chain's own forwarder in front of `target`, with UNREAD_MS as its limit for readers; yield its port."""
     port = free_port()
-    arguments = f"{target}, '127.0.0.1', {port}, {UNREAD_MS}"
+    arguments = f"() => {target}, '127.0.0.1', {port}, {UNREAD_MS}"
     script = f"require('{SOURCE}/rpc.js').forward({arguments}).then(() => console.log('up'))"
     node = await asyncio.create_subprocess_exec(find_node(), "-e", script, stdout=asyncio.subprocess.PIPE)
     assert node.stdout is not None

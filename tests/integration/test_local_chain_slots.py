@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import psutil
 import pytest
 
-from kit.waiting import until
+from kit.waiting import until, watched
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.local.chain.server import ChainServer
@@ -46,25 +46,6 @@ def kill(chain: ChainServer) -> None:
     assert chain._process is not None
     chain._process.kill()
     chain._process.wait()
-
-
-@asynccontextmanager
-async def watched(*looks: Callable[[], Awaitable[int]]) -> AsyncIterator[list[list[int]]]:
-    """Call each of `looks` without a pause while the block runs; yield the list of results of each."""
-    shown: list[list[int]] = [[] for _ in looks]
-
-    async def look(which: int) -> None:
-        while True:
-            with suppress(ChainError):
-                shown[which].append(await looks[which]())
-
-    tasks = [asyncio.create_task(look(which)) for which in range(len(looks))]
-    try:
-        yield shown
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_no_client_sees_a_lower_slot_while_the_clock_is_moved(rpc: Rpc) -> None:

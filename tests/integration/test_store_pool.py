@@ -61,6 +61,20 @@ async def test_a_connection_that_nobody_needed_for_minutes_is_closed(pool: Pool)
     assert pool.idle == 1
 
 
+async def test_a_connection_is_replaced_after_ten_minutes(pool: Pool) -> None:
+    """P21: a session's memory only grows while it lives."""
+    async with pool.acquire() as connection:
+        first = await connection.fetchval("SELECT pg_backend_pid()")
+        connection.opened_at_s -= 599
+    assert await pool.fetchval("SELECT pg_backend_pid()") == first
+    async with pool.acquire() as connection:
+        connection.opened_at_s -= 1
+        assert await connection.fetchval("SELECT pg_backend_pid()") == first
+    assert pool.idle == 0
+    assert await pool.fetchval("SELECT pg_backend_pid()") != first
+    assert pool.idle == 1
+
+
 async def test_a_waiter_that_is_cancelled_loses_no_connection(pool: Pool) -> None:
     async with pool.acquire(), pool.acquire():
         waiting = asyncio.create_task(pool.fetchval("SELECT 1"))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from inspect import isawaitable
 from typing import TypeVar, cast
+
+from zmart.errors import ChainError
 
 Seen = TypeVar("Seen")
 
@@ -35,6 +38,28 @@ async def until(
 async def _result(look: Callable[[], Awaitable[Seen]] | Callable[[], Seen]) -> Seen:
     result = look()
     return await result if isawaitable(result) else cast(Seen, result)
+
+
+@asynccontextmanager
+async def watched(*looks: Callable[[], Awaitable[int]]) -> AsyncIterator[list[list[int]]]:
+    """Call each of `looks` without a pause while the block runs; yield the list of results of each.
+
+    A ChainError counts as no result.
+    """
+    shown: list[list[int]] = [[] for _ in looks]
+
+    async def look(which: int) -> None:
+        while True:
+            with suppress(ChainError):
+                shown[which].append(await looks[which]())
+
+    tasks = [asyncio.create_task(look(which)) for which in range(len(looks))]
+    try:
+        yield shown
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def wait_for(condition: Callable[[], object], within_s: float = 40.0, *, every_s: float = 0.02) -> None:

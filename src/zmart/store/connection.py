@@ -42,9 +42,11 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
     After a statement timed out or was cancelled, `hung_since_s` holds when the statement began, by the monotonic clock:
     whether the connection still works is unknown, and it must not be used any more. `statement_began_s` is 0 while no
-    statement runs; `answered_at_s` is when the last statement ended.
+    statement runs; `answered_at_s` is when the last statement ended, `opened_at_s` when the connection was
+    opened.
     """
 
+    opened_at_s = 0.0
     statement_began_s = 0.0
     answered_at_s = 0.0
     hung_since_s: float | None = None
@@ -220,6 +222,7 @@ async def _prepare(connection: StoreConnection, database_url: str) -> None:
         _set_tcp_options(connection)
         connection.session = await server_sessions.begin(connection)
         connection.database_url = database_url
+        connection.opened_at_s = monotonic()
     except BaseException:
         connection.terminate()
         raise

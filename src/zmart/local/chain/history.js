@@ -1,7 +1,6 @@
 'use strict';
 // Answer two kinds of calls from the journal: those about transactions that Surfpool loses in a restart, so that
 // clients see one chain that continues, and lists for which Surfpool would copy all of its transactions.
-const { setTimeout } = require('timers/promises');
 const { fromBase58 } = require('./base58.js');
 const { epochInfo, jumper, slotsUntil, travel } = require('./clock.js');
 const { refusal } = require('./refusal.js');
@@ -11,8 +10,6 @@ const MOST_SIGNATURES = 1000;
 const RECENT_SLOTS = 150;
 const FINAL_AFTER_SLOTS = 31; // as for Surfpool's own commitments
 const [MOST_ADDRESS_CHARACTERS, ADDRESS_BYTES] = [44, 32];
-const FRESH_TRIES = 80;
-const FRESH_EVERY_MS = 25;
 const ALONE_WITHIN_MS = 2000;
 const INVALID_PARAMS = -32602;
 const AN_HOUR_MS = 3600000; // how far a time travel without a target goes, as in Surfpool
@@ -21,7 +18,7 @@ const RESET = 'this chain is not reset while it runs, since its slots never decr
 
 /** Return the JSON-RPC methods that this process answers itself, as {name: async (call, params) => result}.
  * `call(...params)` calls Surfpool's method of that name. Clients' requests pass `gate`; a time travel closes it. */
-function methods(journal, recorder, gate, heightOffset, slotMs) {
+function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs }) {
   const past = (signatures = []) => signatures.filter((signature) => journal.past.has(signature));
   const statusOf = ({ slot, err, blockTime }) => ({ slot, err, blockTime, confirmationStatus: 'finalized' });
 
@@ -114,14 +111,8 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     }
   }
 
-  /** Return a blockhash that no earlier run used in a transaction; wait for one for up to 2 s. Surfpool gives every run
-   * the same blockhashes, so a transaction could get the signature of an earlier run's transaction. */
   async function getLatestBlockhash(call, params) {
-    let result = await call(...params);
-    for (let tries = 1; tries < FRESH_TRIES && journal.pastBlockhashes.has(result.value.blockhash); tries += 1) {
-      await setTimeout(FRESH_EVERY_MS);
-      result = await call(...params);
-    }
+    const result = await blockhashes.latest(params);
     result.value.lastValidBlockHeight += heightOffset;
     return result;
   }

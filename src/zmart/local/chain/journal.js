@@ -29,7 +29,7 @@ class Journal {
     this.byAddress = new Map(); // address -> signatures, oldest first
     this.bySlot = new Map(); // slot -> signatures in block order
     this.past = new Set(); // signatures of earlier runs, which the running Surfpool does not have
-    this.pastBlockhashes = new Set();
+    this.present = []; // signatures of this run
     this.prices = []; // {slot, price, addresses} of recent transactions that set a compute unit price, oldest first
     this.bytes = { transactions: 0, state: 0, changes: 0 }; // state: last S line; changes: the C lines below it
     this.lines = new JournalFile(this.file);
@@ -99,7 +99,12 @@ class Journal {
     }
     this.index(head, offset, bytes.length);
     this.past.add(head.signature);
-    this.pastBlockhashes.add(head.blockhash);
+  }
+
+  /** End a run of Surfpool: the next one does not have the transactions of this one. */
+  endRun() {
+    for (const signature of this.present) this.past.add(signature);
+    this.present = [];
   }
 
   apply({ accounts = {}, clock }) {
@@ -143,6 +148,7 @@ class Journal {
     this.lines.append(text);
     this.bytes.changes += this.lines.end - offset;
     for (const entry of entries) this.index(...entry);
+    this.present.push(...transactions.map(({ signature }) => signature));
     this.prices.push(...transactions.filter(({ price }) => (price ?? null) !== null)
       .map(({ slot, price, addresses }) => ({ slot, price, addresses })));
     if (this.prices.length > 2 * MOST_PRICES) this.prices = this.prices.slice(-MOST_PRICES);

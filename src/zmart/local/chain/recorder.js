@@ -50,12 +50,22 @@ class Recorder {
   /** Reserve the first slots, before any client is answered. */
   async begin() {
     this.clock.slot = await this.call('getSlot', { commitment: 'processed' });
+    this.clock.height = await this.height();
+    this.clock.unixTimestamp = await chainTime(this.call);
     try { this.write([], {}); } catch (problem) { this.stumbled(problem); }
     await this.stopIfShown();
   }
 
   run() {
-    setInterval(() => { this.watch(); this.flush(); }, FLUSH_MS);
+    this.timer = setInterval(() => { this.watch(); this.flush(); }, FLUSH_MS);
+  }
+
+  /** Stop reading events and writing the journal, once what is under way has ended. */
+  async end() {
+    clearInterval(this.timer);
+    this.busyUntil = 0;
+    this.often = clearInterval(this.often);
+    await this.turn;
   }
 
   /** Read Surfpool's events, and stop the chain before it shows a slot that is not reserved. While transactions arrive,
@@ -141,8 +151,13 @@ class Recorder {
     this.failures = 0;
   }
 
+  /** Return the block height that clients see. */
+  async height() {
+    return this.heightOffset + (await this.call('getBlockHeight', { commitment: 'processed' }));
+  }
+
   async recordAll(seen, touched) {
-    this.clock.height = this.heightOffset + (await this.call('getBlockHeight', { commitment: 'processed' }));
+    this.clock.height = await this.height();
     const again = [];
     const transactions = (await Promise.all(seen.map((one) => this.transaction(one, again)))).filter(Boolean);
     const addresses = new Set(touched);

@@ -67,14 +67,15 @@ function caller(url) {
   };
 }
 
-/** Serve JSON-RPC on `port` of `host`; resolves to the server. The functions in `special` answer their methods; all
- * other methods go to Surfpool at `url`, those in `guarded` only after their guard's check. Requests wait at `gate`. */
-function serveRpc(url, { special, guarded, gate }, host, port) {
-  const call = caller(url);
-  const isSpecial = (request) => Object.hasOwn(special, request?.method);
-  const isGuarded = (request) => Object.hasOwn(guarded, request?.method);
+/** Serve JSON-RPC on `port` of `host`; resolves to the server. `current()` returns the Run that answers: the functions
+ * in its `special` answer their methods; all other methods go to Surfpool at its `url`, those in `guarded` only after
+ * their guard's check. Requests wait at `gate`. */
+function serveRpc(current, gate, host, port) {
+  const isSpecial = (request) => Object.hasOwn(current().special, request?.method);
+  const isGuarded = (request) => Object.hasOwn(current().guarded, request?.method);
 
   async function answerSpecial({ id = null, method, params = [] }) {
+    const { call, special } = current();
     try {
       const result = (await special[method]((...asked) => call(method, ...asked), params)) ?? null;
       return { jsonrpc: '2.0', result, id };
@@ -84,6 +85,7 @@ function serveRpc(url, { special, guarded, gate }, host, port) {
   }
 
   async function answerGuarded({ id = null, method, params = [] }, text) {
+    const { guarded, url } = current();
     const guard = guarded[method];
     try {
       guard.before(params);
@@ -98,10 +100,11 @@ function serveRpc(url, { special, guarded, gate }, host, port) {
   // Responses of Surfpool are passed on as text: numbers above 2^53 would lose digits in JavaScript.
   async function answerOne(request, text) {
     if (isSpecial(request)) return JSON.stringify(await answerSpecial(request));
-    return isGuarded(request) ? answerGuarded(request, text) : post(url, text);
+    return isGuarded(request) ? answerGuarded(request, text) : post(current().url, text);
   }
 
   async function answer(text) {
+    const { url } = current();
     let request;
     try { request = JSON.parse(text); } catch { return post(url, text); }
     if (!Array.isArray(request)) return answerOne(request, text);
@@ -129,20 +132,24 @@ function serveRpc(url, { special, guarded, gate }, host, port) {
   return listening(server, host, port);
 }
 
-/** Forward TCP connections on `port` of `host` to the local port `target`, Surfpool's WebSocket. A client that does not
- * read for `unreadMs` is disconnected: Surfpool would queue messages for it without limit. */
+/** Forward TCP connections on `port` of `host` to the local port `target()`, Surfpool's WebSocket; resolves to the
+ * server, whose closeAll() ends the connections. A client that does not read for `unreadMs` is disconnected: Surfpool
+ * would queue messages for it without limit. */
 function forward(target, host, port, unreadMs = UNREAD_MS) {
+  const ends = new Set();
   const server = net.createServer((client) => {
-    const inner = net.connect(target, '127.0.0.1');
+    const inner = net.connect(target(), '127.0.0.1');
     const end = () => { client.destroy(); inner.destroy(); };
+    ends.add(end);
     client.pipe(inner).pipe(client);
     endWhenUnread(client, unreadMs, end);
     for (const socket of [client, inner]) {
       socket.setNoDelay(true);
       socket.on('error', end);
     }
-    client.on('close', () => inner.destroy());
+    client.on('close', () => { inner.destroy(); ends.delete(end); });
   });
+  server.closeAll = () => { for (const end of ends) end(); };
   server.maxConnections = MOST_SOCKETS;
   return listening(server, host, port);
 }

@@ -1,12 +1,17 @@
 'use strict';
 // Check transactions before they reach Surfpool's runtime, and report when the runtime has ended.
 const { base58, fromBase58 } = require('./base58.js');
+const { isSurfpools } = require('./blockhashes.js');
 const { Malformed, isSane, readTransaction } = require('./wire.js');
 const { refusal } = require('./refusal.js');
 
 const MOST_BASE58_CHARACTERS = 5594; // of 4,096 bytes: Surfpool refuses a longer text without decoding it
 const UNHEALTHY = -32005;
 const UNSANITARY = 'invalid transaction: Transaction failed to sanitize accounts offsets correctly';
+const REASONS = {
+  AlreadyProcessed: 'This transaction has already been processed',
+  BlockhashNotFound: 'Blockhash not found',
+};
 // Surfpool's error for every transaction after the thread of its runtime has panicked.
 const RUNTIME_ENDED = /"message":"(Node is unhealthy|[^"]*disconnected channel)"/;
 
@@ -31,9 +36,10 @@ function guards(journal, ended, unwritten = () => null) {
   const sending = (where) => ({
     before(params) {
       if (unwritten()) throw refusal(UNHEALTHY, `Node is unhealthy: ${unwritten()}`);
-      for (const { signatures: [signature] } of sound(...where(params))) {
-        // Surfpool gives every run the same blockhashes: a transaction of an earlier run must not be executed again.
-        if (journal.past.has(base58(signature))) throw alreadyProcessed();
+      for (const { signatures: [signature], blockhash } of sound(...where(params))) {
+        // The running Surfpool does not have the transactions of earlier runs, and would execute them again.
+        if (journal.past.has(base58(signature))) throw failedSimulation('AlreadyProcessed');
+        if (isSurfpools(base58(blockhash))) throw failedSimulation('BlockhashNotFound');
       }
     },
     after(answer) {
@@ -72,9 +78,8 @@ function decoded(text, encoding = 'base58') {
   return encoding === 'base58' && text.length <= MOST_BASE58_CHARACTERS ? fromBase58(text) : null;
 }
 
-function alreadyProcessed() {
-  const message = 'Transaction simulation failed: This transaction has already been processed';
-  return refusal(-32002, message, { err: 'AlreadyProcessed', accounts: null, logs: [] });
+function failedSimulation(err) {
+  return refusal(-32002, `Transaction simulation failed: ${REASONS[err]}`, { err, accounts: null, logs: [] });
 }
 
 module.exports = { guards };

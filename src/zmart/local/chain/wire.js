@@ -47,7 +47,7 @@ class Reader {
 }
 
 /** Read a serialized transaction into {version, signatures, signers, readonlySigners, readonlyOthers, keys,
- * instructions, looked}; `looked` has the number of accounts from each lookup table. Throws Malformed for invalid
+ * blockhash, instructions, looked}; `looked` has the number of accounts from each lookup table. Throws Malformed for invalid
  * bytes. */
 function readTransaction(bytes) {
   const reader = new Reader(bytes);
@@ -58,7 +58,7 @@ function readTransaction(bytes) {
   if (version !== 'legacy' && version !== 0) throw new Malformed(`its message has version ${version}`);
   const header = reader.header();
   const keys = reader.list(reader.length(), () => reader.take(KEY_BYTES));
-  reader.take(KEY_BYTES); // the blockhash
+  const blockhash = reader.take(KEY_BYTES);
   const instructions = reader.list(reader.length(), () => {
     const program = reader.byte();
     const accounts = reader.take(reader.length());
@@ -66,7 +66,7 @@ function readTransaction(bytes) {
     return { program, accounts };
   });
   const looked = version === 0 ? reader.list(reader.length(), () => lookup(reader)) : [];
-  return { version, signatures, ...header, keys, instructions, looked };
+  return { version, signatures, ...header, keys, blockhash, instructions, looked };
 }
 
 /** Read one lookup of a v0 message; return how many accounts it takes out of its lookup table. */
@@ -79,7 +79,7 @@ function readV1(reader) {
   reader.byte();
   const header = reader.header();
   const mask = reader.take(4).readUInt32LE();
-  reader.take(KEY_BYTES); // the lifetime specifier
+  const blockhash = reader.take(KEY_BYTES);
   const [count, addresses] = reader.take(2);
   const keys = reader.list(addresses, () => reader.take(KEY_BYTES));
   for (let bits = mask; bits; bits >>>= 1) if (bits & 1) reader.take(CONFIG_VALUE_BYTES);
@@ -93,7 +93,7 @@ function readV1(reader) {
     return { program, accounts: indexes };
   });
   const signatures = reader.list(header.signers, () => reader.take(SIGNATURE_BYTES));
-  return { version: 1, signatures, ...header, keys, instructions, looked: [] };
+  return { version: 1, signatures, ...header, keys, blockhash, instructions, looked: [] };
 }
 
 /** Return whether a validator would accept a transaction of this form. */

@@ -19,9 +19,9 @@ from zmart.market.valuation import ClaimRule
 from zmart.services.gateway.api import fee_payer
 from zmart.services.gateway.api.fee_payer import FeePayerBalance
 from zmart.services.gateway.api.fragment_cache import FragmentCache
-from zmart.services.gateway.api.tape_cache import TapeCache
 from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.api.serializers import FinalizationPolicy
+from zmart.services.gateway.api.tape_cache import TapeCache
 from zmart.services.gateway.http.auth.authenticator import Authenticator
 from zmart.services.gateway.http.auth.sign_in import SignIn
 from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts

@@ -22,8 +22,8 @@ from zmart.ipfs.pinata import PinataClient
 from zmart.market.pricing import pricing_model
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.gateway.api.fragment_cache import FragmentCache
-from zmart.services.gateway.api.tape_cache import TapeCache
 from zmart.services.gateway.api.relay import Relay
+from zmart.services.gateway.api.tape_cache import TapeCache
 from zmart.services.gateway.app import build
 from zmart.services.gateway.context import (
     AppContext,

@@ -28,7 +28,7 @@ class PageKey(msgspec.Struct, frozen=True):
     text: bool
 
 
-class Page(msgspec.Struct, frozen=True):
+class TradesPage(msgspec.Struct, frozen=True):
     """A page of trades. `trades` is the JSON array of client.shapes.tape.Trade, the oldest first; `count` is their
     number. `next_after` is the position after which the older trades are; None if there are none."""
 
@@ -44,12 +44,17 @@ class TapeCache:
     def __init__(self, pool: Pool, max_bytes: int = _MAX_BYTES) -> None:
         self._pool = pool
         self._max_bytes = max_bytes
-        self._pages: dict[PageKey, Page] = {}
+        self._pages: dict[PageKey, TradesPage] = {}
         self._size_bytes = 0
 
-    async def page(self, key: PageKey) -> Page:
+    async def page(self, key: PageKey) -> TradesPage:
         """Return a page as it is in PostgreSQL now."""
-        selected = (key.market_id, key.size + 1, key.offset, key.after)  # one more shows whether others follow
+        selected = (
+            key.market_id,
+            key.size + 1,
+            key.offset,
+            key.after,
+        )  # one more shows whether others follow
         held = self._pages.get(key)
         if held is not None and held.fingerprint == await trades.page_fingerprint(self._pool, *selected):
             self._keep(key, held)
@@ -59,28 +64,28 @@ class TapeCache:
         self._keep(key, fresh)
         return fresh
 
-    def _keep(self, key: PageKey, page: Page) -> None:
+    def _keep(self, key: PageKey, page: TradesPage) -> None:
         """Store a page as the one that was requested last."""
         self._forget(key)
         self._pages[key] = page
-        self._size_bytes += _memory_bytes(page)
+        self._size_bytes += _size_bytes_of(page)
         while self._size_bytes > self._max_bytes:
             self._forget(next(iter(self._pages)))
 
     def _forget(self, key: PageKey) -> None:
         page = self._pages.pop(key, None)
         if page is not None:
-            self._size_bytes -= _memory_bytes(page)
+            self._size_bytes -= _size_bytes_of(page)
 
 
-def _encoded(read: trades.TapePage, key: PageKey) -> Page:
+def _encoded(read: trades.TapePage, key: PageKey) -> TradesPage:
     rows = read.trades[: key.size]
     more = len(read.trades) > key.size
     content = [serializers.trade(row) for row in reversed(rows)]
     encoded = msgspec.json.encode(with_text_amounts(content) if key.text else content)
     next_after = rows[-1].position if more and rows else None
-    return Page(read.fingerprint, msgspec.Raw(encoded), len(rows), next_after)
+    return TradesPage(read.fingerprint, msgspec.Raw(encoded), len(rows), next_after)
 
 
-def _memory_bytes(page: Page) -> int:
+def _size_bytes_of(page: TradesPage) -> int:
     return _PAGE_BYTES + len(memoryview(page.trades))

@@ -1,0 +1,252 @@
+"""The local chain continues in a new run of Surfpool after 1,000 transactions: for clients it is one chain.
+
+Surfpool keeps every transaction in memory, and copies all of them for each instruction that it executes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+from solders.keypair import Keypair
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from kit.waiting import until, watched
+from zmart.chain import compose
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
+from zmart.local.chain import node
+from zmart.local.chain.server import ChainServer
+from zmart.market.types import Address, Lamports, Signature
+
+RENEW_AFTER = 1_000
+SLOTS = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "slotSubscribe", "params": []})
+
+
+@pytest.fixture
+async def rpc(chain: ChainServer) -> AsyncIterator[Rpc]:
+    async with Rpc([chain.rpc_url], attempts=1) as client:
+        yield client
+
+
+async def fill(rpc: Rpc, count: int) -> list[Signature]:
+    """Let the chain execute `count` transactions, 20 at a time; return their signatures."""
+    done: list[Signature] = []
+    for first in range(0, count, 20):
+        wanted = [_airdrop(rpc) for _ in range(min(20, count - first))]
+        done += await asyncio.gather(*wanted)
+    return done
+
+
+async def _airdrop(rpc: Rpc) -> Signature:
+    return await rpc.request_airdrop(Address(str(Keypair().pubkey())), Lamports(10**9))
+
+
+@asynccontextmanager
+async def next_run(chain: ChainServer) -> AsyncIterator[asyncio.Task[None]]:
+    """Yield a task that ends once the chain continues in a new run, which closes its WebSocket's connections; await it
+    at the end of the block."""
+    async with connect(chain.ws_url, proxy=None) as connection:
+        await connection.send(SLOTS)
+        await connection.recv()
+        renewed = asyncio.create_task(_closed(connection))
+        yield renewed
+        await asyncio.wait_for(renewed, 30)
+
+
+async def _closed(connection: ClientConnection) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await connection.recv()
+
+
+async def funded(rpc: Rpc) -> Keypair:
+    payer = Keypair()
+    await rpc.request_airdrop(Address(str(payer.pubkey())), Lamports(10**9))
+    return payer
+
+
+def signed(payer: Keypair, blockhash: str, text: str) -> bytes:
+    return bytes(compose.sign(compose.compile(payer.pubkey(), [compose.memo(text)], blockhash), [payer]))
+
+
+async def landed(rpc: Rpc, signature: Signature) -> None:
+    async def status() -> object:
+        return (await rpc.get_signature_statuses([signature])).values[0]
+
+    await until(status)
+
+
+async def test_clients_see_one_chain_across_runs(chain: ChainServer, rpc: Rpc) -> None:
+    """No request fails, nothing decreases, and every transaction is listed once, in both runs."""
+    payer, genesis = await funded(rpc), await rpc.get_genesis_hash()
+    sent: list[Signature] = []
+    ended = asyncio.Event()
+
+    async def send_on() -> None:
+        while not ended.is_set():
+            blockhash = (await rpc.get_latest_blockhash()).blockhash
+            sent.append(await rpc.send_raw_transaction(signed(payer, blockhash, token_hex(8))))
+            await landed(rpc, sent[-1])
+
+    async def time() -> int:
+        return (await rpc.get_clock("processed")).unix_timestamp
+
+    async def slot() -> int:
+        return await rpc.get_slot("processed")
+
+    async def height() -> int:
+        return await rpc.get_block_height("processed")
+
+    sending = asyncio.create_task(send_on())
+    async with watched(slot, height, time) as shown:
+        async with next_run(chain):
+            done = await fill(rpc, RENEW_AFTER)
+        count = len(sent)
+        await until(lambda: len(sent) > count + 5)
+    ended.set()
+    await sending  # no transaction failed
+    assert all(each == sorted(each) and len(each) > 20 for each in shown)
+    assert await rpc.get_genesis_hash() == genesis
+    listed = [line.signature for line in await rpc.get_signatures_for_address(Address(str(payer.pubkey())))]
+    assert listed[:-1] == sent[::-1]  # the oldest is the airdrop
+    for signature in [*done[::50], *sent]:
+        assert await rpc.get_transaction_json(signature) is not None
+        assert (await rpc.get_signature_statuses([signature])).values[0] is not None
+    assert await rpc.get_balance(Address(str(payer.pubkey()))) == 10**9 - 5_000 * len(sent)
+
+
+async def test_what_was_signed_in_the_run_before_lands_while_its_blockhash_is_valid_and_not_later(
+    chain: ChainServer, rpc: Rpc
+) -> None:
+    payer = await funded(rpc)
+    early = await rpc.get_latest_blockhash()
+    await fill(rpc, RENEW_AFTER - 20)
+    async with next_run(chain):
+        late = await rpc.get_latest_blockhash()
+        await fill(rpc, 20)
+    signature = await rpc.send_raw_transaction(signed(payer, late.blockhash, "signed before"))
+    await landed(rpc, signature)
+
+    async def passed() -> bool:
+        return await rpc.get_block_height("finalized") > early.last_valid_block_height
+
+    await until(passed)
+    with pytest.raises(ChainError, match=r"(?i)blockhash not found"):
+        await rpc.send_raw_transaction(signed(payer, early.blockhash, "too late"))
+
+
+async def test_the_same_act_in_each_run_is_another_transaction(chain: ChainServer, rpc: Rpc) -> None:
+    """Surfpool gives every run the same blockhashes: clients are given random ones instead."""
+    payer = await funded(rpc)
+    sent: list[Signature] = []
+    used = ""
+    for _ in range(3):
+        async with next_run(chain) as renewed:
+            filling = asyncio.create_task(fill(rpc, RENEW_AFTER))
+            while not renewed.done():
+                blockhash = (await rpc.get_latest_blockhash("processed")).blockhash
+                if blockhash != used:
+                    used = blockhash
+                    sent.append(await rpc.send_raw_transaction(signed(payer, blockhash, "the same")))
+            await filling
+    assert len(sent) == len(set(sent)) > 60
+    for signature in sent:
+        await landed(rpc, signature)
+
+
+RANDOM = """
+const [addon, source] = process.argv.slice(2);
+const { Surfnet } = require(addon);
+const { Blockhashes, isSurfpools } = require(`${source}/blockhashes.js`);
+const { caller } = require(`${source}/rpc.js`);
+const chain = Surfnet.startWithConfig({ offline: true, blockProductionMode: 'clock', slotTimeMs: 20 });
+setInterval(() => chain.drainEvents(), 10);
+const call = caller(chain.rpcUrl);
+const height = () => call('getBlockHeight', { commitment: 'processed' });
+const isValid = async (hash) => (await call('isBlockhashValid', hash, { commitment: 'processed' })).value;
+async function main() {
+  const blockhashes = new Blockhashes(call);
+  const oldest = (await blockhashes.entries()).at(-1);
+  // By how many blocks the oldest entry lives longer than its block height says: must not grow.
+  const excess = async () => (await height()) - (await blockhashes.entries()).findIndex((one) => one.equals(oldest));
+  const before = await excess();
+  const seen = new Map();
+  for (let at = 0; await height() < 100; at += 1) {
+    const asked = ['processed', 'confirmed', 'finalized'].map((commitment) => blockhashes.latest([{ commitment }]));
+    for (const { value: { blockhash, lastValidBlockHeight } } of await Promise.all(asked)) {
+      if (isSurfpools(blockhash)) throw new Error(`${blockhash} is Surfpool's own`);
+      if (!await isValid(blockhash)) throw new Error(`${blockhash} is not valid`);
+      seen.set(blockhash, lastValidBlockHeight);
+    }
+    if (await excess() > before) throw new Error('entries live for longer than their block height says');
+  }
+  const first = [...seen][0];
+  while (await height() <= first[1]) await new Promise((resolve) => { setTimeout(resolve, 10); });
+  if (await isValid(first[0])) throw new Error('the first is valid after its last block height');
+  if (seen.size < 5) throw new Error(`only ${seen.size} blockhashes`);
+  console.log('all valid');
+  process.exit(0);
+}
+main().catch((problem) => { console.error(problem); process.exit(1); });
+"""
+
+
+def test_blockhashes_are_random_and_valid_as_long_as_their_block_height_says(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Each is valid at once, and not after its last valid block height, however often the sysvar is rewritten."""
+    script = tmp_path / "random.js"
+    script.write_text(RANDOM)
+    addon = (request.config.rootpath / ".zmart" / "node" / node.ADDON).parent
+    done = subprocess.run(
+        [node.find_node(), script, addon, node.SOURCE],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "all valid\n"), done.stderr
+
+
+async def killed_while_it_renews(chain: ChainServer, rpc: Rpc, after_s: float) -> None:
+    """Kill the chain `after_s` seconds after its 1,000th transaction; what it listed and showed must remain."""
+    done = await fill(rpc, RENEW_AFTER - 1)
+    payer = await funded(rpc)
+    address = Address(str(payer.pubkey()))
+    listed: list[Signature] = []
+    slots: list[int] = []
+
+    async def go_on() -> None:
+        while True:
+            blockhash = (await rpc.get_latest_blockhash()).blockhash
+            await rpc.send_raw_transaction(signed(payer, blockhash, token_hex(8)))
+            listed[:] = [line.signature for line in await rpc.get_signatures_for_address(address)]
+            slots.append(await rpc.get_slot("processed"))
+
+    going = asyncio.create_task(go_on())
+    await asyncio.wait([going], timeout=after_s)
+    assert chain._process is not None
+    chain._process.kill()
+    with suppress(ChainError):
+        await going
+    chain._process.wait()
+    chain.start()
+    assert await rpc.get_slot("processed") >= max(slots, default=0)
+    still = [line.signature for line in await rpc.get_signatures_for_address(address)]
+    assert still[len(still) - len(listed) :] == listed
+    for signature in [*done[::100], *listed]:
+        assert await rpc.get_transaction_json(signature) is not None
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_kill_while_the_chain_renews_loses_nothing(chain: ChainServer, rpc: Rpc, seed: int) -> None:
+    await killed_while_it_renews(chain, rpc, random.Random(seed).uniform(0.3, 1.8))
