@@ -25,7 +25,7 @@ async function main() {
   chain.run = await startRun(chain);
   const current = () => chain.run;
   const server = await serveRpc(current, chain.gate, host, Number(rpcPort));
-  const sockets = await forward(() => current().wsPort, host, Number(wsPort));
+  const sockets = await forward(() => chain.gate.pass(async () => current().wsPort), host, Number(wsPort));
   chain.run.recorder.run();
   setInterval(() => renewIfFull(chain, sockets), RENEW_MS);
   if (Number(growthMib)) restartOnceGrown(server, chain, Number(growthMib));
@@ -58,7 +58,6 @@ async function renew(chain, sockets) {
   if (!ended) return;
   chain.run = await startRun(chain, ended);
   chain.run.recorder.run();
-  sockets.closeAll(); // those that were opened to the run before
   const { accounts } = chain.journal;
   console.log(`the chain continues in a new run of Surfpool, with ${accounts.size} accounts: ${Date.now() - began} ms`);
 }

@@ -132,22 +132,24 @@ function serveRpc(current, gate, host, port) {
   return listening(server, host, port);
 }
 
-/** Forward TCP connections on `port` of `host` to the local port `target()`, Surfpool's WebSocket; resolves to the
- * server, whose closeAll() ends the connections. A client that does not read for `unreadMs` is disconnected: Surfpool
- * would queue messages for it without limit. */
+/** Forward TCP connections on `port` of `host` to the local port that `target()` resolves to, Surfpool's WebSocket.
+ * Resolves to the server, whose closeAll() ends the connections. A client that does not read for `unreadMs` is
+ * disconnected: Surfpool would queue messages for it without limit. */
 function forward(target, host, port, unreadMs = UNREAD_MS) {
   const ends = new Set();
-  const server = net.createServer((client) => {
-    const inner = net.connect(target(), '127.0.0.1');
-    const end = () => { client.destroy(); inner.destroy(); };
+  const server = net.createServer(async (client) => {
+    client.on('error', () => client.destroy());
+    const inner = net.connect(await target(), '127.0.0.1');
+    const end = () => { client.destroy(); inner.destroy(); ends.delete(end); };
     ends.add(end);
-    client.pipe(inner).pipe(client);
-    endWhenUnread(client, unreadMs, end);
     for (const socket of [client, inner]) {
       socket.setNoDelay(true);
       socket.on('error', end);
     }
-    client.on('close', () => { inner.destroy(); ends.delete(end); });
+    client.on('close', end);
+    if (client.destroyed) return end();
+    client.pipe(inner).pipe(client);
+    endWhenUnread(client, unreadMs, end);
   });
   server.closeAll = () => { for (const end of ends) end(); };
   server.maxConnections = MOST_SOCKETS;
