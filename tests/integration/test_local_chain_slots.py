@@ -152,3 +152,27 @@ async def test_slots_only_grow_over_other_ends_and_other_slot_times(chain: Chain
         chain.stop()
     chain.start()
     assert await slot(rpc) >= max(shown[0])
+
+
+async def test_a_chain_that_starts_on_a_full_disk_stands_still_at_once(chain: ChainServer, rpc: Rpc) -> None:
+    """What is reserved in a journal that says that the chain has ended counts for nothing, since a start ignores it."""
+    chain.stop()
+    size_bytes = (chain.folder / "journal").stat().st_size
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, allowed[1]))  # the started process inherits it
+    try:
+        chain.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    async with watched(lambda: slot(rpc)) as shown:
+        await until(lambda: len(shown[0]) > 300)
+    assert shown[0][-1] - shown[0][0] <= 1
+    last = shown[0][-1]
+    limit(chain, None)
+    await until(lambda: slot(rpc), lambda seen: seen > last + 2)
+
+
+async def test_time_travels_that_are_requested_at_once_follow_each_other(rpc: Rpc) -> None:
+    before = await slot(rpc)
+    await asyncio.gather(*(jump(rpc, absoluteSlot=before + 10_000 * number) for number in (1, 2, 3, 4)))
+    assert before + 40_000 <= await slot(rpc) < before + 41_000

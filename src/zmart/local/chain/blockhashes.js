@@ -1,11 +1,11 @@
 'use strict';
-// Give clients random blockhashes. Surfpool numbers its own from the same start in every run: a transaction could get the
-// signature of an earlier run's, and one that has expired could become valid again. Surfpool accepts the blockhashes that
-// a sysvar lists, which this module rewrites.
+// Give clients random blockhashes. Surfpool numbers its own from the same start in every run: a transaction could get
+// the signature of an earlier run's, and one that has expired could become valid again. Surfpool accepts the blockhashes
+// that a sysvar lists, which this module rewrites.
 const crypto = require('crypto');
 const { base58 } = require('./base58.js');
 
-const SYSVAR = 'SysvarRecentB1ockHashes11111111111111111111';
+const RECENT_BLOCKHASHES = 'SysvarRecentB1ockHashes11111111111111111111';
 const SURFPOOLS_OWN = /^SURFNETxSAFEHASH/;
 const [COUNT_BYTES, HASH_BYTES, ENTRY_BYTES] = [8, 32, 40]; // an entry is a blockhash and a fee
 const MOST_ENTRIES = 150;
@@ -14,9 +14,9 @@ const MOST_AGE_BLOCKS = 2; // of the blockhash that is the answer to getLatestBl
 const PROCESSED = { commitment: 'processed' };
 
 class Blockhashes {
-  /** `call` calls Surfpool. `isStopped()` returns whether somebody else has paused Surfpool's clock. */
-  constructor(call, isStopped = () => false) {
-    Object.assign(this, { call, isStopped, newest: null, turn: Promise.resolve() });
+  /** `call` calls Surfpool. */
+  constructor(call) {
+    Object.assign(this, { call, newest: null, turn: Promise.resolve() });
   }
 
   /** Answer getLatestBlockhash. */
@@ -31,32 +31,20 @@ class Blockhashes {
     const { lastValidBlockHeight } = await this.own();
     if (this.newest && lastValidBlockHeight - this.newest.lastValidBlockHeight < MOST_AGE_BLOCKS) return this.newest;
     const random = crypto.randomBytes(HASH_BYTES);
-    await this.whileNoBlockIsMade(async () => {
-      await this.rewrite(([first, ...others]) => [entry(random, first), ...others]);
-      this.newest = { ...(await this.own()), blockhash: base58(random) };
-    });
+    await this.rewrite(([first, ...others]) => [entry(random, first), ...others]);
+    this.newest = { ...(await this.own()), blockhash: base58(random) };
     return this.newest;
   }
 
   /** Let Surfpool accept `entries`, the sysvar's entries of the run before, for as long as that run would have. */
-  async carry(entries) {
-    await this.whileNoBlockIsMade(() => this.rewrite((own) => [...own, ...entries]));
-  }
-
-  /** Execute `act` while Surfpool's clock is paused. */
-  async whileNoBlockIsMade(act) {
-    await this.call('surfnet_pauseClock');
-    try {
-      return await act();
-    } finally {
-      if (!this.isStopped()) await this.call('surfnet_resumeClock');
-    }
+  carry(entries) {
+    return this.rewrite((own) => [...own, ...entries]);
   }
 
   /** Replace the sysvar's entries by `change(entries)`.
    *
-   * A block that was under way when the clock was paused may be missing then: an entry for it is added. Without it all
-   * older entries would be valid for longer than their block height says. */
+   * A block that was made meanwhile may be missing then: an entry for it is added, and one for the block that may be
+   * made meanwhile again. Too few entries would keep all older ones valid for longer than their block height says. */
   async rewrite(change) {
     let { lastValidBlockHeight: height } = await this.own();
     let entries = change(await this.entries());
@@ -66,7 +54,8 @@ class Blockhashes {
       if (!missing) return;
       height += missing;
       entries = await this.entries();
-      entries.unshift(...Array.from({ length: missing }, () => entry(crypto.randomBytes(HASH_BYTES), entries[0])));
+      const added = Array.from({ length: missing + 1 }, () => entry(crypto.randomBytes(HASH_BYTES), entries[0]));
+      entries.unshift(...added);
     }
   }
 
@@ -77,7 +66,7 @@ class Blockhashes {
 
   /** Return the entries of the sysvar, the newest first. */
   async entries() {
-    const { value } = await this.call('getAccountInfo', SYSVAR, { encoding: 'base64', ...PROCESSED });
+    const { value } = await this.call('getAccountInfo', RECENT_BLOCKHASHES, { encoding: 'base64', ...PROCESSED });
     const data = Buffer.from(value.data[0], 'base64');
     const count = Number(data.readBigUInt64LE(0));
     const starts = Array.from({ length: count }, (_, at) => COUNT_BYTES + at * ENTRY_BYTES);
@@ -87,7 +76,7 @@ class Blockhashes {
   async write(entries) {
     const count = Buffer.alloc(COUNT_BYTES);
     count.writeBigUInt64LE(BigInt(entries.length));
-    await this.call('surfnet_setAccount', SYSVAR, { data: Buffer.concat([count, ...entries]).toString('hex') });
+    await this.call('surfnet_setAccount', RECENT_BLOCKHASHES, { data: Buffer.concat([count, ...entries]).toString('hex') });
   }
 }
 
@@ -97,4 +86,4 @@ const entry = (hash, other) => Buffer.concat([hash, other.subarray(HASH_BYTES)])
 /** Return whether `blockhash` is one of those that Surfpool makes itself in every run, and that no client is given. */
 const isSurfpools = (blockhash) => SURFPOOLS_OWN.test(blockhash);
 
-module.exports = { Blockhashes, isSurfpools };
+module.exports = { Blockhashes, RECENT_BLOCKHASHES, isSurfpools };

@@ -2,10 +2,11 @@
 // node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms> <host> <growth in MiB, 0: no limit>
 // A Solana chain for one machine: Surfpool on fixed ports, with state that survives restarts.
 const path = require('path');
+const { chainTime } = require('./clock.js');
 const { Gate } = require('./gate.js');
 const { Journal } = require('./journal.js');
 const { closed, forward, serveRpc } = require('./rpc.js');
-const { startRun } = require('./run.js');
+const { firstRun, nextRun } = require('./run.js');
 
 const EXIT_TO_RESTART = 75; // exit status (EX_TEMPFAIL of sysexits.h): the parent process starts the chain again
 const MIB = 1024 * 1024;
@@ -21,8 +22,8 @@ async function main() {
   const { Surfnet } = require(path.join(addonFolder, 'node_modules', '@solana', 'surfpool-linux-x64-gnu'));
   const journal = new Journal(stateFolder);
   const isNew = journal.clock === null;
-  const chain = { Surfnet, journal, gate: new Gate(), slotMs: Number(slotMs), fail, run: null, renewal: null };
-  chain.run = await startRun(chain);
+  const chain = { journal, gate: new Gate(), slotMs: Number(slotMs), fail, run: null, renewal: null };
+  chain.run = await firstRun(Surfnet, chain);
   const current = () => chain.run;
   const server = await serveRpc(current, chain.gate, host, Number(rpcPort));
   const sockets = await forward(() => chain.gate.pass(async () => current().wsPort), host, Number(wsPort));
@@ -38,28 +39,28 @@ async function main() {
   console.log(`the chain answers on ${rpcPort} (RPC) and ${wsPort} (WebSocket); ${isNew ? 'it is new' : memory}`);
 }
 
-/** After RENEW_AFTER transactions continue in a new run of Surfpool, while requests wait: Surfpool keeps every
- * transaction in memory, some 7 to 9 KB each, and copies all of them for each instruction that it executes. Connections
- * to the WebSocket are closed. It is tried again later while requests stay under way, time travels, or the journal
- * cannot be written. */
+/** After RENEW_AFTER transactions let Surfpool forget them and continue with the state of the journal, while requests
+ * wait: Surfpool keeps every transaction in memory, some 7 to 9 KB each, and copies all of them for each instruction that
+ * it executes. Connections to the WebSocket are closed. It is tried again later while requests stay under way, time
+ * travels, or the journal cannot be written. */
 async function renewIfFull(chain, sockets) {
-  if (chain.renewal || chain.journal.present.length < RENEW_AFTER || chain.run.recorder.target) return;
-  chain.renewal = chain.gate.pass(() => chain.gate.alone(() => renew(chain, sockets), RENEW_WITHIN_MS)).catch(fail);
+  if (chain.renewal || chain.journal.present.length < RENEW_AFTER || chain.run.recorder.travels) return;
+  chain.renewal = chain.gate.pass(() => chain.gate.alone(() => renew(chain, sockets), RENEW_WITHIN_MS)).catch(restart);
   await chain.renewal;
   chain.renewal = null;
 }
 
 async function renew(chain, sockets) {
-  const { recorder } = chain.run;
-  if (chain.gate.underWay || recorder.target || !(await isWritten(recorder))) return;
-  const began = Date.now();
+  const { recorder, call } = chain.run;
+  if (chain.gate.underWay || recorder.travels || !(await isWritten(recorder))) return;
+  const [began, timeS] = [Date.now(), await chainTime(call)];
   sockets.closeAll();
   const ended = await chain.run.end();
   if (!ended) return;
-  chain.run = await startRun(chain, ended);
+  chain.run = await nextRun(ended, chain);
   chain.run.recorder.run();
-  const { accounts } = chain.journal;
-  console.log(`the chain continues in a new run of Surfpool, with ${accounts.size} accounts: ${Date.now() - began} ms`);
+  const [tookMs, movedS] = [Date.now() - began, (await chainTime(call)) - timeS];
+  console.log(`Surfpool forgets ${RENEW_AFTER} transactions, in ${tookMs} ms; the chain's time moved by ${movedS} s`);
 }
 
 /** Return whether all executed transactions are in the journal; write them first. */
@@ -85,6 +86,12 @@ async function finish(server, chain, status = 0) {
   await chain.renewal;
   await chain.run.recorder.save(true).catch(fail);
   process.exit(status); // the kernel frees the ports faster than Surfnet.stop(), which waits for its servers
+}
+
+/** End the process after a failed renewal: everything is in the journal, from which the next start restores the chain. */
+function restart(problem) {
+  console.error(`the local chain restarts: ${problem.message}`);
+  process.exit(EXIT_TO_RESTART);
 }
 
 function fail(problem) {

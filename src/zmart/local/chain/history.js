@@ -126,9 +126,21 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
 
   const jump = jumper(recorder.call, (act) => gate.alone(act, ALONE_WITHIN_MS));
 
-  /** Answer surfnet_timeTravel. The slots up to the target are reserved in the journal first: a chain that is killed
-   * during the travel restarts after them. */
-  async function timeTravel(call, [target]) {
+  /** Answer surfnet_timeTravel, one after the other. */
+  let lastTravel = Promise.resolve();
+  async function timeTravel(call, params) {
+    recorder.travels += 1;
+    try {
+      lastTravel = lastTravel.catch(() => {}).then(() => travelTo(call, params));
+      return await lastTravel;
+    } finally {
+      recorder.travels -= 1;
+    }
+  }
+
+  /** The slots up to the target are reserved in the journal first: a chain that is killed during the travel restarts
+   * after them. */
+  async function travelTo(call, [target]) {
     if (!Object.values(target ?? {}).every(Number.isSafeInteger)) return call(target); // Surfpool refuses the call
     const info = await epochInfo(recorder.call);
     const slot = slotOf(target, info);

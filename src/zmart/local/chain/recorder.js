@@ -2,6 +2,7 @@
 // Write executed transactions and changed accounts into the journal soon after execution, long before finalization.
 
 const { setTimeout } = require('timers/promises');
+const { RECENT_BLOCKHASHES } = require('./blockhashes.js');
 const { chainTime } = require('./clock.js');
 const { refusal } = require('./refusal.js');
 const { ANY_VERSION, memoOf, priceOf } = require('./rendering.js');
@@ -38,6 +39,7 @@ class Recorder {
     Object.assign(this, { ahead: Math.ceil(AHEAD_MS / slotMs), stop: Math.ceil(STOP_MS / slotMs) });
     Object.assign(this, { busyUntil: 0, often: undefined }); // until when `often`, a timer, calls `watch`
     Object.assign(this, { target: 0, stopped: false }); // target: the slot to which a time travel leads now, or 0
+    this.travels = 0; // time travels that are requested
     this.seen = []; // [signature, chain time in seconds, attempts] in the order of execution
     this.pending = new Set(); // signatures of executed transactions, neither in the journal nor given up
     this.touched = new Set(); // addresses of changed accounts
@@ -60,8 +62,8 @@ class Recorder {
     this.timer = setInterval(() => { this.watch(); this.flush(); }, FLUSH_MS);
   }
 
-  /** Stop reading events and writing the journal, once what is under way has ended. */
-  async end() {
+  /** Stop reading events and writing the journal by itself; resolves once what is under way has ended. */
+  async pause() {
     clearInterval(this.timer);
     this.busyUntil = 0;
     this.often = clearInterval(this.often);
@@ -122,9 +124,10 @@ class Recorder {
       // after a jump, the slot in Surfpool's first event is only the slot's index in its epoch
       if (clock?.slot > this.clock.slot) this.clock.slot = clock.slot;
       if (clock) Object.assign(this.clock, { unixTimestamp: clock.unixTimestamp, ended: false });
-      if (transactionSignature || accountPubkey) this.busyUntil = Date.now() + BUSY_MS;
+      const account = accountPubkey === RECENT_BLOCKHASHES ? null : accountPubkey; // no part of the chain's state
+      if (transactionSignature || account) this.busyUntil = Date.now() + BUSY_MS;
       if (transactionSignature) this.executed(transactionSignature);
-      if (accountPubkey) this.touched.add(accountPubkey);
+      if (account) this.touched.add(account);
     }
   }
 
@@ -190,8 +193,12 @@ class Recorder {
     try {
       return await this.shown(signature, blockTime);
     } catch (problem) {
-      if (tries < MOST_TRIES) again.push([signature, blockTime, tries + 1]);
-      else console.error(`transaction ${signature} is left out of lists, and forgotten in a restart: ${problem.message}`);
+      if (tries < MOST_TRIES) {
+        again.push([signature, blockTime, tries + 1]);
+      } else {
+        this.journal.present.push(signature); // it must not be executed again
+        console.error(`transaction ${signature} is left out of lists, and forgotten in a restart: ${problem.message}`);
+      }
       return null;
     }
   }
@@ -225,7 +232,8 @@ class Recorder {
 
   /** Reserve further slots shortly before the reserved ones end; stop the chain if the journal cannot be written. */
   async stopIfShown() {
-    if (this.stopped || this.clock.slot < this.journal.clock.reserved - this.stop) return;
+    const { ended, reserved } = this.journal.clock; // after a clock that has ended, nothing is reserved
+    if (this.stopped || (!ended && this.clock.slot < reserved - this.stop)) return;
     try {
       this.write([], {});
     } catch (problem) {
@@ -278,8 +286,8 @@ class Recorder {
     }
     for (const address of this.journal.accounts.keys()) if (!(address in now)) changed[address] = null;
     const unixTimestamp = await chainTime(this.call);
-    const slot = await this.call('getSlot', { commitment: 'processed' });
-    Object.assign(this.clock, { slot, unixTimestamp, ended: isEnd });
+    const [slot, height] = [await this.call('getSlot', { commitment: 'processed' }), await this.height()];
+    Object.assign(this.clock, { slot, height, unixTimestamp, ended: isEnd });
     this.write([], changed);
     return { slot, accounts: this.journal.accounts.size, transactions: this.journal.transactions.size };
   }

@@ -1,5 +1,6 @@
 'use strict';
-// One run of Surfpool, which begins with the accounts, the programs and the clock of the journal.
+// One run of Surfpool, which begins with the accounts, the programs and the clock of the journal. A process has several
+// runs of the same Surfpool, one after the other.
 const { Blockhashes } = require('./blockhashes.js');
 const { base58 } = require('./base58.js');
 const { chainTime, jumper, travel } = require('./clock.js');
@@ -17,24 +18,36 @@ const PROGRAM_HEADER = 36; // bytes: 4 of the account's kind, 32 of the address 
 const PROGRAM_DATA_HEADER = 45;
 const DRAIN_MS = 10; // Surfpool blocks once some 500 events have not been read
 
-/** Start Surfpool for `journal`. Resolves to a Run, whose recorder has reserved slots and does not run yet. `before` is
- * what the end() of the run before resolved to; null at the start of the process. `fail(problem)` ends the process. */
-async function startRun({ Surfnet, journal, gate, slotMs, fail }, before = null) {
+/** Start Surfpool with the state of the journal. Resolves to a Run, whose recorder has reserved slots and does not run
+ * yet. `shared` is {journal, gate, slotMs, fail}; `fail(problem)` ends the process. */
+async function firstRun(Surfnet, shared) {
+  const { journal, slotMs } = shared;
   const chain = Surfnet.startWithConfig({ offline: true, blockProductionMode: 'clock', slotTimeMs: slotMs });
+  const heightOffset = offsetAfter(journal.clock);
+  return begun(chain, shared, heightOffset, (restored) => Promise.all([journal.readTransactions(), restored()]));
+}
+
+/** Let the Surfpool of an earlier run forget everything, and continue with the state of the journal. `before` is what
+ * end() of that run resolved to. No request may be under way. */
+async function nextRun(before, shared) {
+  await caller(before.chain.rpcUrl)('surfnet_resetNetwork');
+  return begun(before.chain, shared, before.height, (restored) => restored(), before.entries);
+}
+
+async function begun(chain, shared, heightOffset, load, entries = []) {
+  const { journal, slotMs, fail } = shared;
   const draining = setInterval(() => chain.drainEvents(), DRAIN_MS); // the journal already has what restore() writes
   const call = caller(chain.rpcUrl);
   const genesis = await exportAccounts(call);
   const isNew = journal.clock === null;
-  await Promise.all([before || journal.readTransactions(), isNew || restore(chain, call, journal, genesis, slotMs)]);
-  let recorder = null;
-  const heightOffset = before ? before.height : offsetAfter(journal.clock);
-  const blockhashes = new Blockhashes(call, () => recorder?.stopped);
-  if (before) await blockhashes.carry(before.entries);
+  await load(async () => isNew || restore(chain, call, journal, genesis, slotMs));
+  const blockhashes = new Blockhashes(call);
+  if (entries.length) await blockhashes.carry(entries);
   clearInterval(draining);
-  recorder = new Recorder(chain, call, journal, { genesis, heightOffset, slotMs, fail });
+  const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, slotMs, fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
   await recorder.begin();
-  return new Run(chain, call, recorder, { journal, blockhashes, gate, heightOffset, slotMs, fail });
+  return new Run(chain, call, recorder, { ...shared, blockhashes, heightOffset });
 }
 
 class Run {
@@ -48,23 +61,24 @@ class Run {
     this.guarded = guards(journal, ended, () => recorder.unwritten);
   }
 
-  /** Write the chain's state into the journal and end Surfpool. No request may be under way. Resolves to what the next
-   * run continues, the block height and the sysvar's entries of recent blockhashes; to null if the journal cannot be
-   * written, and then the run goes on. */
+  /** Write the chain's state into the journal. No request may be under way. Resolves to what nextRun() continues: the
+   * chain, the block height, and the sysvar's entries of recent blockhashes. Resolves to null if the journal cannot be
+   * written or Surfpool does not answer; then the run goes on. */
   async end() {
-    await this.recorder.end();
-    const height = await this.recorder.height(); // before the entries: the next run's heights are no greater than theirs
-    const entries = await this.blockhashes.entries();
+    const { chain, recorder, journal } = this;
+    await recorder.pause();
     try {
-      await this.recorder.save(true);
+      const height = await recorder.height(); // before the entries: the next run's heights are no greater than theirs
+      const entries = await this.blockhashes.entries();
+      await recorder.save(true);
+      journal.endRun();
+      return { chain, height, entries };
     } catch (problem) {
-      this.recorder.stumbled(problem);
-      this.recorder.run();
+      recorder.clock.ended = false;
+      recorder.stumbled(problem);
+      recorder.run();
       return null;
     }
-    this.chain.stop();
-    this.journal.endRun();
-    return { height, entries };
   }
 }
 
@@ -108,4 +122,4 @@ function writeProgram(call, address, account, journal) {
   return call('surfnet_writeProgram', address, code.toString('hex'), 0);
 }
 
-module.exports = { startRun };
+module.exports = { firstRun, nextRun };
