@@ -1,4 +1,4 @@
-"""The local chain continues in a new run of Surfpool after 1,000 transactions: for clients it is one chain.
+"""The local chain lets Surfpool forget after 1,000 transactions, and continues: for clients it is one chain.
 
 Surfpool keeps every transaction in memory, and copies all of them for each instruction that it executes.
 """

@@ -15,8 +15,6 @@ from zmart.settings import Settings
 
 LEAST_UPTIME = 0.999
 MOST_GROWTH_MIB = 15.0
-MOST_CHAIN_KIB = 12
-"""KiB that the chain may grow by for each transaction: Surfpool keeps all transactions, and no setting bounds them."""
 MOST_MORE_HANDLES = 5
 MOST_MORE_LOG = 1.25
 KEPT_DAYS = 30
@@ -91,17 +89,14 @@ def _feed(day: Day) -> Verdict:
 def flat(day: Day, chain_may_grow_mib: int) -> list[Verdict]:
     """Compare the last quarter of the day with the second one; the first one, while caches fill, does not count.
 
-    The local chain is judged as every other process, also by its transactions, and by LOCAL_CHAIN_GROWTH_MIB
-    (`chain_may_grow_mib`), the growth at which it restarts. A day that is too short has no such verdicts.
+    The local chain is judged as every other process, and by LOCAL_CHAIN_GROWTH_MIB (`chain_may_grow_mib`), the growth
+    at which it restarts. A day that is too short has no such verdicts.
     """
     quarter = len(day.figures) // 4
     if quarter < LEAST_QUARTER_TICKS:
         return []
     early, late = day.figures[quarter : 2 * quarter], day.figures[-quarter:]
     memory = _growth(early, late, lambda figures: figures.memory_mib)
-    chain_grown_mib = memory["chain"]
-    counts = [median(each.rows["chain_transactions"] for each in part) for part in (early, late)]
-    transactions = counts[1] - counts[0]
     chain_mib = [figures.memory_mib["chain"] for figures in day.figures if "chain" in figures.memory_mib]
     handles = _growth(early, late, lambda figures: figures.handles)
     handles.pop("postgres", None)  # each session keeps tables' files open, up to max_files_per_process
@@ -112,11 +107,6 @@ def flat(day: Day, chain_may_grow_mib: int) -> list[Verdict]:
     }  # fmt: skip
     return [
         Verdict("memory is flat", max(memory.values()) <= MOST_GROWTH_MIB, _listed(memory, "MiB")),
-        Verdict(
-            f"the local chain's memory grows only with its transactions, by {MOST_CHAIN_KIB} KiB each",
-            chain_grown_mib <= MOST_GROWTH_MIB + transactions * MOST_CHAIN_KIB / 1024,
-            f"{chain_grown_mib:+.1f} MiB with {transactions:.0f} transactions",
-        ),
         Verdict(
             f"the local chain grows by at most LOCAL_CHAIN_GROWTH_MIB ({chain_may_grow_mib})",
             max(chain_mib) - chain_mib[0] <= chain_may_grow_mib,
