@@ -6,26 +6,36 @@ Surfpool keeps every transaction in memory, and copies all of them for each inst
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import random
+import struct
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
+import base58
 import pytest
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.system_program import CreateAccountParams, create_account
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from kit.waiting import until, watched
 from zmart.chain import compose
+from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.local.chain import node
+from zmart.local.chain.genesis import prepare_chain, shipped_program
+from zmart.local.chain.keys import load_keys
 from zmart.local.chain.server import ChainServer
 from zmart.market.types import Address, Lamports, Signature
+from zmart.settings import Settings
 
 RENEW_AFTER = 1_000
 SLOTS = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "slotSubscribe", "params": []})
@@ -250,3 +260,98 @@ async def killed_while_it_renews(chain: ChainServer, rpc: Rpc, after_s: float) -
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_kill_while_the_chain_renews_loses_nothing(chain: ChainServer, rpc: Rpc, seed: int) -> None:
     await killed_while_it_renews(chain, rpc, random.Random(seed).uniform(0.3, 1.8))
+
+
+# ------------------------------------------------------------------------------------------ what a new run begins with
+
+LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+LOOKUP_TABLES = Pubkey.from_string("AddressLookupTab1e1111111111111111111111111")
+
+
+async def send(rpc: Rpc, instructions: list[Instruction], signers: list[Keypair]) -> bytes:
+    blockhash = (await rpc.get_latest_blockhash()).blockhash
+    raw = bytes(compose.sign(compose.compile(signers[0].pubkey(), instructions, blockhash), signers))
+    await landed(rpc, await rpc.send_raw_transaction(raw))
+    return raw
+
+
+async def restarted(chain: ChainServer, rpc: Rpc) -> None:
+    await rpc.call("zmart_save")
+    chain.stop()
+    chain.start()
+
+
+async def renewed(chain: ChainServer, rpc: Rpc) -> None:
+    async with next_run(chain):
+        await fill(rpc, RENEW_AFTER)
+
+
+RUNS = pytest.mark.parametrize("begin_anew", [restarted, renewed], ids=["a restart", "a renewal"])
+
+
+@RUNS
+async def test_a_buffer_and_a_program_that_a_transaction_named_are_as_before(
+    chain: ChainServer, rpc: Rpc, tmp_path: Path, begin_anew: Callable[[ChainServer, Rpc], Awaitable[None]]
+) -> None:
+    """A buffer was lost, a program lost its authority, and a chain that knew a built-in program did not start again."""
+    program = Program.from_settings(Settings(_env_file=None))
+    await prepare_chain(rpc, program, load_keys(tmp_path / "keys"), shipped_program())
+    payer, buffer = await funded(rpc), Keypair()
+    made = CreateAccountParams(
+        from_pubkey=payer.pubkey(), to_pubkey=buffer.pubkey(), lamports=10**8, space=100, owner=LOADER
+    )
+    filled = [AccountMeta(buffer.pubkey(), False, True), AccountMeta(payer.pubkey(), False, False)]
+    await send(
+        rpc, [create_account(made), Instruction(LOADER, struct.pack("<I", 0), filled)], [payer, buffer]
+    )
+    named = Instruction(compose.memo("").program_id, b"named", [AccountMeta(LOOKUP_TABLES, False, False)])
+    with suppress(ChainError):  # the memo program demands that its accounts sign
+        await rpc.send_raw_transaction(await _failing(rpc, named, payer), skip_preflight=True)
+    addresses = [str(buffer.pubkey()), str(program.id), str(LOOKUP_TABLES), str(_data_of(program))]
+    before = [await _account(rpc, address) for address in addresses]
+    await begin_anew(chain, rpc)
+    assert [await _account(rpc, address) for address in addresses] == before
+    await send(rpc, [compose.memo("afterwards")], [payer])
+
+
+async def _failing(rpc: Rpc, instruction: Instruction, payer: Keypair) -> bytes:
+    blockhash = (await rpc.get_latest_blockhash()).blockhash
+    return bytes(compose.sign(compose.compile(payer.pubkey(), [instruction], blockhash), [payer]))
+
+
+def _data_of(program: Program) -> Pubkey:
+    return Pubkey.find_program_address([bytes(Pubkey.from_string(str(program.id)))], LOADER)[0]
+
+
+async def _account(rpc: Rpc, address: str) -> object:
+    """Return owner and data of an account; a program's own lamports are those of Surfpool after a restart."""
+    found = (await rpc.call("getAccountInfo", [address, {"encoding": "base64"}]))["value"]
+    return found["owner"], found["data"][0], found["executable"]
+
+
+AGAIN: dict[str, Callable[[str, str], tuple[str, list[object]]]] = {
+    "base64": lambda b64, b58: ("sendTransaction", [b64, {"encoding": "base64"}]),
+    "base58": lambda b64, b58: ("sendTransaction", [b58]),
+    "null": lambda b64, b58: ("sendTransaction", [b58, {"encoding": None}]),
+    "an array": lambda b64, b58: ("sendTransaction", [b64, [True, None, "base64", None, None]]),
+    "a bundle": lambda b64, b58: ("sendBundle", [[b64], {"encoding": "base64"}]),
+    "a bundle, null": lambda b64, b58: ("sendBundle", [[b58], {"encoding": None}]),
+    "a bundle, an array": lambda b64, b58: ("sendBundle", [[b64], [True, None, "base64", None, None]]),
+}
+
+
+@RUNS
+async def test_a_transaction_is_not_executed_again(
+    chain: ChainServer, rpc: Rpc, begin_anew: Callable[[ChainServer, Rpc], Awaitable[None]]
+) -> None:
+    """Surfpool forgets it, so each form in which it may be sent is refused before."""
+    payer = await funded(rpc)
+    address = Address(str(payer.pubkey()))
+    raw = await send(rpc, [compose.memo("once")], [payer])
+    await begin_anew(chain, rpc)
+    before = await rpc.get_balance(address)
+    for form, call in AGAIN.items():
+        method, params = call(base64.b64encode(raw).decode(), base58.b58encode(raw).decode())
+        with pytest.raises(ChainError, match=r"already been processed|must be an object"):
+            raise AssertionError(f"{form}: {await rpc.call(method, params)}")
+        assert await rpc.get_balance(address) == before, form

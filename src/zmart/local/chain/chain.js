@@ -12,7 +12,7 @@ const EXIT_TO_RESTART = 75; // exit status (EX_TEMPFAIL of sysexits.h): the pare
 const MIB = 1024 * 1024;
 const GROWTH_MS = 2000;
 const ANSWERED_MS = 5000;
-const RENEW_AFTER = 1000; // transactions
+const RENEW_AFTER = 1000; // transactions, or half the number of accounts: each takes a millisecond
 const RENEW_MS = 1000;
 const RENEW_WITHIN_MS = 500;
 
@@ -22,7 +22,7 @@ async function main() {
   const { Surfnet } = require(path.join(addonFolder, 'node_modules', '@solana', 'surfpool-linux-x64-gnu'));
   const journal = new Journal(stateFolder);
   const isNew = journal.clock === null;
-  const chain = { journal, gate: new Gate(), slotMs: Number(slotMs), fail, run: null, renewal: null };
+  const chain = { journal, gate: new Gate(), slotMs: Number(slotMs), fail, run: null, renewal: null, isEnding: false };
   chain.run = await firstRun(Surfnet, chain);
   const current = () => chain.run;
   const server = await serveRpc(current, chain.gate, host, Number(rpcPort));
@@ -39,12 +39,14 @@ async function main() {
   console.log(`the chain answers on ${rpcPort} (RPC) and ${wsPort} (WebSocket); ${isNew ? 'it is new' : memory}`);
 }
 
-/** After RENEW_AFTER transactions let Surfpool forget them and continue with the state of the journal, while requests
- * wait: Surfpool keeps every transaction in memory, some 7 to 9 KB each, and copies all of them for each instruction that
- * it executes. Connections to the WebSocket are closed. It is tried again later while requests stay under way, time
+/** After many transactions let Surfpool forget them and continue with the state of the journal, while requests wait:
+ * Surfpool keeps every transaction in memory, some 7 to 9 KB each, and copies all of them for each instruction that it
+ * executes. Connections to the WebSocket are closed. It is tried again later while requests stay under way, time
  * travels, or the journal cannot be written. */
 async function renewIfFull(chain, sockets) {
-  if (chain.renewal || chain.journal.present.length < RENEW_AFTER || chain.run.recorder.travels) return;
+  const { present, accounts } = chain.journal;
+  const isFull = present.length >= Math.max(RENEW_AFTER, accounts.size / 2);
+  if (!isFull || chain.isEnding || chain.renewal || chain.run.recorder.travels) return;
   chain.renewal = chain.gate.pass(() => chain.gate.alone(() => renew(chain, sockets), RENEW_WITHIN_MS)).catch(restart);
   await chain.renewal;
   chain.renewal = null;
@@ -60,7 +62,7 @@ async function renew(chain, sockets) {
   chain.run = await nextRun(ended, chain);
   chain.run.recorder.run();
   const [tookMs, movedS] = [Date.now() - began, (await chainTime(call)) - timeS];
-  console.log(`Surfpool forgets ${RENEW_AFTER} transactions, in ${tookMs} ms; the chain's time moved by ${movedS} s`);
+  console.log(`Surfpool has forgotten its transactions, in ${tookMs} ms; the chain's time moved by ${movedS} s`);
 }
 
 /** Return whether all executed transactions are in the journal; write them first. */
@@ -82,13 +84,14 @@ function restartOnceGrown(server, chain, mib) {
 
 async function finish(server, chain, status = 0) {
   // No request may be answered while the journal is written: the restart would undo what that request did or showed.
+  chain.isEnding = true;
   await closed(server, ANSWERED_MS);
   await chain.renewal;
   await chain.run.recorder.save(true).catch(fail);
   process.exit(status); // the kernel frees the ports faster than Surfnet.stop(), which waits for its servers
 }
 
-/** End the process after a failed renewal: everything is in the journal, from which the next start restores the chain. */
+/** End the process after a failed renewal: the next start restores the chain from the journal, which has everything. */
 function restart(problem) {
   console.error(`the local chain restarts: ${problem.message}`);
   process.exit(EXIT_TO_RESTART);

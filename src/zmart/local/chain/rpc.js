@@ -111,7 +111,7 @@ function serveRpc(current, gate, host, port) {
     if (request.length > MOST_CALLS) {
       throw Object.assign(new Error(`a batch may have ${MOST_CALLS} calls`), { status: 413 });
     }
-    if (!request.some((one) => isSpecial(one) || isGuarded(one))) return post(url, text);
+    if (!request.length) return post(url, text);
     return `[${(await Promise.all(request.map((one) => answerOne(one, JSON.stringify(one))))).join()}]`;
   }
 
@@ -121,7 +121,7 @@ function serveRpc(current, gate, host, port) {
       const isCall = request.method === 'POST';
       const body = isCall ? await bodyOf(request) : '';
       const text = isCall ? await gate.pass(() => answer(body)) : 'ok';
-      response.writeHead(200, HEADERS).end(text);
+      response.writeHead(200, server.listening ? HEADERS : { ...HEADERS, connection: 'close' }).end(text);
     } catch (problem) {
       response.writeHead(problem.status ?? 502, HEADERS).end(problem.message);
     }

@@ -8,7 +8,7 @@ const { methods } = require('./history.js');
 const { Recorder, exportAccounts } = require('./recorder.js');
 const { caller } = require('./rpc.js');
 const { guards } = require('./sending.js');
-const { loadAccounts } = require('./snapshot.js');
+const { accepts, loadAccounts } = require('./snapshot.js');
 
 const AHEAD_MS = 10000; // a killed chain may be this far ahead of a journal that has no reserved slots
 const KILLED_BLOCKS = 1000; // at least as many blocks as slots are reserved: AHEAD_MS of slots of 10 ms or more
@@ -16,31 +16,41 @@ const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
 const PROGRAM_HEADER = 36; // bytes: 4 of the account's kind, 32 of the address of the account with the code
 const PROGRAM_DATA_HEADER = 45;
+const AT_ONCE = 50; // accounts that are set concurrently
+const MANY = 2000; // accounts, from which on setting each of them takes seconds
 const DRAIN_MS = 10; // Surfpool blocks once some 500 events have not been read
 
 /** Start Surfpool with the state of the journal. Resolves to a Run, whose recorder has reserved slots and does not run
  * yet. `shared` is {journal, gate, slotMs, fail}; `fail(problem)` ends the process. */
 async function firstRun(Surfnet, shared) {
   const { journal, slotMs } = shared;
-  const chain = Surfnet.startWithConfig({ offline: true, blockProductionMode: 'clock', slotTimeMs: slotMs });
+  const start = () => Surfnet.startWithConfig({ offline: true, blockProductionMode: 'clock', slotTimeMs: slotMs });
   const heightOffset = offsetAfter(journal.clock);
-  return begun(chain, shared, heightOffset, (restored) => Promise.all([journal.readTransactions(), restored()]));
+  await journal.readTransactions();
+  const chain = start();
+  try {
+    return await begun(chain, shared, heightOffset, { mayLoad: true });
+  } catch (problem) {
+    if (!problem.isWebSocketDead) throw problem;
+    await caller(chain.rpcUrl)('surfnet_pauseClock'); // it stays, and does nothing any more
+    return begun(start(), shared, heightOffset);
+  }
 }
 
 /** Let the Surfpool of an earlier run forget everything, and continue with the state of the journal. `before` is what
  * end() of that run resolved to. No request may be under way. */
 async function nextRun(before, shared) {
   await caller(before.chain.rpcUrl)('surfnet_resetNetwork');
-  return begun(before.chain, shared, before.height, (restored) => restored(), before.entries);
+  return begun(before.chain, shared, before.height, { entries: before.entries });
 }
 
-async function begun(chain, shared, heightOffset, load, entries = []) {
+async function begun(chain, shared, heightOffset, { mayLoad = false, entries = [] } = {}) {
   const { journal, slotMs, fail } = shared;
   const draining = setInterval(() => chain.drainEvents(), DRAIN_MS); // the journal already has what restore() writes
   const call = caller(chain.rpcUrl);
   const genesis = await exportAccounts(call);
   const isNew = journal.clock === null;
-  await load(async () => isNew || restore(chain, call, journal, genesis, slotMs));
+  if (!isNew) await restore(chain, call, journal, genesis, slotMs, mayLoad);
   const blockhashes = new Blockhashes(call);
   if (entries.length) await blockhashes.carry(entries);
   clearInterval(draining);
@@ -71,14 +81,18 @@ class Run {
       const height = await recorder.height(); // before the entries: the next run's heights are no greater than theirs
       const entries = await this.blockhashes.entries();
       await recorder.save(true);
-      journal.endRun();
-      return { chain, height, entries };
+      if (!recorder.pending.size) {
+        journal.endRun();
+        return { chain, height, entries };
+      }
+      recorder.clock.ended = false;
+      recorder.write([], {});
     } catch (problem) {
       recorder.clock.ended = false;
       recorder.stumbled(problem);
-      recorder.run();
-      return null;
     }
+    recorder.run();
+    return null;
   }
 }
 
@@ -90,20 +104,36 @@ function offsetAfter(clock) {
   return clock.height + (clock.ended ? 1 : KILLED_BLOCKS) + BLOCKHASH_LIVES_BLOCKS;
 }
 
-/** Restore the journal's accounts and programs, then set the clock, so that slots and time never decrease. */
-async function restore(chain, call, journal, genesis, slotMs) {
+/** Restore the journal's accounts and programs, then set the clock, so that slots and time never decrease. `mayLoad`:
+ * many accounts may be loaded over Surfpool's WebSocket, which is faster, but the WebSocket may be dead afterwards. */
+async function restore(chain, call, journal, genesis, slotMs, mayLoad) {
   const known = [...journal.accounts].filter(([, { owner }]) => owner !== LOADER);
-  // A snapshot loads only new accounts that are not programs, but much faster than setAccount does.
+  // A snapshot loads only new accounts that are not programs.
   const isNew = ([address, { executable }]) => !executable && !Object.hasOwn(genesis, address);
-  const loaded = await loadAccounts(chain.wsUrl, Object.fromEntries(known.filter(isNew)));
-  for (const one of known) if (!loaded || !isNew(one)) await setAccount(call, ...one);
-  for (const [address, account] of journal.accounts) {
-    if (account.owner === LOADER && account.executable) await writeProgram(call, address, account, journal);
+  const isLoaded = mayLoad && known.length > MANY;
+  const loaded = isLoaded && await loadAccounts(chain.wsUrl, Object.fromEntries(known.filter(isNew)));
+  if (isLoaded && !await accepts(chain.wsUrl)) {
+    throw Object.assign(new Error('the WebSocket of Surfpool does not answer'), { isWebSocketDead: true });
   }
+  await setAccounts(call, known.filter((one) => !loaded || !isNew(one)));
+  await restorePrograms(call, journal);
   const { unixTimestamp } = journal.clock;
   const jump = jumper(call);
   await jump({ absoluteSlot: shownSlot(journal.clock, slotMs) + 1 });
   if ((await chainTime(call)) < unixTimestamp) await travel(call, jump, unixTimestamp * 1000, slotMs);
+}
+
+/** Restore the accounts of the loader of programs. A program whose data account is not in the journal was there in the
+ * beginning, or is closed; Surfpool would give a closed one an empty program. */
+async function restorePrograms(call, journal) {
+  const ofLoader = [...journal.accounts].filter(([, { owner }]) => owner === LOADER);
+  for (const [address, account] of ofLoader) {
+    if (!account.executable) continue;
+    const data = journal.accounts.get(dataAddressOf(account));
+    if (data) await writeProgram(call, address, data);
+  }
+  // Buffers, and the slots, authorities and lamports of programs, for which writeProgram has others.
+  await setAccounts(call, ofLoader.filter(([, { executable }]) => !executable));
 }
 
 /** Return the latest slot that the previous run can have shown to a client, from the clock of its journal. */
@@ -111,14 +141,21 @@ function shownSlot({ slot, ended, reserved = null }, slotMs) {
   return ended ? slot : reserved ?? slot + Math.ceil(AHEAD_MS / slotMs);
 }
 
+async function setAccounts(call, accounts) {
+  for (let from = 0; from < accounts.length; from += AT_ONCE) {
+    await Promise.all(accounts.slice(from, from + AT_ONCE).map((one) => setAccount(call, ...one)));
+  }
+}
+
 function setAccount(call, address, { lamports, owner, data, executable }) {
   const update = { lamports, owner, executable, data: Buffer.from(data, 'base64').toString('hex') };
   return call('surfnet_setAccount', address, update);
 }
 
-function writeProgram(call, address, account, journal) {
-  const dataAddress = base58(Buffer.from(account.data, 'base64').subarray(4, PROGRAM_HEADER));
-  const code = Buffer.from(journal.accounts.get(dataAddress).data, 'base64').subarray(PROGRAM_DATA_HEADER);
+const dataAddressOf = (program) => base58(Buffer.from(program.data, 'base64').subarray(4, PROGRAM_HEADER));
+
+function writeProgram(call, address, data) {
+  const code = Buffer.from(data.data, 'base64').subarray(PROGRAM_DATA_HEADER);
   return call('surfnet_writeProgram', address, code.toString('hex'), 0);
 }
 

@@ -31,12 +31,12 @@ const SIMULATING = {
  * `unwritten()` returns why the journal cannot be written now, or null. Nothing may be sent while it cannot: a kill
  * would undo the transaction. */
 function guards(journal, ended, unwritten = () => null) {
-  const simulating = (where) => ({ before: (params) => { sound(...where(params)); }, after: () => {} });
+  const simulating = (where) => ({ before: (params) => { sound(...where(named(params))); }, after: () => {} });
 
   const sending = (where) => ({
     before(params) {
       if (unwritten()) throw refusal(UNHEALTHY, `Node is unhealthy: ${unwritten()}`);
-      for (const { signatures: [signature], blockhash } of sound(...where(params))) {
+      for (const { signatures: [signature], blockhash } of sound(...where(named(params)))) {
         // The running Surfpool does not have the transactions of earlier runs, and would execute them again.
         if (journal.past.has(base58(signature))) throw failedSimulation('AlreadyProcessed');
         if (isSurfpools(base58(blockhash))) throw failedSimulation('BlockhashNotFound');
@@ -51,6 +51,12 @@ function guards(journal, ended, unwritten = () => null) {
 }
 
 const each = (methods, wrap) => Object.fromEntries(Object.entries(methods).map(([name, where]) => [name, wrap(where)]));
+
+/** Return `params`. Throws -32602 for options that are an array, which Surfpool also takes: values in a fixed order. */
+function named(params) {
+  if (Array.isArray(params?.[1])) throw refusal(-32602, 'Invalid params: the options must be an object');
+  return params;
+}
 
 /** Return the decoded transactions of `texts`, without the texts that Surfpool itself refuses. Throws a validator's
  * error (-32602) for bytes that are not a transaction or an invalid one. */
@@ -72,7 +78,8 @@ function read(bytes) {
 }
 
 /** Return the bytes of an encoded transaction; null for a text or an encoding that Surfpool itself refuses. */
-function decoded(text, encoding = 'base58') {
+function decoded(text, given) {
+  const encoding = given ?? 'base58';
   if (typeof text !== 'string') return null;
   if (encoding === 'base64') return Buffer.from(text, 'base64');
   return encoding === 'base58' && text.length <= MOST_BASE58_CHARACTERS ? fromBase58(text) : null;

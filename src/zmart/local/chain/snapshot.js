@@ -4,6 +4,7 @@ const crypto = require('crypto');
 const http = require('http');
 
 const LONGEST_LOAD_MS = 60000;
+const HANDSHAKE_MS = 2000;
 const ENDED = /"accounts_loaded":(\d+),[^{}]*"status":"(Completed|Failed)"/;
 
 /** Load `accounts`, {address: {lamports, owner, data (base64), executable}}, into Surfpool at `wsUrl`. Resolves to
@@ -27,17 +28,9 @@ async function loadAccounts(wsUrl, accounts) {
  * the connection or LONGEST_LOAD_MS. */
 function subscribed(wsUrl, method, ...params) {
   return new Promise((resolve) => {
-    const request = http.request(wsUrl.replace(/^ws/, 'http'), {
-      headers: {
-        connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': 13,
-        'sec-websocket-key': crypto.randomBytes(16).toString('base64'),
-      },
-    });
     const end = (found) => { clearTimeout(timer); request.destroy(); resolve(found); };
     const timer = setTimeout(() => end(null), LONGEST_LOAD_MS);
-    request.on('error', () => end(null));
-    request.on('response', () => end(null));
-    request.on('upgrade', (response, socket) => {
+    const request = handshake(wsUrl, end, (socket) => {
       let text = '';
       socket.on('data', (bytes) => {
         text += bytes.toString('latin1'); // a server does not mask its frames
@@ -48,8 +41,30 @@ function subscribed(wsUrl, method, ...params) {
       socket.on('close', () => end(null));
       socket.write(frame(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));
     });
-    request.end();
   });
+}
+
+/** Resolve to whether Surfpool's WebSocket server at `wsUrl` still accepts connections. */
+function accepts(wsUrl) {
+  return new Promise((resolve) => {
+    handshake(wsUrl, () => resolve(false), (socket) => { socket.destroy(); resolve(true); });
+  });
+}
+
+/** Connect to a WebSocket server: call `ready(socket)`, or `failed(null)` after an error or HANDSHAKE_MS. */
+function handshake(wsUrl, failed, ready) {
+  const request = http.request(wsUrl.replace(/^ws/, 'http'), {
+    headers: {
+      connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': 13,
+      'sec-websocket-key': crypto.randomBytes(16).toString('base64'),
+    },
+  });
+  const late = setTimeout(() => request.destroy(new Error('no handshake')), HANDSHAKE_MS);
+  request.on('error', () => { clearTimeout(late); failed(null); });
+  request.on('response', () => { clearTimeout(late); failed(null); });
+  request.on('upgrade', (response, socket) => { clearTimeout(late); ready(socket); });
+  request.end();
+  return request;
 }
 
 /** Return a WebSocket text frame of less than 64 KiB, masked with zeros. */
@@ -59,4 +74,4 @@ function frame(text) {
   return Buffer.concat([Buffer.from([0x81, ...length, 0, 0, 0, 0]), body]);
 }
 
-module.exports = { loadAccounts };
+module.exports = { accepts, loadAccounts };
