@@ -39,6 +39,20 @@ async def test_a_request_above_a_bound_is_refused(local_chain: LocalChain, sent:
         assert int(line.split()[1]) == status
 
 
+async def test_each_call_of_a_batch_is_answered(local_chain: LocalChain) -> None:
+    """Surfpool itself takes no batches."""
+    calls = [
+        {"jsonrpc": "2.0", "id": at, "method": method}
+        for at, method in enumerate(["getSlot", "getVersion", "no"])
+    ]
+    async with httpx.AsyncClient(base_url=local_chain.rpc_url) as http:
+        slot, version, refused = (await http.post("/", json=calls)).json()
+    assert (slot["id"], version["id"], refused["id"]) == (0, 1, 2)
+    assert slot["result"] > 0
+    assert "solana-core" in version["result"]
+    assert refused["error"]["code"] == -32601
+
+
 async def test_a_head_that_does_not_come_ends_the_connection(local_chain: LocalChain) -> None:
     async with connected(local_chain.server.rpc_port) as client:
         client.writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
