@@ -76,7 +76,8 @@ class Blockhashes {
   async write(entries) {
     const count = Buffer.alloc(COUNT_BYTES);
     count.writeBigUInt64LE(BigInt(entries.length));
-    await this.call('surfnet_setAccount', RECENT_BLOCKHASHES, { data: Buffer.concat([count, ...entries]).toString('hex') });
+    const data = Buffer.concat([count, ...entries]).toString('hex');
+    await this.call('surfnet_setAccount', RECENT_BLOCKHASHES, { data });
   }
 }
 

@@ -26,14 +26,14 @@ async function firstRun(Surfnet, shared) {
   const { journal, slotMs } = shared;
   const start = () => Surfnet.startWithConfig({ offline: true, blockProductionMode: 'clock', slotTimeMs: slotMs });
   const heightOffset = offsetAfter(journal.clock);
-  await journal.readTransactions();
   const chain = start();
+  const reading = journal.readTransactions();
   try {
-    return await begun(chain, shared, heightOffset, { mayLoad: true });
+    return await begun(chain, shared, heightOffset, { mayLoad: true, reading });
   } catch (problem) {
     if (!problem.isWebSocketDead) throw problem;
     await caller(chain.rpcUrl)('surfnet_pauseClock'); // it stays, and does nothing any more
-    return begun(start(), shared, heightOffset);
+    return begun(start(), shared, heightOffset, { reading });
   }
 }
 
@@ -44,13 +44,13 @@ async function nextRun(before, shared) {
   return begun(before.chain, shared, before.height, { entries: before.entries });
 }
 
-async function begun(chain, shared, heightOffset, { mayLoad = false, entries = [] } = {}) {
+async function begun(chain, shared, heightOffset, { mayLoad = false, entries = [], reading = null }) {
   const { journal, slotMs, fail } = shared;
   const draining = setInterval(() => chain.drainEvents(), DRAIN_MS); // the journal already has what restore() writes
   const call = caller(chain.rpcUrl);
   const genesis = await exportAccounts(call);
   const isNew = journal.clock === null;
-  if (!isNew) await restore(chain, call, journal, genesis, slotMs, mayLoad);
+  await Promise.all([reading, isNew || restore(chain, call, journal, genesis, slotMs, mayLoad)]);
   const blockhashes = new Blockhashes(call);
   if (entries.length) await blockhashes.carry(entries);
   clearInterval(draining);

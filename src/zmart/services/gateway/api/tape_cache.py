@@ -49,12 +49,8 @@ class TapeCache:
 
     async def page(self, key: PageKey) -> TradesPage:
         """Return a page as it is in PostgreSQL now."""
-        selected = (
-            key.market_id,
-            key.size + 1,
-            key.offset,
-            key.after,
-        )  # one more shows whether others follow
+        one_more = key.size + 1  # which shows whether others follow
+        selected = (key.market_id, one_more, key.offset, key.after)
         held = self._pages.get(key)
         if held is not None and held.fingerprint == await trades.page_fingerprint(self._pool, *selected):
             self._keep(key, held)
