@@ -1,4 +1,4 @@
-"""The local chain lets Surfpool forget after 1,000 transactions, and continues: for clients it is one chain.
+"""The local chain lets Surfpool forget after some number of transactions, and continues: for clients it is one chain.
 
 Surfpool keeps every transaction in memory, and copies all of them for each instruction that it executes.
 """
@@ -11,7 +11,7 @@ import json
 import random
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -25,6 +25,7 @@ from solders.system_program import CreateAccountParams, create_account
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from kit.servers import running
 from kit.waiting import until, watched
 from zmart.chain import compose
 from zmart.chain.program import Program
@@ -34,11 +35,21 @@ from zmart.local.chain import node
 from zmart.local.chain.genesis import prepare_chain, shipped_program
 from zmart.local.chain.keys import load_keys
 from zmart.local.chain.server import ChainServer
+from zmart.local.processes import free_port
 from zmart.market.types import Address, Lamports, Signature
 from zmart.settings import Settings
 
-RENEW_AFTER = 1_000
+RENEW_AFTER = 250
+"""Transactions; 1,000 by default, which tests/faults/test_local_chain_size.py has."""
 SLOTS = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "slotSubscribe", "params": []})
+
+
+@pytest.fixture
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
+    addon = request.config.rootpath / ".zmart" / "node"
+    ports = free_port(), free_port()
+    with running(ChainServer(tmp_path / "chain", *ports, addon, renew_after=RENEW_AFTER)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -228,7 +239,7 @@ def test_blockhashes_are_random_and_valid_as_long_as_their_block_height_says(
 
 
 async def killed_while_it_renews(chain: ChainServer, rpc: Rpc, after_s: float) -> None:
-    """Kill the chain `after_s` seconds after its 1,000th transaction; what it listed and showed must remain."""
+    """Kill the chain `after_s` seconds after the last transaction before a renewal; what it showed must remain."""
     done = await fill(rpc, RENEW_AFTER - 1)
     payer = await funded(rpc)
     address = Address(str(payer.pubkey()))

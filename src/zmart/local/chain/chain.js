@@ -1,5 +1,6 @@
 'use strict';
 // node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms> <host> <growth in MiB, 0: no limit>
+//   <transactions after which Surfpool forgets them>
 // A Solana chain for one machine: Surfpool on fixed ports, with state that survives restarts.
 const path = require('path');
 const { chainTime } = require('./clock.js');
@@ -12,11 +13,10 @@ const EXIT_TO_RESTART = 75; // exit status (EX_TEMPFAIL of sysexits.h): the pare
 const MIB = 1024 * 1024;
 const GROWTH_MS = 2000;
 const ANSWERED_MS = 5000;
-const RENEW_AFTER = 1000; // transactions, or half the number of accounts: each takes a millisecond
 const RENEW_MS = 1000;
 const RENEW_WITHIN_MS = 500;
 
-const [addonFolder, stateFolder, rpcPort, wsPort, slotMs, host, growthMib] = process.argv.slice(2);
+const [addonFolder, stateFolder, rpcPort, wsPort, slotMs, host, growthMib, renewAfter] = process.argv.slice(2);
 
 async function main() {
   const { Surfnet } = require(path.join(addonFolder, 'node_modules', '@solana', 'surfpool-linux-x64-gnu'));
@@ -45,7 +45,8 @@ async function main() {
  * travels, or the journal cannot be written. */
 async function renewIfFull(chain, sockets) {
   const { present, accounts } = chain.journal;
-  const isFull = present.length >= Math.max(RENEW_AFTER, accounts.size / 2);
+  // To restore an account takes a millisecond.
+  const isFull = present.length >= Math.max(Number(renewAfter), accounts.size / 2);
   if (!isFull || chain.isEnding || chain.renewal || chain.run.recorder.travels) return;
   chain.renewal = chain.gate.pass(() => chain.gate.alone(() => renew(chain, sockets), RENEW_WITHIN_MS)).catch(restart);
   await chain.renewal;

@@ -16,6 +16,7 @@ from zmart.setting_values import reachable
 STOP = signal.SIGTERM
 HOST = "127.0.0.1"
 SLOT_MS = 50
+RENEW_AFTER = 1_000
 EXIT_TO_RESTART = 75
 """Exit status of a chain whose memory has grown too much. The next start restores the state from the journal."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -42,7 +43,8 @@ class ChainServer(ChildServer):
     """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` of `host` and its WebSocket on `ws_port`.
 
     `slot_ms` is the length of a slot in milliseconds. Once the process's memory has grown by `growth_mib` MiB (0: no
-    limit), the process ends with EXIT_TO_RESTART.
+    limit), the process ends with EXIT_TO_RESTART. After `renew_after` transactions (half the number of accounts, if
+    that is more) Surfpool forgets them, and the chain continues from its journal.
     """
 
     title = "The local chain"
@@ -59,6 +61,7 @@ class ChainServer(ChildServer):
         slot_ms: int = SLOT_MS,
         host: str = HOST,
         growth_mib: int = 0,
+        renew_after: int = RENEW_AFTER,
     ) -> None:
         super().__init__(folder)
         self.rpc_port = rpc_port
@@ -67,6 +70,7 @@ class ChainServer(ChildServer):
         self.slot_ms = slot_ms
         self.host = host
         self.growth_mib = growth_mib
+        self.renew_after = renew_after
         self._node_bin = local_node_bin
 
     @property
@@ -89,7 +93,8 @@ class ChainServer(ChildServer):
         script = Path(__file__).with_name("chain.js")
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
-        arguments = [self.addon_folder, self.folder, *ports, self.host, self.growth_mib]
+        limits = [self.growth_mib, self.renew_after]
+        arguments = [self.addon_folder, self.folder, *ports, self.host, *limits]
         return start_command(
             ["/usr/bin/env", self._allocator(), program, YOUNG_OBJECTS, script, *arguments],
             die_with_parent=STOP,
