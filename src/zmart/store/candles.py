@@ -11,24 +11,28 @@ from zmart.market.identifiers import MarketRef
 from zmart.market.types import Lamports, MarketId, PriceE9
 from zmart.store.pool import Pool
 
-# The result has one row for each interval with trades. A row without a start precedes them: it holds the price before
-# the window. Every row has the market's columns. A market without any trade yields one row with only these columns.
+# The first row has the market's columns, and as close_e9 the price before the window. Each further row is a candle; in
+# these the market's columns are NULL, which costs nothing to read.
 _OF_ID = """
-SELECT m.market_id, m.activated_at, coalesce(m.finalized_at, m.cancelled_at) AS ended_at, c.*
-FROM markets m LEFT JOIN LATERAL (
+WITH market AS (
+    SELECT market_id, activated_at, coalesce(finalized_at, cancelled_at) AS ended_at FROM markets WHERE market_id = $1
+)
+SELECT market_id, activated_at, ended_at, NULL AS start_s, NULL AS open_e9, NULL AS high_e9, NULL AS low_e9,
+    (SELECT price_yes_after_e9 FROM trades WHERE market_id = market.market_id AND traded_at < $2
+        ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1) AS close_e9,
+    NULL AS volume, NULL AS trades
+FROM market
+UNION ALL
+SELECT NULL, NULL, NULL, candle.* FROM market, LATERAL (
     SELECT extract(epoch FROM traded_at)::bigint / $4 * $4 AS start_s,
         (min(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS open_e9,
         max(price_yes_after_e9) AS high_e9, min(price_yes_after_e9) AS low_e9,
         (max(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS close_e9,
         sum(cost_lamports) AS volume, count(*) AS trades
-    FROM trades WHERE market_id = m.market_id AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s
-    UNION ALL
-    (SELECT NULL, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, 0, 0 FROM trades
-        WHERE market_id = m.market_id AND traded_at < $2
-        ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1)
-) c ON true WHERE m.market_id = $1 ORDER BY start_s NULLS FIRST
+    FROM trades WHERE market_id = market.market_id AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s
+) AS candle ORDER BY start_s NULLS FIRST
 """
-_OF_ADDRESS = _OF_ID.replace("m.market_id = $1", "m.address = $1")
+_OF_ADDRESS = _OF_ID.replace("market_id = $1", "address = $1")
 
 
 class CandleRow(msgspec.Struct, frozen=True):
@@ -64,11 +68,10 @@ async def of_market(
     if interval_s <= 0:
         raise Invalid("interval", "An interval is longer than nothing.")
     sql = _OF_ID if ref.id else _OF_ADDRESS
-    rows = [tuple(row) for row in await pool.fetch(sql, str(ref), start, end, interval_s)]
+    rows = await pool.fetch(sql, str(ref), start, end, interval_s)
     if not rows:
         return None
-    market_id, activated_at, ended_at, start_s, *first = rows[0]
-    before = first[3] if start_s is None else None
+    market_id, activated_at, ended_at, *_, price_before, _, _ = rows[0]
     return CandleChart(
-        market_id, activated_at, ended_at, before, [CandleRow(*row[3:]) for row in rows if row[3] is not None]
+        market_id, activated_at, ended_at, price_before, [CandleRow(*tuple(row)[3:]) for row in rows[1:]]
     )
