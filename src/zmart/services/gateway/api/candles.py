@@ -98,7 +98,7 @@ def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.R
         return msgspec.Raw(b"[]"), 0
     step_s = window.step
     first_s = max(window.start, int(chart.activated_at.timestamp()) // step_s * step_s)
-    begins = [_begin(moment_s) for moment_s in range(first_s, window.stop, step_s)]
+    begins = _begins(range(first_s, window.stop, step_s))
     price = chart.price_before or PriceE9(PRICE_ONE // 2)
     flat = _tail(price, price, price, price, 0, 0, text)
     pieces: list[bytes] = []
@@ -111,6 +111,11 @@ def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.R
         flat = _tail(close, close, close, close, 0, 0, text)
     pieces += [begin + flat for begin in begins[len(pieces) :]]
     return msgspec.Raw(b"[" + b",".join(pieces) + b"]"), len(pieces)
+
+
+@lru_cache(maxsize=32)  # the usual window is the same for all markets
+def _begins(moments_s: range) -> list[bytes]:
+    return [_begin(moment_s) for moment_s in moments_s]
 
 
 @lru_cache(maxsize=4_000)
