@@ -48,7 +48,9 @@ def test_10_000_accounts_and_100_000_transactions_are_restored_in_seconds(chain:
         memory.append(memory_mib(chain))
         chain.stop()
         journal.append(sum(file.stat().st_size for file in chain.folder.rglob("*") if file.is_file()))
-    print(f"restored in {durations} s, with {processor} s of processor time, in {memory} MiB; {journal} bytes")
+    print(
+        f"restored in {durations} s, with {processor} s of processor time, in {memory} MiB; {journal} bytes"
+    )
     assert max(processor) < MOST_PROCESSOR_S
     assert max(memory) < MOST_MEMORY_MIB
     # What a start restores does not grow. Its memory cannot be compared with another's: by when Node.js collects

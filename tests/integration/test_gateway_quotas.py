@@ -50,8 +50,8 @@ async def funded(here: Site, lamports: int = 100 * SOL) -> Keypair:
     return key
 
 
-async def use_up(here: Site, policy: RateLimitPolicy, key: str) -> None:
-    for _ in range(policy.requests):
+async def use_up(here: Site, policy: RateLimitPolicy, key: str, left: int = 0) -> None:
+    for _ in range(policy.requests - left):
         assert (await here.gateway.context.limiter.take(policy, key)).allowed
 
 
@@ -133,6 +133,44 @@ async def test_a_draft_without_a_pin_gets_one_when_its_market_is_on_chain(here: 
     assert await documents.anchor_landed(here.pool, "pinata") == 0
     [pin] = await anchors.open_anchors(here.pool, 10)
     assert (pin.cid, pin.market_id) == (made["cid"], made["id"])
+
+
+FULL_DISK = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON market_documents FOR EACH ROW EXECUTE FUNCTION full_disk()
+"""
+
+
+@pytest.fixture(params=[True, False], ids=["funded", "unfunded"])
+async def with_two_left(here: Site, request: pytest.FixtureRequest) -> str:
+    """The token of a wallet that may store two more drafts today."""
+    key = await funded(here) if request.param else Keypair()
+    policy, of = (
+        (stakes.DRAFTS, str(key.pubkey())) if request.param else (stakes.UNFUNDED_DRAFTS, "127.0.0.1")
+    )
+    await use_up(here, policy, of, left=2)
+    return await here.sign_in(key)
+
+
+async def test_a_draft_that_cannot_be_stored_uses_up_no_quota(here: Site, with_two_left: str) -> None:
+    """C4: a client that repeated its request on a full disk had no drafts left for the rest of the day."""
+    await here.pool.execute(FULL_DISK)
+    for _ in range(5):
+        assert (await here.post("/api/markets", NEW, with_two_left)).status_code == 503
+    await here.pool.execute("DROP TRIGGER full_disk ON market_documents")
+    made = [
+        await here.post("/api/markets", NEW | {"question": f"Will it freeze {number} times?"}, with_two_left)
+        for number in range(3)
+    ]
+    assert [each.status_code for each in made] == [201, 201, 429]
+
+
+async def test_a_request_for_a_stored_draft_is_not_counted(here: Site, with_two_left: str) -> None:
+    """A client may repeat its request until a transaction can be built for it."""
+    made = [await here.post("/api/markets", NEW, with_two_left) for _ in range(5)]
+    assert {each.status_code for each in made} == {201}
+    assert len({each.json()["id"] for each in made}) == 1
 
 
 async def test_drafts_have_a_quota_by_wallet_and_those_of_unfunded_wallets_by_address(here: Site) -> None:

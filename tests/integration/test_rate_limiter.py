@@ -49,6 +49,23 @@ async def test_who_comes_near_the_limit_waits_for_the_count_of_all_gateways(redi
         await gateway.close()
 
 
+@pytest.mark.parametrize("limit", [30, 1_000], ids=["counted at once", "counted later"])
+async def test_what_is_given_back_is_counted_no_more_and_nothing_else_is(
+    redis: RedisClient, limit: int
+) -> None:
+    policy = RateLimitPolicy("drafts", limit, 86_400)
+    limiter = RateLimiter(redis)
+    for _ in range(limit // 2):
+        await limiter.take(policy, "one")
+    for _ in range(3):
+        await limiter.take(policy, "one")
+        await limiter.give_back(policy, "one")
+    await limiter.give_back(policy, "another")
+    await limiter.close()
+    assert await redis.hget("rate:drafts:one", "n") == b"%d" % (limit // 2)
+    assert await redis.hget("rate:drafts:another", "n") == b"0"
+
+
 async def _calls(redis: RedisClient) -> int:
     figures = await redis.info("commandstats")
     return sum(figures.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))

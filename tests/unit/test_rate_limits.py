@@ -84,3 +84,10 @@ async def test_without_redis_this_process_counts_and_callers_and_policies_have_t
     assert (await limiter.take(other, "a")).allowed
     assert not (await limiter.take(other, "a")).allowed
     await limiter.close()
+
+
+def test_what_is_given_back_in_this_process_may_be_taken_again() -> None:
+    counts = LocalCounts()
+    for _ in range(2):
+        assert [counts.take("k", 3, 86_400).allowed for _ in range(4)] == [True, True, True, False]
+        assert counts.grant("k", 3, -5, 86_400).granted == -3

@@ -72,4 +72,6 @@ async def of_market(
     if not rows:
         return None
     market_id, activated_at, ended_at, *_, price_before, _, _ = rows[0]
-    return CandleChart(market_id, activated_at, ended_at, price_before, [CandleRow(*row[3:]) for row in rows[1:]])
+    return CandleChart(
+        market_id, activated_at, ended_at, price_before, [CandleRow(*row[3:]) for row in rows[1:]]
+    )

@@ -33,6 +33,10 @@ _ANCHOR = """
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO UPDATE SET cid = excluded.cid RETURNING id
 """
+_ANCHOR_OF_QUESTION = """
+SELECT id FROM ipfs_anchors WHERE market_id = $1 AND kind = 'question' AND cid = $2 AND provider = $3
+AND snapshot_day IS NULL
+"""
 # A draft has no anchor if its author's wallet did not hold the required deposit.
 _ANCHOR_LANDED = f"""
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider)
@@ -159,8 +163,16 @@ async def pinned(pool: Pool, anchor_id: int, provider_id: str) -> None:
     await pool.execute(_PINNED, anchor_id, provider_id)
 
 
-async def anchor_of_question(pool: Pool, document: Document, provider: str) -> int:
-    """Return the id of the anchor of a stored draft at `provider`, inserted now if it does not exist."""
+async def anchor_of_question(pool: Pool, document: Document, provider: str) -> int | None:
+    """Return the id of the anchor of a stored draft at `provider`; None if it has none."""
+    anchor_id: int | None = await pool.fetchval(
+        _ANCHOR_OF_QUESTION, document.market_id, document.cid, provider
+    )
+    return anchor_id
+
+
+async def add_anchor_of_question(pool: Pool, document: Document, provider: str) -> int:
+    """Insert the anchor of a stored draft at `provider`, unless it exists; return its id."""
     return await anchor(pool, "question", document.market_id, document.cid, document.document, provider)
 
 

@@ -14,7 +14,7 @@ from zmart.market.types import MarketState, Wallet
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
 from zmart.services.gateway.api.operator import send_as_admin
 from zmart.services.gateway.api.parameters import MarketKeyInPath
-from zmart.services.gateway.api.stakes import EVIDENCE, admit_stake
+from zmart.services.gateway.api.stakes import EVIDENCE, uses_of_stake
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
 from zmart.services.gateway.context import AppContext, Context
@@ -93,8 +93,8 @@ async def resolve(
     )
     built = await transaction_builder.build(context, wallet, [instruction])
     if evidence is not None and built.simulation.ok:
-        await admit_stake(context, EVIDENCE, wallet, auth.request.client)
-        await market_documents.keep_evidence(context, on_chain.account.market_id, cid, evidence)
+        uses = uses_of_stake(context, EVIDENCE, wallet, auth.request.client)
+        await market_documents.keep_evidence(context, on_chain.account.market_id, cid, evidence, uses)
     return shapes.ResolveTransaction(
         **transaction_builder.parts(on_chain, built), outcome=data.outcome, ipfs_evidence_hash=cid
     )

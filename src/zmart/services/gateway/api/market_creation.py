@@ -68,17 +68,18 @@ async def create_market(
     be built (503), the draft is kept: the same request, sent again, returns a transaction for it. If the wallet does
     not hold the deposit `initial_liquidity`, the question is not pinned until the wallet holds it and sends the request
     again, or the market is on chain. Limits for a day: 100 drafts of a wallet that holds the deposit, 400 of all such
-    wallets of one address, 100 of all other wallets of one address. Beyond them the answer is 429 with Retry-After."""
+    wallets of one address, 100 of all other wallets of one address. Beyond them the answer is 429 with Retry-After. A
+    request for a stored draft, or one that could not be stored (503), does not count."""
     draft = _checked(context, data)
     creator, client, new_id = await auth.wallet(), auth.request.client, MarketId(secrets.token_hex(32))
     try:
         funded = await stakes.is_funded(context, creator, draft.initial_liquidity)
     except ChainError:
-        await stakes.admit_draft(context, creator, client, funded=False)
-        await market_documents.keep_question(context, new_id, creator, draft)
+        uses = stakes.uses_of_draft(context, creator, client, funded=False)
+        await market_documents.keep_question(context, new_id, creator, draft, uses)
         raise
-    await stakes.admit_draft(context, creator, client, funded=funded)
-    stored = await market_documents.keep_question(context, new_id, creator, draft, is_pinned=funded)
+    uses = stakes.uses_of_draft(context, creator, client, funded=funded)
+    stored = await market_documents.keep_question(context, new_id, creator, draft, uses, is_pinned=funded)
     document, market_id = stored.document, stored.document.market_id
     instruction = context.program.instructions.create_market(
         creator,

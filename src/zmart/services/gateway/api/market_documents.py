@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,6 +15,7 @@ from zmart.market.types import Address, MarketId, Wallet
 from zmart.proofs import market_document
 from zmart.proofs.market_document import MarketDocument, MarketDraft
 from zmart.services.gateway.context import AppContext
+from zmart.services.gateway.http.rate_limiting import QuotaUse, within_quotas
 from zmart.store import documents
 from zmart.store.documents import Document
 
@@ -60,22 +62,41 @@ def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
 
 
 async def keep_question(
-    context: AppContext, new_id: MarketId, creator: Wallet, draft: MarketDraft, *, is_pinned: bool = True
+    context: AppContext,
+    new_id: MarketId,
+    creator: Wallet,
+    draft: MarketDraft,
+    uses: Sequence[QuotaUse],
+    *,
+    is_pinned: bool = True,
 ) -> StoredQuestion:
-    """Store a question as a draft under `new_id`, with the record of a pin that is still to be made.
+    """Store a question as a draft under `new_id`, with the record of a pin that is still to be made, and count it by
+    the quotas `uses`. Raises TooManyRequests beyond one of them.
 
     If the creator has an equal draft already, as after a request whose answer was lost, that draft is returned with its
-    own id instead. With `is_pinned` False no pin is recorded.
+    own id instead, and counted only if it gets a pin now. With `is_pinned` False no pin is recorded.
     """
-    provider, program = _provider(context) if is_pinned else None, context.program.address
+    provider = _provider(context) if is_pinned else None
+    same = await _equal_draft(context, creator, draft)
+    if same is not None:
+        if provider is None:
+            return StoredQuestion(same, None)
+        anchor = await documents.anchor_of_question(context.pool, same, provider)
+        if anchor is None:
+            async with within_quotas(context.limiter, *uses):
+                anchor = await documents.add_anchor_of_question(context.pool, same, provider)
+        return StoredQuestion(same, anchor)
+    document = question(context.program.address, new_id, creator, draft)
+    async with within_quotas(context.limiter, *uses):
+        return StoredQuestion(document, await documents.add(context.pool, document, provider))
+
+
+async def _equal_draft(context: AppContext, creator: Wallet, draft: MarketDraft) -> Document | None:
     for stored in await documents.drafts_with_question(context.pool, creator, draft.question):
-        same = question(program, stored.market_id, creator, draft)
+        same = question(context.program.address, stored.market_id, creator, draft)
         if same.cid == stored.cid:
-            if provider is None:
-                return StoredQuestion(same, None)
-            return StoredQuestion(same, await documents.anchor_of_question(context.pool, same, provider))
-    document = question(program, new_id, creator, draft)
-    return StoredQuestion(document, await documents.add(context.pool, document, provider))
+            return same
+    return None
 
 
 async def pin_question(context: AppContext, stored: StoredQuestion) -> None:
@@ -87,10 +108,13 @@ async def pin_question(context: AppContext, stored: StoredQuestion) -> None:
         await _pin(context, stored.anchor, document.cid, document.document, name)
 
 
-async def keep_evidence(context: AppContext, market_id: MarketId, cid: str, raw: bytes) -> None:
-    """Store the evidence of a market's outcome and pin it. If the pin fails, it stays open and the snapshot service
-    tries again."""
-    anchor = await documents.anchor(context.pool, "evidence", market_id, cid, raw, _provider(context))
+async def keep_evidence(
+    context: AppContext, market_id: MarketId, cid: str, raw: bytes, uses: Sequence[QuotaUse]
+) -> None:
+    """Store the evidence of a market's outcome, count it by the quotas `uses`, and pin it. If the pin fails, it stays
+    open and the snapshot service tries again. Raises TooManyRequests beyond a quota."""
+    async with within_quotas(context.limiter, *uses):
+        anchor = await documents.anchor(context.pool, "evidence", market_id, cid, raw, _provider(context))
     await _pin(context, anchor, cid, raw, f"zmart-evidence-{market_id}")
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from zmart.market.types import Address, Lamports, Wallet
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.http.rate_limiting import admit_within_quota, of_address
+from zmart.services.gateway.http.rate_limiting import QuotaUse, of_address
 from zmart.services.gateway.http.rate_limits import RateLimitPolicy, quota
 
 DRAFTS = quota("drafts", 100)
@@ -29,20 +29,18 @@ async def is_funded(context: AppContext, wallet: Wallet, needed: Lamports) -> bo
     return await context.chain().get_balance(Address(wallet)) >= needed
 
 
-async def admit_draft(context: AppContext, wallet: Wallet, client: str, *, funded: bool) -> None:
-    """Count a draft: of a funded wallet by the wallet and by the client's address, of any other wallet by the address
-    alone. Raises TooManyRequests beyond a quota."""
-    if funded:
-        await admit_stake(context, DRAFTS, wallet, client)
-    else:
-        await admit_within_quota(context.limiter, UNFUNDED_DRAFTS, client)
+def uses_of_draft(context: AppContext, wallet: Wallet, client: str, *, funded: bool) -> tuple[QuotaUse, ...]:
+    """Return the quotas by which a draft is counted: of a funded wallet those of the wallet and of the client's
+    address, of any other wallet that of the address alone."""
+    return uses_of_stake(context, DRAFTS, wallet, client) if funded else ((UNFUNDED_DRAFTS, client),)
 
 
-async def admit_stake(context: AppContext, policy: RateLimitPolicy, wallet: Wallet, client: str) -> None:
-    """Count a draft or document of a wallet with a stake, by the wallet and by the client's address. Raises
-    TooManyRequests beyond a quota."""
-    await admit_within_quota(context.limiter, policy, wallet)
-    await admit_within_quota(context.limiter, shared_by_address(context, policy), client)
+def uses_of_stake(
+    context: AppContext, policy: RateLimitPolicy, wallet: Wallet, client: str
+) -> tuple[QuotaUse, ...]:
+    """Return the quotas by which a draft or document of a wallet with a stake is counted: those of the wallet and of
+    the client's address."""
+    return (policy, wallet), (shared_by_address(context, policy), client)
 
 
 def shared_by_address(context: AppContext, policy: RateLimitPolicy) -> RateLimitPolicy:

@@ -29,8 +29,9 @@ _CERTAIN_S = 1.0
 COUNT_WITHIN_S = 0.02
 _MAX_CLIENTS = 20_000
 
-# KEYS: one per client. ARGV: the time in ms, then for each key its limit, how many requests to count, its window in ms.
-# Returns for each key how many of these requests are admitted, and how many were left before.
+# KEYS: one per client. ARGV: the time in ms, then for each key its limit, how many requests to count (less than 0: to
+# count no more), its window in ms. Returns for each key how many of these requests are admitted, and how many were left
+# before.
 # The count of a sliding window is that of the present minute (or day), plus a part of the previous one's count.
 _LUA = """
 local now, out = tonumber(ARGV[1]), {}
@@ -43,6 +44,7 @@ for i, key in ipairs(KEYS) do
   if w == this - 1 then p, n = n, 0 elseif w ~= this then p, n = 0, 0 end
   local used = n + p * share
   local granted = math.max(0, math.min(requested, math.ceil(limit - used)))
+  if requested < 0 then granted = math.max(requested, -n) end
   redis.call('HSET', key, 'w', this, 'n', n + granted, 'p', p)
   redis.call('PEXPIRE', key, window * 2)
   out[#out + 1] = granted
@@ -118,6 +120,15 @@ class RateLimiter:
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._count_due())
         return answer
+
+    async def give_back(self, policy: RateLimitPolicy, key: str) -> None:
+        """Count one request of the client `key` less, which `take` counted in this window."""
+        client = self._clients.get((policy.name, key))
+        if client is not None and client.ahead:  # not in Redis yet
+            client.ahead -= 1
+            client.left += 1
+        else:
+            await self._counted([(policy, key, -1)])
 
     async def close(self) -> None:
         """Count in Redis the requests that were admitted and are not counted yet."""

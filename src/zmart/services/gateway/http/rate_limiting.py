@@ -3,8 +3,12 @@ that anyone can name any wallet."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from litestar.types import Message, Send
 
+from zmart.errors import StoreError
 from zmart.services.gateway import metrics
 from zmart.services.gateway.http.problems import TooManyRequests
 from zmart.services.gateway.http.rate_limiter import RateLimiter
@@ -17,6 +21,8 @@ from zmart.services.gateway.http.rate_limits import (
 )
 from zmart.services.gateway.http.request_context import RequestContext
 
+QuotaUse = tuple[RateLimitPolicy, str]
+"""A daily quota, and the client for whom one use of it is counted."""
 WALLETS_PER_ADDRESS = 4
 """How many wallets behind one address can use their whole limits: all requests with a proof from one address share this
 multiple of the limit."""
@@ -49,6 +55,23 @@ async def admit_within_quota(limiter: RateLimiter, policy: RateLimitPolicy, key:
     """Count one use of a daily quota for `key`; the response's headers do not show it. Raises TooManyRequests beyond
     the quota."""
     _refuse(policy, await limiter.take(policy, key))
+
+
+@asynccontextmanager
+async def within_quotas(limiter: RateLimiter, *uses: QuotaUse) -> AsyncIterator[None]:
+    """Count one use of each daily quota for the block, in which something is stored. Raises TooManyRequests beyond one
+    of them. If that happens, or the block raises StoreError, nothing was stored and nothing stays counted: a client may
+    repeat its request for as long as the database is unavailable."""
+    counted: list[QuotaUse] = []
+    try:
+        for policy, key in uses:
+            await admit_within_quota(limiter, policy, key)
+            counted.append((policy, key))
+        yield
+    except (TooManyRequests, StoreError):
+        for policy, key in counted:
+            await limiter.give_back(policy, key)
+        raise
 
 
 def _refuse(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> None:

@@ -85,14 +85,17 @@ class LocalCounts:
         return self.grant(key, limit, 1, window_s).verdict(0)
 
     def grant(self, key: str, limit: int, requested: int, window_s: int = WINDOW_S) -> RateLimitGrant:
-        """Count `requested` requests for `key` together, and return how many of them are admitted."""
+        """Count `requested` requests for `key` together, and return how many of them are admitted. Less than 0: count
+        as many less."""
         now = time.time()
         this = int(now // window_s)
         window, count, before = self._counts.get(key, (this, 0, 0))
         if window != this:
             before, count = (count, 0) if window == this - 1 else (0, 0)
         used = count + before * (1 - now % window_s / window_s)
-        granted = max(0, min(requested, math.ceil(limit - used)))
+        granted = (
+            max(0, min(requested, math.ceil(limit - used))) if requested >= 0 else max(requested, -count)
+        )
         if len(self._counts) > _MAX_LOCAL_KEYS:
             self._counts.clear()
         self._counts[key] = (this, count + granted, before)
