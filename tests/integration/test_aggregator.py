@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -17,16 +18,24 @@ from kit.decisions import (
 from kit.services import running_service
 from kit.waiting import until
 from kit.wallets import address_of
+from zmart.chain.sender import Outcome
 from zmart.chain.wallet import backend_keypair
-from zmart.errors import ConfigError, Conflict
+from zmart.decisions import execution
+from zmart.decisions.context import DecisionContext
+from zmart.errors import ChainError, ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.ops.probes import Probes
+from zmart.proofs.tally_evidence import gather
+from zmart.proofs.verify_tally import Verdict, verify_tally
 from zmart.services import aggregator
+from zmart.services.aggregator import proposals
 from zmart.services.aggregator.service import Aggregator
-from zmart.store import alerts, intents, market_work, tallies
-from zmart.store.intents import Action, IntentState, Journal
+from zmart.store import alerts, intents, market_work, tallies, vote_closings
+from zmart.store.intents import Action, IntentRow, IntentState, Journal
 from zmart.votes import vote_log
+from zmart.votes.closings import close_by_tally
+from zmart.votes.vote_log import read_log
 
 
 class Killed(BaseException):
@@ -273,3 +282,89 @@ async def test_held_decisions_send_nothing_and_an_alert_says_so_until_they_are_r
         assert (await scene.events(market))[-len(expected) :] == expected
         keys = [alert.key for alert in await alerts.open_alerts(scene.pool)]
         assert ("decisions-held:aggregator" in keys) is held
+
+
+async def test_a_clock_that_lags_takes_no_later_vote_out_of_the_count_that_holds(scene: Scene) -> None:
+    """The log keeps the votes on chain of earlier rounds: a later round never closes before them."""
+    market, voter = await scene.market(), await scene.rich()
+    lagging = await scene.rpc.get_clock()
+    await scene.travel(10)
+    build, kind = scene.chain.program.instructions, VoteKind.PROPOSAL
+    await scene.send([build.submit_proposal_vote(address_of(voter), market, True)], voter)
+    await scene.index_votes(market)
+    await scene.vote(market, yes=6, no=2)
+    await tick(scene, admin_keypair_path=None)
+    first = await tallies.latest(scene.pool, market, kind)
+    await scene.vote(market, yes=0, no=7, start=5_000)
+    await market_work.without_pause(scene.pool, market)
+    async with scene.context() as context:
+        context.rpc.get_clock = AsyncMock(return_value=lagging)  # type: ignore[method-assign]
+        service = Aggregator(scene.settings, context, None)
+        await service.decide_due()
+        await service.finish()
+    row = await tallies.latest(scene.pool, market, kind)
+    assert first is not None
+    assert row is not None
+    assert (row.round, row.tally, row.onchain) == (2, Tally(7, 9), 1)
+    assert row.closed_at >= first.closed_at
+    evidence = await gather(scene.rpc, scene.chain.program, market)
+    log = await read_log(scene.settings.require("database_url"), market)
+    report = verify_tally(evidence, evidence.anchors[kind], log)
+    assert report.holds, [f.text for f in report.findings if f.verdict is Verdict.BROKEN]
+
+
+async def test_a_node_that_lags_reopens_no_vote_whose_approval_is_on_its_way(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that does not show the recorded counts yet is no reason to take further votes: the approval may land."""
+    market, kind = await scene.market(), VoteKind.PROPOSAL
+    await scene.vote(market, yes=7, no=3)
+    stale = await scene.account(market)
+    with monkeypatch.context() as patched:
+        sent = execution.execute
+
+        async def cut_off(context: DecisionContext, intent: IntentRow) -> Outcome | None:
+            if intent.action is Action.APPROVE_PROPOSAL:  # it was sent, and the RPC fails before it is judged
+                raise ChainError("The RPC does not answer.")
+            return await sent(context, intent)
+
+        patched.setattr(proposals, "execute", cut_off)
+        await tick(scene)
+    closing = await vote_closings.find(scene.pool, market, kind)
+    assert closing is not None
+    assert closing.voting_over
+    await market_work.without_pause(scene.pool, market)
+    with monkeypatch.context() as patched:
+        patched.setattr(DecisionContext, "market", AsyncMock(return_value=stale))
+        await tick(scene)
+    assert await vote_closings.find(scene.pool, market, kind) == closing
+    with pytest.raises(Conflict, match="voting is over"):
+        await scene.vote(market, yes=0, no=1, start=5_000)
+    await market_work.without_pause(scene.pool, market)
+    await tick(scene)
+    assert await scene.state(market) is MarketState.APPROVED
+
+
+async def test_a_count_that_was_overtaken_leaves_a_final_closing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may close the vote finally, to approve, while a count waits for the index: it stays closed."""
+    market, kind = await scene.market(), VoteKind.PROPOSAL
+    await scene.vote(market, yes=7, no=3)
+    await tick(scene, admin_keypair_path=None)
+    row = await tallies.latest(scene.pool, market, kind)
+    assert row is not None
+    await scene.vote(market, yes=0, no=7, start=5_000)
+    await market_work.without_pause(scene.pool, market)
+    require_complete = proposals.require_complete
+
+    async def overtaken(*given: object) -> None:
+        await require_complete(*given)  # type: ignore[arg-type]
+        async with scene.pool.transaction() as connection:
+            await close_by_tally(connection, row)
+
+    monkeypatch.setattr(proposals, "require_complete", overtaken)
+    await tick(scene, admin_keypair_path=None)
+    closing = await vote_closings.find(scene.pool, market, kind)
+    assert closing is not None
+    assert (closing.voting_over, closing.closed_at, closing.log_size) == (True, row.closed_at, row.log_size)

@@ -191,3 +191,17 @@ async def test_a_person_resolves_what_nothing_could_judge(scene: Scene) -> None:
     row = await intents.one(scene.pool, intent.id)
     assert (row.state, row.error) == (IntentState.DEAD, "not in any block")
     assert await alerts.open_alerts(scene.pool) == []
+
+
+async def test_a_late_vote_on_chain_that_the_log_dates_back_is_found(scene: Scene, counted: MarketId) -> None:
+    """When a vote came on chain is what its VoteRecord says, not what our log says of it."""
+    evidence, log = await evidence_of(scene, counted), await log_of(scene, counted)
+    anchor = evidence.anchors[VoteKind.PROPOSAL]
+    assert anchor.memo is not None
+    assert anchor.memo.closed_at is not None
+    ((key, record),) = evidence.vote_records.items()
+    late = {key: msgspec.structs.replace(record, voted_at=anchor.memo.closed_at + 1)}
+    report = verify_tally(msgspec.structs.replace(evidence, vote_records=late), anchor, log)
+    assert not report.holds
+    assert "1 votes were counted that came on chain after" in " ".join(broken(report))
+    assert not any("nowhere counted" in finding.text for finding in report.findings)

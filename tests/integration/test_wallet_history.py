@@ -7,12 +7,13 @@ from solders.keypair import Keypair
 
 from kit.decisions import Scene
 from kit.wallets import address_of
+from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError
 from zmart.local.chain.genesis import fund
 from zmart.market.eligibility import VoteOpening, VoterFacts
-from zmart.market.types import ChainTime, Lamports
+from zmart.market.types import ChainTime, Lamports, Signature
 from zmart.proofs.voter_evidence import opening_of
 
 SOL = 10**9
@@ -158,3 +159,113 @@ async def test_trades_that_a_node_does_not_show_are_unknown_and_not_none(scene: 
     async with Rpc(["http://127.0.0.1:1"], attempts=1) as rpc:
         with pytest.raises(ChainError):
             await traded_before(rpc, scene.chain.program, address_of(trader), opening, Lamports(1))
+
+
+class Lagging(Rpc):
+    """A node that has reached only the slot `at`: it refuses to answer as of a later slot, as nodes do."""
+
+    at = 0
+
+    async def get_signatures_for_address(self, address: str, **options: object) -> list[object]:  # type: ignore[override]
+        self._refuse(options.pop("since", None))
+        lines = await super().get_signatures_for_address(address, **options)  # type: ignore[arg-type]
+        return [line for line in lines if line.slot <= self.at]
+
+    async def get_balance(self, address: str, **options: object) -> Lamports:  # type: ignore[override]
+        self._refuse(options.pop("since", None))
+        lines = await self.get_signatures_for_address(address)
+        return await super().get_balance(address) if lines else Lamports(0)  # type: ignore[arg-type]
+
+    async def get_program_accounts(self, program: str, **options: object) -> list[object]:  # type: ignore[override]
+        self._refuse(options.get("since"))
+        return []  # it does not have the wallet's positions yet
+
+    def _refuse(self, since: object) -> None:
+        if isinstance(since, int) and since > self.at:
+            raise TransientRpcError(f"Minimum context slot has not been reached: {since}", -32016)
+
+
+async def test_a_node_that_has_not_reached_the_opening_says_nothing_about_a_wallet(scene: Scene) -> None:
+    """A node that lags misses what happened before the opening: nothing follows from its list and its balances."""
+    market, wallet, emptied, trader = await scene.active(), Keypair(), Keypair(), await scene.rich()
+    await scene.pay(scene.creator, emptied, SOL)
+    before = await scene.rpc.get_slot()
+    await scene.travel(10)
+    await scene.pay(scene.creator, wallet, SOL)
+    await scene.pay(emptied, wallet, SOL - 5_000)
+    await scene.buy(market, trader, 60_000_000)
+    opening, program = await opens(scene), scene.chain.program
+    assert await held_before(scene.rpc, address_of(wallet), opening) == VoterFacts(
+        held=Lamports(2 * SOL - 5_000)
+    )
+    assert await held_before(scene.rpc, address_of(emptied), opening) == VoterFacts(held=Lamports(0))
+    async with Lagging([scene.chain.rpc_url]) as rpc:
+        rpc.at = before
+        for each in (wallet, emptied):  # 0 lamports of the first and 1 SOL of the second would both be wrong
+            with pytest.raises(ChainError, match="slot"):
+                await held_before(rpc, address_of(each), opening)
+        with pytest.raises(ChainError, match="slot"):
+            await traded_before(rpc, program, address_of(trader), opening, Lamports(50_000_000))
+
+
+class Balancer(Rpc):
+    """Two nodes behind one address: a later page comes from one that does not have the newest transactions yet.
+
+    Such a node does not know the signature at which the page is to begin, and returns an empty list.
+    """
+
+    at = 0
+
+    async def get_signatures_for_address(self, address: str, **options: object) -> list[object]:  # type: ignore[override]
+        since, before = options.pop("since", None), options.get("before")
+        lines = await super().get_signatures_for_address(address, **{**options, "limit": 1})  # type: ignore[arg-type]
+        if before is None:
+            return lines
+        if isinstance(since, int) and since > self.at:
+            raise TransientRpcError(f"Minimum context slot has not been reached: {since}", -32016)
+        return []
+
+
+async def test_an_empty_page_of_a_node_that_lags_is_not_the_end_of_a_list(scene: Scene) -> None:
+    opening, late = await opens(scene), Keypair()
+    await scene.pay(scene.creator, late, SOL)
+    reached = await scene.rpc.get_slot()
+    await scene.travel(10)
+    await scene.pay(late, scene.creator, SOL // 4)
+    async with Balancer([scene.chain.rpc_url]) as rpc:
+        rpc.at = reached  # the opening, but not the transaction at which the second page begins
+        with pytest.raises(ChainError, match="slot"):  # else it would pass as funded before
+            await held_before(rpc, address_of(late), opening)
+
+
+class Busy(Forgetful):
+    """A node whose lists from the newest transaction on have no end that is reached, as those of a busy wallet."""
+
+    opening = ""
+
+    async def get_signatures_for_address(self, address: str, **options: object) -> list[object]:  # type: ignore[override]
+        if options.get("before") != self.opening:
+            options.pop("before", None)
+        return await super().get_signatures_for_address(address, **options)  # type: ignore[arg-type,return-value]
+
+
+async def test_a_new_wallet_that_is_busy_held_nothing_before_the_opening(scene: Scene) -> None:
+    """A wallet that was first used after the opening is judged however many transactions it has had since.
+
+    Otherwise such a wallet, with 20,000 transactions for 0.1 SOL, would hold up for ever what it votes on.
+    """
+    old, late = Keypair(), Keypair()
+    await scene.pay(scene.creator, old, SOL)
+    opening = await opens(scene)
+    await scene.pay(scene.creator, late, SOL)
+    await scene.pay(old, late, SOL // 2)
+    async with Busy([scene.chain.rpc_url]) as rpc:
+        rpc.opening = opening.signature
+        assert await held_before(rpc, address_of(old), opening) == VoterFacts(held=Lamports(SOL))
+        assert await held_before(rpc, address_of(late), opening) == VoterFacts(held=Lamports(0))
+        rpc.since = 2  # it does not keep all blocks: there may have been older transactions
+        assert (await held_before(rpc, address_of(late), opening)).held is None
+        rpc.since = 0
+        unheard_of = VoteOpening(opening.at, opening.slot, Signature(str(late.sign_message(b""))))
+        rpc.opening = unheard_of.signature
+        assert (await held_before(rpc, address_of(late), unheard_of)).held is None

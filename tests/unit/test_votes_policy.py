@@ -60,7 +60,7 @@ def test_a_turned_verdict_is_counted_again() -> None:
 
 def test_other_counts_on_the_account_are_counted_again_once_a_node_had_time_to_show_ours() -> None:
     assert next_step(POLICY, PASSING, False, recorded(PASSING), Tally(1, 0)) is Step.COUNT
-    assert next_step(POLICY, PASSING, False, recorded(PASSING, fresh=True), NOTHING) is Step.WAIT
+    assert next_step(POLICY, PASSING, False, recorded(PASSING, fresh=True), NOTHING) is Step.WAIT_FOR_NODE
 
 
 @given(st.builds(Tally, st.integers(0, 40), st.integers(0, 40)), st.booleans())

@@ -350,10 +350,13 @@ class Rpc:
             accounts=tuple(info_of(address, account) for address, account in after),
         )
 
-    async def get_balance(self, address: Address) -> Lamports:
-        """Return an account's lamports; 0 if it does not exist."""
-        params = [address, {"commitment": "confirmed"}]
-        return (await self._in_context(InContext[Lamports], "getBalance", params)).value
+    async def get_balance(self, address: Address, *, since: Slot | None = None) -> Lamports:
+        """Return an account's lamports; 0 if it does not exist. `since` works as in `get_account`."""
+        least = {} if since is None else {"minContextSlot": since}
+        params = [address, {"commitment": "confirmed", **least}]
+        answer = await self._in_context(InContext[Lamports], "getBalance", params)
+        require_slot("getBalance", answer, since)
+        return answer.value
 
     async def request_airdrop(self, address: Address, lamports: Lamports) -> Signature:
         """Request lamports for an address from a local or test cluster; return the transaction's signature."""

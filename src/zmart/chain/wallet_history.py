@@ -1,8 +1,9 @@
 """Read from an RPC how much a wallet held, or had traded, before a vote opened.
 
-A fact that the RPC does not show stays unknown. "Before" means: in a block whose time in chain seconds is less than
-that of the opening. A block's time is the time that programs see in it, so it equals the timestamp of an event in that
-block.
+A fact that the RPC does not show stays unknown. Every answer comes from a node that has reached the slot of the
+opening: one that lags misses transactions from before it. "Before" means: in a block whose time in chain seconds is
+less than that of the opening. A block's time is the time that programs see in it, so it equals the timestamp of an
+event in that block.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from zmart.chain.accounts import PositionAccount
-from zmart.chain.address_history import PAGE, newest_first
+from zmart.chain.address_history import newest_first
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureInfo
@@ -20,13 +21,15 @@ from zmart.errors import ChainError, DecodeError
 from zmart.market.eligibility import VoteOpening, VoterFacts
 from zmart.market.events import SharesBought, SharesSold
 from zmart.market.json_input import JSON_ERRORS
-from zmart.market.types import Address, Lamports, Signature, Wallet
+from zmart.market.types import Address, Lamports, Signature, Slot, Wallet
 
 _MOST_PAGES = 20
 """Maximum number of pages that are read of a wallet's history since the opening.
 
 If there are more, the search for the balance starts again at the signature of the transaction that opened the vote.
 """
+_GENESIS_BLOCKS = 1
+"""A node whose first block is in this slot or before keeps all blocks: there are no transactions in the first ones."""
 _MOST_TRADES = 2_000
 _USER_OFFSET = 8 + 32  # after the discriminator and the market
 
@@ -58,7 +61,7 @@ async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFa
     ChainError if the RPC fails.
     """
     first_since: SignatureInfo | None = None
-    async for entry in newest_first(rpc, Address(wallet), _MOST_PAGES):
+    async for entry in newest_first(rpc, Address(wallet), _MOST_PAGES, opening.slot):
         if entry is None:
             return await _held_before_many(rpc, wallet, opening)
         if entry.block_time is None:
@@ -72,7 +75,7 @@ async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFa
         return await _balance(rpc, wallet, first_since.signature, after=False)
     # Lamports arrive in some transaction. If the node lists none, it is older than the node's history, or too new to be
     # listed: a rule that trusted the balance would admit a wallet that was funded a moment ago.
-    if await rpc.get_balance(Address(wallet)) > 0:
+    if await rpc.get_balance(Address(wallet), since=opening.slot) > 0:
         return VoterFacts(why_unknown="the RPC shows no transaction that brought the wallet its lamports.")
     return VoterFacts(held=Lamports(0))
 
@@ -88,9 +91,9 @@ async def traded_before(
     unknown. Raises ChainError if the RPC fails.
     """
     traded, bought, read_count = 0, 0, 0
-    positions = await _positions(rpc, program, wallet)
+    positions = await _positions(rpc, program, wallet, opening.slot)
     for address in positions:
-        async for entry in newest_first(rpc, address, _MOST_PAGES):
+        async for entry in newest_first(rpc, address, _MOST_PAGES, opening.slot):
             if entry is not None and entry.err is not None:
                 continue
             read_count += 1
@@ -113,10 +116,12 @@ async def traded_before(
     return VoterFacts(traded=Lamports(traded))
 
 
-async def _positions(rpc: Rpc, program: Program, wallet: Wallet) -> dict[Address, PositionAccount]:
+async def _positions(
+    rpc: Rpc, program: Program, wallet: Wallet, since: Slot
+) -> dict[Address, PositionAccount]:
     discriminator = program.accounts.discriminator(PositionAccount)
     filters = [(0, discriminator), (_USER_OFFSET, bytes(Pubkey.from_string(wallet)))]
-    infos = await rpc.get_program_accounts(program.address, memcmp=filters)
+    infos = await rpc.get_program_accounts(program.address, memcmp=filters, since=since)
     return {info.address: program.accounts.position(info) for info in infos}
 
 
@@ -135,23 +140,38 @@ def _trades(program: Program, raw: bytes, wallet: Wallet) -> list[SharesBought |
 async def _held_before_many(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
     """Return the balance of a wallet that has more transactions since the opening than are read.
 
-    The search starts at the signature of the transaction that opened the vote.
+    The search starts at the signature of the transaction that opened the vote. If nothing is listed before it by a node
+    that has this transaction and keeps all blocks, then the wallet was first used later and held nothing.
     """
-    for entry in await rpc.get_signatures_for_address(Address(wallet), before=opening.signature, limit=PAGE):
-        if entry.block_time is not None and entry.block_time < opening.at:
+    if not opening.signature:
+        return VoterFacts(why_unknown="the wallet has too many transactions since the vote opened.")
+    pages = newest_first(rpc, Address(wallet), _MOST_PAGES, opening.slot, opening.signature)
+    async for entry in pages:
+        if entry is None or entry.block_time is None:
+            return VoterFacts(
+                why_unknown="the wallet has too many transactions around the opening of the vote."
+            )
+        if entry.block_time < opening.at:
             return await _balance(rpc, wallet, entry.signature, after=True)
-    return VoterFacts(why_unknown="the wallet has too many transactions since the vote opened.")
+    status = (await rpc.get_signature_statuses([opening.signature], search_history=True)).values[0]
+    if status is not None and await _first_block(rpc) <= _GENESIS_BLOCKS:
+        return VoterFacts(held=Lamports(0))
+    return VoterFacts(
+        why_unknown="the wallet has too many transactions since the vote opened, and the RPC may not show older ones."
+    )
 
 
 async def _history_reaches(rpc: Rpc, opening: VoteOpening) -> bool:
-    """Return whether the node keeps every block since the opening.
+    """Return whether the node keeps every block since the opening. Raises ChainError."""
+    return await _first_block(rpc) <= opening.slot
 
-    Raises ChainError if the node does not report its first block.
-    """
+
+async def _first_block(rpc: Rpc) -> int:
+    """Return the slot of the first block that the node keeps. Raises ChainError if the node does not report it."""
     first = await rpc.call("getFirstAvailableBlock")
     if not isinstance(first, int):
         raise ChainError("The RPC's answer to getFirstAvailableBlock is not a slot.")
-    return first <= opening.slot
+    return first
 
 
 async def _balance(rpc: Rpc, wallet: Wallet, signature: Signature, *, after: bool) -> VoterFacts:

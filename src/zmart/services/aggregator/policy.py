@@ -14,6 +14,9 @@ class Step(Enum):
     """The next step of the aggregator with a proposal."""
 
     WAIT = "wait"
+    """Let voting continue: nothing is decided yet."""
+    WAIT_FOR_NODE = "wait for node"
+    """Change nothing: the node does not show the recorded counts yet, and an approval may be on its way."""
     COUNT = "count"
     """Count the vote log, store the tally and plan to record it on chain."""
     RECORD = "record"
@@ -68,7 +71,7 @@ def next_step(
     if not recorded.on_chain:
         return Step.RECORD
     if on_account != recorded.tally:
-        return Step.WAIT if recorded.fresh else Step.COUNT
+        return Step.WAIT_FOR_NODE if recorded.fresh else Step.COUNT
     if passes != recorded.passed:
         return Step.COUNT
     if passes:

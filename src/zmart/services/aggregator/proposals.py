@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
+import msgspec
 import structlog
 
 from zmart.chain.accounts import MarketAccount
@@ -85,6 +86,9 @@ class ProposalDecider:
                 log.info("proposal rejected", market=market_id, likes=counts.votes_for, total=counts.total)
                 metrics.decided.labels("rejected").inc()
                 return False
+            case Step.WAIT_FOR_NODE:
+                await market_work.done(pool, market_id, Job.PROPOSAL)
+                return False
             case Step.WAIT:
                 await reopen_vote(pool, market_id, VoteKind.PROPOSAL)
                 await market_work.done(pool, market_id, Job.PROPOSAL)
@@ -115,7 +119,8 @@ class ProposalDecider:
         """Return the closing up to which votes count, written now unless there is one.
 
         Before the proposal's deadline it is provisional, at the chain's present time. After it, it is final and at the
-        deadline.
+        deadline. It is never before the newest tally: the log has the votes on chain that this one counted. The clock
+        may be that of a node that lags, or of a tick that began earlier in another process.
         """
         has_expired = self._has_expired(account)
         moment = ClosingMoment(
@@ -126,8 +131,12 @@ class ProposalDecider:
             voting_over=has_expired,
         )
 
-        async def choose(_: Connection) -> ClosingMoment:
-            return moment
+        async def choose(connection: Connection) -> ClosingMoment:
+            row = await tallies.latest(connection, market_id, VoteKind.PROPOSAL)
+            if row is None or row.closed_at <= moment.closed_at:
+                return moment
+            slot = max(moment.slot, row.closed_slot)
+            return msgspec.structs.replace(moment, closed_at=row.closed_at, slot=slot)
 
         closing = await close_vote(self.context.pool, market_id, VoteKind.PROPOSAL, choose)
         assert closing is not None  # `choose` always chooses
@@ -144,10 +153,11 @@ class ProposalDecider:
         await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
         terms = await self.voters.judge_all(market_id, VoteKind.PROPOSAL)
         async with pool.transaction() as connection:
+            await vote_log.lock(connection, market_id)
+            if await _is_overtaken(connection, closing):
+                return True
             counted = await count_log(connection, program, closing, terms)
             step = self._step(counted.tally, account, *await _recorded(connection, market_id), closing)
-            if not closing.voting_over:
-                await vote_closings.remove(connection, market_id, VoteKind.PROPOSAL)
             if step is not Step.COUNT:
                 return step is Step.RECORD
             row = await record(connection, counted, self.policy.threshold_bps)
@@ -190,6 +200,21 @@ class ProposalDecider:
             metrics.decided.labels("approved").inc()
             log.info("proposal approved", market=market_id, likes=row.tally.votes_for, total=row.tally.total)
         return approved
+
+
+async def _is_overtaken(connection: Connection, closing: VoteClosing) -> bool:
+    """Return whether another process has meanwhile counted up to a later moment, or closed the vote finally.
+
+    A closing that is not final ends with its count, so it is removed. A final one stays: an approval may be on its way.
+    """
+    if closing.voting_over:
+        return False
+    written = await vote_closings.find(connection, closing.market_id, closing.kind)
+    if written == closing:
+        await vote_closings.remove(connection, closing.market_id, closing.kind)
+    row = await tallies.latest(connection, closing.market_id, closing.kind)
+    is_counted = row is not None and row.closed_at > closing.closed_at
+    return is_counted or (written is not None and written.voting_over)
 
 
 async def _recorded(db: Pool | Connection, market_id: MarketId) -> tuple[TallyRow | None, IntentRow | None]:

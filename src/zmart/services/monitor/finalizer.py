@@ -133,13 +133,16 @@ class Finalizer:
         """
 
         async def choose(connection: Connection) -> ClosingMoment | None:
-            closed_at = closes_at
-            if await vote_closings.find(connection, market_id, VoteKind.DISPUTE) is not None:  # was extended
+            closed_at, slot = closes_at, self.clock.slot
+            extended = await vote_closings.find(connection, market_id, VoteKind.DISPUTE)
+            if extended is not None:
                 counts = (await votes.counts(connection, market_id))[VoteKind.DISPUTE]
                 if counts.total < terms.min_votes:
                     return None
-                closed_at = self.clock.unix_timestamp
-            return ClosingMoment(closed_at=closed_at, slot=self.clock.slot, voting_over=True)
+                # The log has the votes up to the earlier closing, and the clock may be that of a node that lags.
+                closed_at = max(self.clock.unix_timestamp, extended.closed_at)
+                slot = max(slot, extended.closed_slot)
+            return ClosingMoment(closed_at=closed_at, slot=slot, voting_over=True)
 
         closing = await close_vote(self.context.pool, market_id, VoteKind.DISPUTE, choose)
         return closing if closing is not None and closing.voting_over else None
