@@ -7,6 +7,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -157,6 +159,26 @@ def test_a_backup_that_is_not_what_its_manifest_says_is_refused(used_url: str, t
     assert state_of(used_url) == before
 
 
+@pytest.mark.parametrize("form", ["in the query", "two names", "a schema of its own"])
+def test_a_backup_is_checked_whatever_form_the_address_has(
+    empty_database_url: str, tmp_path: Path, form: str
+) -> None:
+    parts = urlsplit(empty_database_url)
+    name = parts.path.removeprefix("/")
+    if form == "a schema of its own":
+        run(empty_database_url, "CREATE SCHEMA app")
+    url = {
+        "in the query": f"postgresql:///{name}?host=127.0.0.1&port={parts.port}&user={parts.username}"
+        f"&password={parts.password}",
+        "two names": f"{empty_database_url}?dbname={name}",
+        "a schema of its own": f"{empty_database_url}?options=-csearch_path%3Dapp",
+    }[form]
+    migrate.upgrade(url)
+    backup = back_up(url, tmp_path)
+    manifest = asyncio.run(dumping.verify(url, backup, PROGRAMS))
+    assert manifest.schema == ("app" if form == "a schema of its own" else "public")
+
+
 def test_a_restore_waits_for_services_to_be_stopped(used_url: str, tmp_path: Path) -> None:
     backup = back_up(used_url, tmp_path)
     run(
@@ -164,6 +186,16 @@ def test_a_restore_waits_for_services_to_be_stopped(used_url: str, tmp_path: Pat
         "INSERT INTO service_status (service, instance, ready, reason, details) "
         "VALUES ('gateway', 'h:1', true, '', '{}')",
     )
+    stops: list[str] = []
+    dump = (backup / files.DUMP).read_bytes()
+    (backup / files.DUMP).write_bytes(b"damaged")
+    with pytest.raises(DamagedBackup):
+        restoring.restore(used_url, backup, None, PROGRAMS, stop_services=lambda: stops.append("stopped"))
+    assert not stops, "a refused backup stops no service"
+    (backup / files.DUMP).write_bytes(dump)
+    with pytest.raises(ConfigError, match=r"Services work in this database: gateway \(h:1\)"):
+        restoring.restore(used_url, backup, None, PROGRAMS, stop_services=lambda: stops.append("stopped"))
+    assert stops == ["stopped"]
     with pytest.raises(ConfigError, match=r"Services work in this database: gateway \(h:1\)"):
         restoring.restore(used_url, backup, None, PROGRAMS)
     run(used_url, "UPDATE service_status SET seen_at = now() - interval '16 seconds'")
@@ -234,6 +266,38 @@ def test_a_backup_and_a_restore_that_were_killed_leave_all_or_nothing_and_are_be
         said = process.communicate(timeout=60)[0]
     assert (process.returncode, "HOLD_DECISIONS" in said) == (0, True), said
     assert without_feed_head(state_of(used_url)) == restored
+
+
+def test_a_restore_that_is_run_again_does_not_restore_what_the_first_one_replaced(
+    used_url: str, tmp_path: Path
+) -> None:
+    """The newest backup is that of `zmart backup`, also after a restore has backed up what was there."""
+    wanted = back_up(used_url, tmp_path / "backups")
+    restored = without_feed_head(state_of(used_url))
+    run(used_url, COMMENT, "after the backup")
+    for _ in range(2):
+        with zmart(used_url, tmp_path, "restore", "--yes", "--json") as process:
+            said = process.communicate(timeout=60)[0]
+        assert process.returncode == 0, said
+        assert json.loads(said.splitlines()[-1])["backup"] == str(wanted)
+        assert without_feed_head(state_of(used_url)) == restored
+    (first, _) = sorted((tmp_path / "backups" / "replaced").glob("zmart-*"))
+    assert files.read_manifest(first).state.tables["discussions"].rows == restored["discussions"].rows + 1
+
+
+def test_a_role_from_which_rows_are_hidden_makes_no_backup(used_url: str, tmp_path: Path) -> None:
+    role = f"reader_{token_hex(4)}"
+    run(used_url, f"CREATE ROLE {role} LOGIN PASSWORD 'reads'")
+    try:
+        run(used_url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+        parts = urlsplit(used_url)
+        url = parts._replace(netloc=f"{role}:reads@{parts.hostname}:{parts.port}").geturl()
+        with pytest.raises(ConfigError, match="row security hides it"):
+            back_up(url, tmp_path)
+        assert list(tmp_path.glob("zmart-*")) == []
+    finally:
+        run(used_url, f"DROP OWNED BY {role}")
+        run(used_url, f"DROP ROLE {role}")
 
 
 def test_an_older_pg_dump_is_not_taken_for_a_newer_server(tmp_path: Path) -> None:

@@ -61,6 +61,13 @@ def test_fresh_refuses_while_the_stack_runs(shared: Home) -> None:
     assert "zmart stop" in refused.stderr
 
 
+def test_decisions_of_a_running_stack_cannot_be_held_by_a_second_up(shared: Home) -> None:
+    """The running services decide: to say that the stack runs already would be taken for held decisions."""
+    refused = shared.zmart("up", "--hold-decisions", "--detach")
+    assert refused.returncode == 1
+    assert "zmart stop" in refused.stderr
+
+
 def test_the_addresses_hold_no_password(shared: Home) -> None:
     record = shared.record()
     displayed = json.dumps(record["addresses"])

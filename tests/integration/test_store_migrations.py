@@ -178,7 +178,9 @@ def test_a_read_only_database_ends_a_migration_with_one_sentence(
     assert CliRunner().invoke(app, ["up"]).exit_code == 0
 
 
-@pytest.mark.parametrize("revision", ["9999", "'; drop", "\udcff", "-99", "--1"], ids=ascii)
+@pytest.mark.parametrize(
+    "revision", ["", "head", migrate.HEAD, "9999", "'; drop", "\udcff", "-99", "--1"], ids=ascii
+)
 def test_a_revision_that_does_not_exist_is_a_sentence_and_nothing_is_reverted(
     empty_database_url: str, revision: str
 ) -> None:

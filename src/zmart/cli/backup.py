@@ -10,6 +10,7 @@ import typer
 
 from zmart.cli.errors import one_sentence
 from zmart.cli.url_argument import database_url as database_url_of
+from zmart.errors import ZmartError
 
 if TYPE_CHECKING:
     from zmart.ops.backup.files import BackupManifest
@@ -19,6 +20,10 @@ app = typer.Typer(help="Back up the database, and check backups.")
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Backup = Annotated[Path | None, typer.Argument(help="a backup's folder (default: the newest of this stack)")]
 
+_STOPPED = (
+    "The services of this stack are stopped: run the same command again, or start them with `zmart stop` and "
+    "`zmart up --hold-decisions`."
+)
 _NEXT = """
 Next:
   1. Start the services, the aggregator and the monitor with HOLD_DECISIONS=true: votes accepted after the backup are
@@ -91,12 +96,23 @@ def restore(
             abort=True,
         )
     url = database_url()
-    is_stack = _stop_services_on(url)
+    is_stack = False
 
     def say(sentence: str) -> None:
         typer.echo(sentence, err=json)
 
-    report = restoring.restore(url, path, None if without_backup else _folder(), bundled_programs(), say)
+    def stop_services() -> None:
+        nonlocal is_stack
+        is_stack = _stop_services_on(url)
+
+    # A folder of its own: the same command, run again after it was killed, must not restore what was there before.
+    keep_in = None if without_backup else _folder() / "replaced"
+    try:
+        report = restoring.restore(url, path, keep_in, bundled_programs(), say, stop_services)
+    except ZmartError:
+        if is_stack:
+            typer.echo(_STOPPED, err=True)
+        raise
     _show(path, manifest, "Restored", json, report)
     if not json:
         typer.echo(

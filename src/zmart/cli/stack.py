@@ -29,7 +29,9 @@ def _names_and_all(beginning: str) -> list[str]:
 @needs_local_stack
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="start in the background")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="delete all data of an earlier stack first")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="delete all data of an earlier stack first; backups stay")
+    ] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="play a market's whole life once the stack is ready")
     ] = False,
@@ -44,7 +46,7 @@ def up(
     from zmart.cli.stack_up import run
 
     hold(hold_decisions)
-    raise typer.Exit(run(detach=detach, fresh=fresh, demo=demo, as_json=json))
+    raise typer.Exit(run(detach=detach, fresh=fresh, hold=hold_decisions, demo=demo, as_json=json))
 
 
 @needs_local_stack

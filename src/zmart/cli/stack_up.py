@@ -31,7 +31,7 @@ POLL_SECONDS = 1.0
 OK, FAILED = 0, 1
 
 
-def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
+def run(*, detach: bool, fresh: bool, hold: bool, demo: bool, as_json: bool) -> int:
     """Start the stack, and return the exit status. In the foreground this function returns when the stack has ended."""
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     check_traces()
@@ -40,6 +40,10 @@ def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
         if is_up(home):
             if fresh:
                 raise ConfigError("The stack is running: `zmart stop` first, then `zmart up --fresh`.")
+            if hold:
+                raise ConfigError(
+                    "The stack is running: `zmart stop` first, then `zmart up --hold-decisions`."
+                )
             console.print("The stack is already running (`zmart ps`, `zmart stop`).")
             return _show(console, home, as_json) or (_demo(as_json) if demo else OK)
         session = StackSession(console, home)

@@ -59,12 +59,16 @@ def this_release() -> StackRelease:
 
 
 def record_release(home: Path) -> None:
-    """Record in releases.json of `home` that this release was started now; 20 releases are kept. Raises StoreError."""
+    """Record in releases.json of `home` that this release was started now; 20 releases are kept. Raises StoreError.
+
+    The start ends a rollback that was killed: its backup is older than what the services write from now on.
+    """
     this = this_release()
     others = [release for release in releases(home) if release.commit != this.commit]
     write_state(
         _file(home), msgspec.json.format(msgspec.json.encode([*others, this][-_MOST_RECORDED:])).decode()
     )
+    rollback_file(home).unlink(missing_ok=True)
 
 
 def releases(home: Path) -> list[StackRelease]:
@@ -150,6 +154,11 @@ def _git(checkout: str, arguments: Sequence[str]) -> None:
     )
     if done.returncode != 0:
         raise ConfigError(f"git cannot provide the release: {done.stderr.strip()}")
+
+
+def rollback_file(home: Path) -> Path:
+    """Return the file that holds the progress of an unfinished rollback."""
+    return home / "run" / "rollback.json"
 
 
 def _file(home: Path) -> Path:

@@ -1,22 +1,24 @@
 """Roll a stack back to a release that ran before: start that release's code, and revert the migrations since.
 
 Each step checks whether it is necessary, so the same command continues a rollback that was killed. Its progress is
-stored in ZMART_HOME/run/rollback.json.
+stored in ZMART_HOME/run/rollback.json; a start of the stack ends the rollback.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from zmart.errors import ConfigError
-from zmart.local.releases import ReleaseCommand, StackRelease, command_of
+from zmart.errors import ConfigError, ZmartError
+from zmart.local.releases import ReleaseCommand, StackRelease, command_of, rollback_file
 from zmart.local.stack import SERVICE_GROUP, supervisor_of
 from zmart.local.startup import is_up, stop_stack
 from zmart.local.state_files import write_state
+from zmart.local.supervision import SupervisionError
 from zmart.market.json_input import JSON_ERRORS
 from zmart.ops.backup import dumping
 from zmart.services.contract import SERVICES
@@ -34,11 +36,26 @@ class RollbackProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def progress_of(home: Path) -> RollbackProgress | None:
-    """Return the progress of an unfinished rollback in `home`; None if there is none, or its file is damaged."""
+    """Return the progress of an unfinished rollback in `home`; None if there is none, or its file is damaged.
+
+    None also while a service of the stack runs: it was started after the rollback was killed, so the database holds
+    more than the backup.
+    """
     try:
-        return msgspec.json.decode(_file(home).read_bytes(), type=RollbackProgress)
+        progress = msgspec.json.decode(rollback_file(home).read_bytes(), type=RollbackProgress)
     except (FileNotFoundError, NotADirectoryError, *JSON_ERRORS):
         return None
+    return None if _a_service_runs(home) else progress
+
+
+def _a_service_runs(home: Path) -> bool:
+    with suppress(SupervisionError):  # without supervisord no service runs
+        return any(
+            info.pid or info.state == "BACKOFF"
+            for info in supervisor_of(home).processes()
+            if info.group == SERVICE_GROUP
+        )
+    return False
 
 
 def roll_back(
@@ -50,7 +67,10 @@ def roll_back(
     rollback can be run again.
     """
     command = command_of(home, target)
-    progress = progress_of(home) or RollbackProgress(target=target)
+    progress = progress_of(home)
+    if progress is None:
+        rollback_file(home).unlink(missing_ok=True)  # else it counts again once the services are stopped
+        progress = RollbackProgress(target=target)
     if is_up(home):
         progress = _prepare(home, database_url, progress, command, programs_in, say)
         say("Stopping the stack ...")
@@ -63,7 +83,7 @@ def roll_back(
         raise ConfigError(
             f"{target.name} did not start: {_last(started.stderr or started.stdout)} Try again."
         )
-    _file(home).unlink()
+    rollback_file(home).unlink(missing_ok=True)  # its start has removed it, unless that release is too old
     return Path(progress.backup)
 
 
@@ -77,15 +97,19 @@ def _prepare(
 ) -> RollbackProgress:
     """Stop the services, back up the database, and revert the migrations that the target release does not have.
 
-    If the target release does not accept the database after that, the migrations are applied again, the services are
-    started, and ConfigError is raised.
+    If the backup fails, the services are started again. If the target release does not accept the database after that,
+    the migrations are applied again, the services are started, and ConfigError is raised.
     """
     supervisor, target = supervisor_of(home), progress.target
     say("Stopping the services ...")
     supervisor.stop(*_SERVICES)
     if not progress.backup:
         say("Backing up the database ...")
-        backup = asyncio.run(dumping.back_up(database_url, home / "backups", programs_in))
+        try:
+            backup = asyncio.run(dumping.back_up(database_url, home / "backups", programs_in))
+        except (ZmartError, OSError):
+            supervisor.start(*_SERVICES)  # nothing has changed yet
+            raise
         progress = _noted(home, msgspec.structs.replace(progress, backup=str(backup)))
     current = asyncio.run(migrate.status(database_url)).current or ""
     if current > target.schema:
@@ -95,7 +119,7 @@ def _prepare(
     if status.returncode != 0:
         migrate.upgrade(database_url)
         supervisor.start(*_SERVICES)
-        _file(home).unlink(missing_ok=True)
+        rollback_file(home).unlink(missing_ok=True)
         raise ConfigError(
             f"{target.name} does not know the database after that ({_last(status.stdout + status.stderr)}): the "
             "migrations and the services are as before."
@@ -104,12 +128,8 @@ def _prepare(
 
 
 def _noted(home: Path, progress: RollbackProgress) -> RollbackProgress:
-    write_state(_file(home), msgspec.json.encode(progress))
+    write_state(rollback_file(home), msgspec.json.encode(progress))
     return progress
-
-
-def _file(home: Path) -> Path:
-    return home / "run" / "rollback.json"
 
 
 def _last(output: str) -> str:

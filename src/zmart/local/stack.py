@@ -31,7 +31,8 @@ from zmart.setting_values import reachable
 from zmart.settings import Settings
 
 SERVICE_GROUP = "services"
-PRESERVED_BY_FRESH = {"node"}
+PRESERVED_BY_FRESH = {"node", "backups", ".starting"}
+"""What `zmart up --fresh` keeps: the chain's addon, backups, and the lock that the running `zmart up` holds."""
 
 
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +189,7 @@ class LocalStack:
 
 
 def erase_home(settings: Settings) -> None:
-    """Delete all data, logs and keys in ZMART_HOME, even damaged ones. The installed addon of the chain is kept."""
+    """Delete all data, logs and keys in ZMART_HOME, even damaged ones, except PRESERVED_BY_FRESH."""
     home = private_folder(settings.zmart_home).resolve()
     if (home / "postgres").exists():
         Postgres(home / "postgres", settings.local_postgres_port, settings.local_postgres_bin_dir).erase()

@@ -37,6 +37,10 @@ _FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
 _PROGRESS = "SELECT program_id, genesis_hash, gap_free_through_slot FROM index_progress"
 _PUBLICATIONS = "SELECT pubname FROM pg_publication"
 _FEED = "SELECT epoch::text, head FROM feed_head"
+_HIDDEN = (
+    "The role of DATABASE_URL sees no row of feed_head, which has one: row security hides it. Use the role that owns "
+    "the tables."
+)
 
 
 class TableState(msgspec.Struct, frozen=True):
@@ -140,7 +144,10 @@ async def _read(connection: Connection) -> DatabaseState:
     status = await migrate.status_of(connection)
     assert status.current is not None  # checked when the snapshot was taken
     progress = await connection.fetchrow(_PROGRESS)
-    epoch, offset = await connection.fetchrow(_FEED)
+    feed = await connection.fetchrow(_FEED)
+    if feed is None:
+        raise ConfigError(_HIDDEN)
+    epoch, offset = feed
     tables = [row[0] for row in await connection.fetch(_TABLES)]
     return DatabaseState(
         revision=status.current,

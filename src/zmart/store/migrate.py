@@ -140,13 +140,17 @@ def rollback(database_url: str, revision: str = "-1") -> SchemaStatus:
     before = _checked(database_url)
     if before.is_newer:
         raise StoreError(_NOT_BY_THIS_VERSION.format(before.current))
+    earlier = [each for each in REVISIONS if each < (before.current or "")]
+    unknown = Invalid(
+        "to",
+        f"{revision[:40]!r} is no revision before {before.current}: -1, base, or one of {', '.join(earlier)}.",
+    )
+    if revision not in ("-1", "base", *earlier):
+        raise unknown
     try:
         asyncio.run(_guarded(database_url, "downgrade", revision))
-    except CommandError:
-        known = ", ".join(REVISIONS)
-        raise Invalid(
-            "to", f"{revision[:40]!r} is no revision before {before.current}: -1, base, or one of {known}."
-        ) from None
+    except CommandError:  # there is none to revert
+        raise unknown from None
     return asyncio.run(status(database_url))
 
 

@@ -65,7 +65,7 @@ async def verify(
     """
     manifest = files.read_manifest(backup)
     files.require_whole(backup, manifest)
-    async with _empty_database(database_url, into) as url:
+    async with _empty_database(database_url, into, manifest.schema) as url:
         await load(url, backup, programs_in, clean=False)
         require_equal(manifest.state, await database_state.read_state(url))
     return manifest
@@ -124,9 +124,9 @@ def _short(value: object) -> str:
 
 
 @asynccontextmanager
-async def _empty_database(database_url: str, into: str) -> AsyncIterator[str]:
+async def _empty_database(database_url: str, into: str, schema: str) -> AsyncIterator[str]:
     if into:
         yield into
         return
-    async with scratch_database(database_url) as url:
+    async with scratch_database(database_url, schema) as url:
         yield url

@@ -43,11 +43,13 @@ def restore(
     keep_in: Path | None,
     programs_in: Iterable[Path] = (),
     say: Callable[[str], None] = lambda sentence: None,
+    stop_services: Callable[[], None] = lambda: None,
 ) -> RestoreReport:
     """Replace the content of the database by a backup. Blocks, so never call it in a running event loop.
 
     The present content is first backed up in the folder `keep_in`, unless that is None or the database is empty. `say`
-    gets a sentence at the start of each step. Raises ConfigError, StoreError, DamagedBackup.
+    gets a sentence at the start of each step. `stop_services` is called once the backup is known to be whole. Raises
+    ConfigError, StoreError, DamagedBackup.
     """
     programs_in = list(programs_in)
     manifest = files.read_manifest(backup)
@@ -58,6 +60,7 @@ def restore(
     if before.problem is not None:
         raise ConfigError(f"{before.problem} A backup can be restored into an empty one, too.")
     replaced = None
+    stop_services()
     if before.current is not None:
         asyncio.run(require_no_services(database_url))
         if keep_in is not None:

@@ -1,0 +1,25 @@
+"""`zmart up --fresh` deletes a stack's data, but neither its backups nor the lock of the running start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zmart.cli.stack_up import _only_one_start
+from zmart.errors import ConfigError
+from zmart.local.stack import erase_home
+from zmart.settings import load_settings
+
+
+def test_fresh_keeps_backups_and_the_lock_of_the_start(tmp_path: Path) -> None:
+    backup = tmp_path / "backups" / "zmart-20260101T000000Z" / "zmart.dump"
+    for path in (backup, tmp_path / "logs" / "gateway.log", tmp_path / "keys" / "admin.json"):
+        path.parent.mkdir(parents=True)
+        path.write_text("content")
+    with _only_one_start(tmp_path):
+        erase_home(load_settings(zmart_home=tmp_path))
+        assert backup.read_text() == "content"
+        assert {path.name for path in tmp_path.iterdir()} == {"backups", ".starting"}
+        with pytest.raises(ConfigError, match="Another `zmart up` is starting"), _only_one_start(tmp_path):
+            pass
