@@ -167,6 +167,24 @@ async def test_the_list_shows_how_a_market_ended_and_how_a_price_moves(database_
             assert "Buy " not in ended
 
 
+@pytest.mark.parametrize(
+    ("model", "outcome", "pays"),
+    [
+        ("reference", True, "YES won. Each of its shares pays 1 SOL."),
+        ("reference", None, "INVALID: each share pays half a SOL."),
+        ("v069", True, "YES won. Its shares divide the pool."),
+        ("v069", None, "INVALID: each wallet gets what it invested."),
+    ],
+)
+async def test_a_final_market_says_what_its_shares_pay_by_the_configured_program(
+    database_url: str, model: str, outcome: bool | None, pays: str
+) -> None:
+    async with site(database_url, pricing_model=model) as here:
+        key = await add_market(here.pool, 1, "FINALIZED", final_outcome=outcome, finalized_at=NOW)
+        text = re.sub(r"<[^>]+>", "", (await here.get(f"/markets/{key}")).text)
+        assert pays in " ".join(text.split())
+
+
 async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(
     database_url: str, redis_url: str
 ) -> None:

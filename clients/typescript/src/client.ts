@@ -7,6 +7,7 @@ import type { Input, Inputs, Method, PagedPath, PathOf, Result, TransactionPath 
 import { fromBase64, toBase64, type Signer } from "./signers.js";
 import { kindOf, voteStatement, type Ballot } from "./statements.js";
 import { pause, Transport, type TransportOptions } from "./transport.js";
+import { signatureOf } from "./wire.js";
 
 export type Schemas = components["schemas"];
 
@@ -24,6 +25,8 @@ export type Landed<Built> = Built & { signature: string; slot: number | null };
 
 const POLL_MS = 400;
 const LANDS_WITHIN_MS = 120_000;
+const LONGEST_PAUSE_MS = 10_000;
+const REQUEST_ENDS_WITHIN_MS = 15_000; // at the API, also when its answer is lost
 const ELSEWHERE = "Is the wallet set to another network?";
 // These POSTs change nothing when they are sent twice: they build, or they are recognized.
 const REPEATABLE = /^\/api\/(auth\/nonce|transactions|trades\/|markets\/\{key\}\/(activate|resolve|dispute)$)/;
@@ -132,29 +135,48 @@ export class ZmartClient {
     const built = await this.#call<P, "post">("post", path, input);
     const { simulation, transaction: unsigned } = built as BuiltTransaction;
     if (!simulation.ok) throw programError(simulation.error, "The chain would refuse this transaction.");
-    const signature = await this.#sent(signer, fromBase64(unsigned));
-    const { slot = null } = await this.#confirmed(signature, Boolean(signer.signAndSendTransaction), input?.signal);
-    return { ...(built as object), signature, slot } as Landed<Result<P, "post">>;
+    const { signature, doubt, unknownForMs } = await this.#sent(signer, fromBase64(unsigned));
+    try {
+      const { slot = null } = await this.#confirmed(signature, unknownForMs, input?.signal);
+      return { ...(built as object), signature, slot } as Landed<Result<P, "post">>;
+    } catch (problem) {
+      // the API remembers a transaction before it sends it: what it does not know was never sent
+      throw doubt && problem instanceof ZmartError && problem.status === 404 ? doubt : problem;
+    }
   }
 
-  async #sent(signer: Signer, unsigned: Uint8Array): Promise<string> {
-    if (signer.signAndSendTransaction) return signer.signAndSendTransaction(unsigned);
-    const transaction = toBase64(await signer.signTransaction(unsigned));
-    return (await this.post("/api/transactions", { body: { transaction } })).signature;
+  /** `doubt`: the relay failed, and may have sent it. `unknownForMs`: for how long the API may not know it yet. */
+  async #sent(
+    signer: Signer,
+    unsigned: Uint8Array,
+  ): Promise<{ signature: string; doubt?: ZmartError; unknownForMs: number }> {
+    if (signer.signAndSendTransaction)
+      return { signature: await signer.signAndSendTransaction(unsigned), unknownForMs: Infinity };
+    const signed = await signer.signTransaction(unsigned);
+    try {
+      const { signature } = await this.post("/api/transactions", { body: { transaction: toBase64(signed) } });
+      return { signature, unknownForMs: 0 };
+    } catch (problem) {
+      if (!isUnanswered(problem)) throw problem;
+      const unknownForMs = problem.status === 503 ? 0 : REQUEST_ENDS_WITHIN_MS; // a 503 is the API's own: it has ended
+      return { signature: signatureOf(signed), doubt: problem, unknownForMs };
+    }
   }
 
   /** Wait until a transaction has landed; throws as `transact` does. */
   confirm(signature: string, signal?: AbortSignal): Promise<Schemas["TransactionState"]> {
-    return this.#confirmed(signature, false, signal);
+    return this.#confirmed(signature, 0, signal);
   }
 
-  async #confirmed(signature: string, isSentElsewhere: boolean, signal?: AbortSignal): Promise<Schemas["TransactionState"]> {
-    let isSeen = !isSentElsewhere;
+  async #confirmed(signature: string, unknownForMs: number, signal?: AbortSignal): Promise<Schemas["TransactionState"]> {
+    let isSeen = unknownForMs < Infinity;
     const given = signal ? { signal } : {};
-    for (const deadline = Date.now() + this.#landsWithinMs; Date.now() < deadline; await pause(POLL_MS, signal)) {
-      const state = await this.#state(signature, isSentElsewhere, given);
+    const began = Date.now();
+    for (const deadline = began + this.#landsWithinMs; Date.now() < deadline; await pause(POLL_MS, signal)) {
+      const state = await this.#state(signature, Date.now() - began < unknownForMs, given);
       if (!state) continue;
       isSeen = true;
+      if (state === "unanswered") continue;
       if (state.status === "landed") return state;
       if (state.status === "failed") throw programError(state.error, "The program refused the transaction.");
       if (state.status === "expired")
@@ -164,13 +186,19 @@ export class ZmartClient {
     throw new ZmartError("TransactionNotSeen", `The wallet sent it, and this chain does not know it. ${ELSEWHERE} ${signature}`);
   }
 
-  /** Undefined where it may be unknown, as what a wallet sends is at first. */
-  async #state(signature: string, mayBeUnknown: boolean, given: { signal?: AbortSignal }): Promise<Schemas["TransactionState"] | undefined> {
+  /** Undefined where it may be unknown, as what a wallet sends is at first; `unanswered` while the API cannot tell. */
+  async #state(
+    signature: string,
+    mayBeUnknown: boolean,
+    given: { signal?: AbortSignal },
+  ): Promise<Schemas["TransactionState"] | "unanswered" | undefined> {
     try {
       return await this.get("/api/transactions/{signature}", { path: { signature }, ...given });
     } catch (problem) {
       if (mayBeUnknown && problem instanceof ZmartError && problem.status === 404) return undefined;
-      throw problem;
+      if (!isUnanswered(problem) && (problem as ZmartError).status !== 429) throw problem;
+      await pause(Math.min((problem as ZmartError).retryAfterMs ?? 0, LONGEST_PAUSE_MS), given.signal);
+      return "unanswered";
     }
   }
 
@@ -231,6 +259,11 @@ function filled(template: string, values: Readonly<Record<string, unknown>>): st
 
 function balanceOf(answer: unknown): bigint {
   return BigInt((answer as { lamports: number | bigint }).lamports);
+}
+
+// No answer, or one of a server in trouble: nobody knows what was done.
+function isUnanswered(problem: unknown): problem is ZmartError {
+  return problem instanceof ZmartError && (problem.status >= 500 || ["Unreachable", "TimedOut"].includes(problem.code));
 }
 
 function programError(error: Schemas["SimulationError"] | null | undefined, otherwise: string): ZmartError {

@@ -47,6 +47,8 @@ export class LiveFeed {
   readonly #options: FeedOptions;
   readonly #Socket: typeof globalThis.WebSocket;
   readonly #subscriptions = new Map<Channel, Subscription>();
+  /** What the server is still to be told of on this connection: channels that were left. */
+  readonly #left = new Set<Channel>();
   readonly #positions: Map<string, Position>;
   readonly #buffers = new Set<{ return(): unknown }>();
   #socket: WebSocket | undefined;
@@ -83,7 +85,7 @@ export class LiveFeed {
     } else {
       subscription = { listeners: new Set([entry]), phase: "unsent" };
       this.#subscriptions.set(name, subscription);
-      if (this.#isOpen()) this.#subscribeSome();
+      if (this.#isOpen()) this.#tellSome();
     }
     if (!this.#socket && this.#timers.size === 0) this.#connect();
     return () => this.#leave(name, entry);
@@ -122,7 +124,7 @@ export class LiveFeed {
     socket.onopen = () => {
       this.#allowance = SENT_A_SECOND;
       this.#options.onConnection?.(true);
-      this.#subscribeSome();
+      this.#tellSome();
     };
     socket.onmessage = ({ data }) => {
       if (socket === this.#socket) this.#receive(String(data));
@@ -137,6 +139,7 @@ export class LiveFeed {
     this.#socket = undefined;
     this.#cancelTimers();
     for (const subscription of this.#subscriptions.values()) subscription.phase = "unsent";
+    this.#left.clear();
     this.#options.onConnection?.(false);
     if (this.#closed) return;
     if (code === PAST_A_LIMIT) this.#wait = Math.max(this.#wait, LONGEST_WAIT_MS / 4);
@@ -146,8 +149,13 @@ export class LiveFeed {
     this.#later(wait, () => this.#connect());
   }
 
-  // So many in a second as the server takes, the others later.
-  #subscribeSome(): void {
+  // So many in a second as the server takes, the others later. A channel that was left and is wanted again is left first.
+  #tellSome(): void {
+    for (const channel of this.#left) {
+      if (this.#allowance <= 0) return;
+      this.#left.delete(channel);
+      this.#send({ action: "unsubscribe", channel });
+    }
     for (const [channel, subscription] of this.#subscriptions) {
       if (subscription.phase !== "unsent" || this.#allowance <= 0) continue;
       subscription.phase = "sent";
@@ -160,7 +168,9 @@ export class LiveFeed {
     if (!subscription?.listeners.delete(listener) || subscription.listeners.size > 0) return;
     this.#subscriptions.delete(channel);
     this.#positions.delete(channel);
-    if (subscription.phase !== "unsent" && this.#isOpen()) this.#send({ action: "unsubscribe", channel });
+    if (subscription.phase === "unsent" || !this.#isOpen()) return;
+    this.#left.add(channel);
+    this.#tellSome();
   }
 
   #receive(text: string): void {
@@ -241,7 +251,7 @@ export class LiveFeed {
     if (this.#allowance-- < SENT_A_SECOND) return; // the refill is on its way
     this.#later(1000, () => {
       this.#allowance = SENT_A_SECOND;
-      this.#subscribeSome();
+      this.#tellSome();
     });
   }
 

@@ -26,3 +26,8 @@ export async function signedBy(
   signed.set(await sign(message), 1 + place * SIGNATURE_BYTES);
   return signed;
 }
+
+/** The transaction's signature in base58: the first one, of who pays. */
+export function signatureOf(signed: Uint8Array): string {
+  return encodeBase58(signed.subarray(1, 1 + SIGNATURE_BYTES));
+}

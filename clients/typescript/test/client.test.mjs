@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ZmartClient, ZmartError } from "../dist/index.js";
+import { encodeBase58, ZmartClient, ZmartError } from "../dist/index.js";
 import { httpServer } from "./server.mjs";
 
 const problem = (status, more = {}) => ({ status, body: JSON.stringify({ error: "Busy", message: "Try again.", status, ...more }) });
@@ -130,6 +130,45 @@ test("what the chain would refuse is told before anything is signed", async (t) 
   const sent = new ZmartClient(server.url).transact(signer, "/api/trades/claim", { body: { market_id: "m" } });
   await assert.rejects(sent, refusedAs({ code: "InvalidTimestamp", message: "It is too early." }));
   assert.equal(server.requests.length, 1);
+});
+
+const down = { status: 503, headers: { "retry-after": "0" }, body: '{"error":"Unavailable","message":"Try again.","status":503}' };
+const SIGNED = Uint8Array.from([1, ...Array(64).fill(7), 1, 2, 3]);
+const SIGNATURE = encodeBase58(SIGNED.subarray(1, 65));
+
+function bought(server, options) {
+  const signer = { address: "w", signMessage: assert.fail, signTransaction: async () => SIGNED };
+  const body = { market_id: "m", outcome: "YES", max_cost: 5n };
+  return new ZmartClient(server.url, options).transact(signer, "/api/trades/buy", { body });
+}
+
+function relaying(t, relay, state) {
+  const relayed = { body: JSON.stringify({ signature: SIGNATURE, status: "live" }) };
+  return httpServer(t, ({ url, method }) => (method === "GET" ? state() : url === "/api/trades/buy" ? { body: JSON.stringify(BUILT) } : relay ?? relayed));
+}
+
+test("a transaction that was sent is followed through an outage of the API: a failure would make the caller send another", async (t) => {
+  let asked = 0;
+  const server = await relaying(t, undefined, () => (++asked <= 6 ? down : { body: '{"status":"landed","slot":9}' }));
+  assert.equal((await bought(server)).slot, 9);
+  const lost = await relaying(t, undefined, () => down);
+  await assert.rejects(bought(lost, { landsWithinMs: 900 }), (error) => error.code === "TransactionPending" && error.message.includes(SIGNATURE));
+});
+
+test("of a transaction whose relay failed the API tells whether it was sent", async (t) => {
+  const server = await relaying(t, down, () => ({ body: '{"status":"landed","slot":9}' }));
+  const { signature, slot } = await bought(server);
+  assert.deepEqual([signature, slot], [SIGNATURE, 9]);
+  await assert.rejects(bought(await relaying(t, down, () => problem(404))), refusedAs({ status: 503, code: "Unavailable" }));
+  await assert.rejects(bought(await relaying(t, problem(409), assert.fail)), refusedAs({ status: 409 }));
+  let asked = 0; // behind a proxy that gave up, the API may still be about to send it
+  const late = await relaying(t, problem(504), () => (++asked <= 3 ? problem(404) : { body: '{"status":"landed","slot":9}' }));
+  assert.equal((await bought(late)).slot, 9);
+});
+
+test("what a wallet sent is not called absent because the API cannot tell", async (t) => {
+  const { made } = await sentByWallet(t, { status: () => down, landsWithinMs: 900 });
+  await assert.rejects(made, refusedAs({ code: "TransactionPending" }));
 });
 
 test("only so many answers are kept", async (t) => {

@@ -141,6 +141,26 @@ test("hundreds of channels are subscribed to without passing the server's limit 
   assert.ok(performance.now() - started > 900);
 });
 
+test("a page that leaves dozens of channels at once keeps its connection: the server takes 20 messages a second", async (t) => {
+  const server = await socketServer(t);
+  const { feed } = open(t, server);
+  const channel = (number) => `trades:${number.toString(16).padStart(64, "0")}`;
+  const leave = Array.from({ length: 24 }, (_, number) => feed.subscribe(channel(number), () => {}));
+  const connection = await server.next();
+  for (let number = 0; number < 24; number++) await connection.received();
+  await new Promise((later) => setTimeout(later, 1_100)); // the second is over, and the allowance full again
+  const started = performance.now();
+  const times = [];
+  connection.socket.on("message", () => times.push(performance.now() - started));
+  leave.forEach((end) => end());
+  for (let number = 0; number < 24; number++) feed.subscribe(channel(number), () => {});
+  const said = [];
+  for (let number = 0; number < 48; number++) said.push(await connection.received());
+  assert.ok(times.filter((time) => time < 900).length <= 20, `${times} ms`);
+  for (let number = 0; number < 24; number++)
+    assert.deepEqual(said.filter((one) => one.channel === channel(number)).map(({ action }) => action), ["unsubscribe", "subscribe"]);
+});
+
 test("two listeners share a subscription, one that throws stops no other, and the last one ends it", async (t) => {
   const server = await socketServer(t);
   const { feed, told } = open(t, server);

@@ -26,6 +26,7 @@ export function drawChart(root, id) {
   let to_s = root.dataset.phase === "ACTIVE" && !Number.isNaN(traded_s) ? Math.max(traded_s, chainNow() / 1000) : traded_s;
   let columns = null;
   let step_s = 0; // of a candle; 0: each trade
+  let included = () => false; // whether the columns have a trade that the feed brings: it begins before they are read
   let lastShow = 0;
   let plot = null;
   const sides = { YES: true, NO: false };
@@ -38,9 +39,11 @@ export function drawChart(root, id) {
     const length_s = Math.min(RANGES_S[range], to_s - from_s);
     const [name, step] = stepOf(length_s);
     const isYoung = to_s - from_s < YOUNG_S;
-    const read = await (isYoung ? readTrades(id, from_s) : readCandles(id, name, to_s - length_s, to_s, step));
+    const tape = await readTape(id);
+    const read = isYoung ? columnsOf(tape, from_s) : await readCandles(id, name, to_s - length_s, to_s, step);
     if (request !== lastShow) return;
     columns = read;
+    included = inclusion(tape);
     step_s = isYoung ? 0 : step;
     paint();
   }
@@ -70,6 +73,7 @@ export function drawChart(root, id) {
     to_s = Math.max(to_s || at_s, at_s);
     from_s ||= at_s; // the first trade of a market that was not open when the page was rendered
     if (!columns) return begin();
+    if (included(trade)) return;
     const price = Number(trade.price_after) * 100;
     const traded = Number(trade.cost) / 1e9;
     if (step_s) extend(columns, step_s, at_s, price, traded);
@@ -122,8 +126,19 @@ function offerSides(root, sides, paint) {
 
 const empty = () => [[], [], [], [], [], []];
 
-async function readTrades(id, from_s) {
-  const { trades } = await read(`/api/markets/${id}/trades?limit=${MOST_TRADES}`);
+// The newest trades, the oldest first.
+async function readTape(id) {
+  return (await read(`/api/markets/${id}/trades?limit=${MOST_TRADES}`)).trades;
+}
+
+// What is older than a full tape was traded before it was read, too.
+function inclusion(tape) {
+  const ids = new Set(tape.map((trade) => trade.id));
+  const oldest_ms = tape.length < MOST_TRADES ? 0 : Date.parse(tape[0].timestamp);
+  return (trade) => ids.has(trade.id) || Date.parse(trade.created_at) < oldest_ms;
+}
+
+function columnsOf(trades, from_s) {
   const columns = empty();
   if (trades.length < MOST_TRADES) add(columns, from_s, 50);
   for (const trade of trades) {

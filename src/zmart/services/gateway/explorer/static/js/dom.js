@@ -31,3 +31,13 @@ export function state(root, name) {
   root.dataset.phase = name;
   return true;
 }
+
+// This page as the server renders it now; null while it cannot be had.
+export async function rendered() {
+  try {
+    const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
+    return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+  } catch {
+    return null;
+  }
+}

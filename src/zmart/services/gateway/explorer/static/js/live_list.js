@@ -1,5 +1,5 @@
 // Prices, volumes and states of the list of markets, as they change.
-import { gauge, put } from "./dom.js";
+import { gauge, put, rendered } from "./dom.js";
 import { cents, count, sol } from "./numbers.js";
 import { follow } from "./feed.js";
 
@@ -18,16 +18,16 @@ function message({ data }) {
 }
 
 // A card of another state looks different: the list is fetched again as the server renders it, for all changes of a moment.
+const RETRY_MS = 2000;
 let timer = 0;
-function renew() {
-  timer ||= setTimeout(replace, 200 + Math.random() * 600);
+function renew(waitMs = 200 + Math.random() * 600) {
+  timer ||= setTimeout(replace, waitMs);
 }
 
 async function replace() {
   timer = 0;
-  const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = await rendered();
+  if (!fresh) return renew(RETRY_MS * (1 + Math.random()));
   for (const card of document.querySelectorAll(".card[data-market]")) {
     const now = fresh.querySelector(`[data-market="${card.dataset.market}"]`);
     if (now) card.replaceWith(document.adoptNode(now));

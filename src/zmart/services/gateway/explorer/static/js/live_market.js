@@ -1,11 +1,12 @@
 // One market as it changes: price, tape, votes, discussion. The page is complete without any of it.
 import { drawChart } from "./chart.js";
-import { element, gauge, glow, put, state } from "./dom.js";
+import { element, gauge, glow, put, rendered, state } from "./dom.js";
 import { follow } from "./feed.js";
 import { cents, count, shares, short, sol } from "./numbers.js";
 import { time } from "./times.js";
 
 const LONGEST_LIST = 50;
+const RETRY_MS = 2000;
 const ENDED = ["FINALIZED", "CANCELLED"];
 const root = document.querySelector("article[data-market]");
 const id = root.dataset.market;
@@ -98,8 +99,8 @@ function begin(list, item, emptiness) {
 
 // What depends on more than one message is fetched again as the server renders it.
 let renewing = null;
-function renew(names) {
-  renewing ??= { names: new Set(), timer: setTimeout(replace, 200 + Math.random() * 600) };
+function renew(names, waitMs = 200 + Math.random() * 600) {
+  renewing ??= { names: new Set(), timer: setTimeout(replace, waitMs) };
   for (const name of names) renewing.names.add(name);
 }
 
@@ -118,9 +119,8 @@ function holdersMoved() {
 async function replace() {
   const { names } = renewing;
   renewing = null;
-  const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
-  if (!answer.ok) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = await rendered();
+  if (!fresh) return renew(names, RETRY_MS * (1 + Math.random()));
   const { aheadS } = fresh.querySelector('meta[name="zmart-site"]').dataset;
   document.querySelector('meta[name="zmart-site"]').dataset.aheadS = aheadS;
   for (const name of names) {

@@ -1,0 +1,114 @@
+"""Tests of the market page while it is open: what the live feed tells, and what the page fetches again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from playwright.async_api import Page, Route, WebSocketRoute, expect
+
+from kit.explorer_browser import chromium, reader
+from kit.gateway import add_market, add_trade
+from kit.gateway_server import server
+from kit.wallets import address, wallet
+from zmart.store.pool import Pool
+
+SOCKET = "ws://live.invalid/"
+
+
+async def play(page: Page, channel: str, *messages: dict[str, object]) -> Callable[[], None]:
+    """Serve the page's socket, and return a function that sends `messages` to the page."""
+    subscribed = asyncio.Event()
+    routes: list[WebSocketRoute] = []
+
+    def send(kind: str, offset: int, data: object) -> None:
+        envelope = {"type": kind, "channel": channel, "epoch": "e", "offset": offset, "data": data}
+        routes[-1].send(json.dumps(envelope))
+
+    def opened(route: WebSocketRoute) -> None:
+        routes.append(route)
+        send("welcome", 0, {"epoch": "e", "heartbeat_ms": 60_000})
+        route.on_message(answer)
+
+    def answer(text: str | bytes) -> None:
+        if json.loads(text)["action"] == "subscribe":
+            send("subscribed", 10**9, {"epoch": "e", "offset": 10**9, "outcome": "replayed"})
+            subscribed.set()
+
+    def tell() -> None:
+        assert subscribed.is_set()
+        for number, message in enumerate(messages, 1):
+            send(str(message["type"]), 10**9 + number, message["data"])
+
+    await page.route_web_socket(SOCKET, opened)
+    return tell
+
+
+async def test_a_trade_that_the_chart_has_read_is_not_added_when_the_feed_brings_it(
+    database_url: str, redis_url: str
+) -> None:
+    """The feed resumes from the position of the page; the chart is read after it."""
+    now = datetime.now(UTC).replace(second=1, microsecond=0)
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1, activated_at=now - timedelta(hours=2), created_at=now - timedelta(hours=3))
+    await add_trade(pool, key, address(2), 1, cost=10**9, at=now - timedelta(hours=1))
+    trade = {
+        "id": f"{wallet(2).sign_message(b'trade')}:0", "action": "created", "trade_type": "buy", "outcome": "YES",
+        "shares": 1000, "cost": 5 * 10**9, "price_after": "0.510000000", "user_wallet": address(2),
+        "tx_signature": str(wallet(2).sign_message(b"trade")), "created_at": now.isoformat(),
+    }  # fmt: skip
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            tell = await play(page, f"market:{key}", {"type": "trade", "data": trade})
+
+            async def traded_meanwhile(route: Route) -> None:
+                if await pool.fetchval("SELECT count(*) FROM trades") == 1:
+                    await add_trade(pool, key, address(2), 2, cost=5 * 10**9, at=now)
+                await route.continue_()
+
+            await page.route(f"**/api/markets/{key}/*", traded_meanwhile)
+            await page.goto(f"/markets/{key}")
+            note = page.locator("[data-chart-note]")
+            await expect(note).to_contain_text("5.000 SOL traded")
+            await expect(page.locator("[data-link]")).to_have_text("live")
+            tell()
+            await expect(page.locator("[data-tape] tr")).to_have_count(2)
+            await expect(note).to_contain_text("5.000 SOL traded")
+    await pool.close()
+
+
+async def test_a_page_whose_market_moved_on_asks_again_when_the_server_could_not_answer(
+    database_url: str, redis_url: str
+) -> None:
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1)
+    refused = 0
+
+    async def first_refused(route: Route) -> None:
+        nonlocal refused
+        if route.request.resource_type != "fetch" or refused == 2:
+            await route.continue_()
+            return
+        refused += 1
+        await (route.abort() if refused == 1 else route.fulfill(status=503, body="busy"))
+
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            figures = {"current_price_yes": "0.5", "current_price_no": "0.5", "total_volume": 0, "traders": 1,
+                       "current_liquidity": 0, "shares_yes": 0, "shares_no": 0, "trades_count": 0}  # fmt: skip
+            market = {"market_id": key, "state": "RESOLVING", **figures}
+            tell = await play(page, f"market:{key}", {"type": "market_state", "data": {"market": market}})
+            await page.route(f"**/markets/{key}", first_refused)
+            await page.goto(f"/markets/{key}")
+            await expect(page.locator("[data-link]")).to_have_text("live")
+            await expect(page.locator("#part-title")).to_have_text("Trade")
+            await pool.execute(
+                "UPDATE markets SET state = 'RESOLVING', proposed_outcome = 'yes', resolution_proposed_at = now() "
+                "WHERE market_id = $1", key,
+            )  # fmt: skip
+            tell()
+            await expect(page.locator("#part-title")).to_have_text("Dispute")
+            assert refused == 2
+    await pool.close()
