@@ -52,7 +52,9 @@ async def test_a_trade_that_the_chart_has_read_is_not_added_when_the_feed_brings
     """The feed resumes from the position of the page; the chart is read after it."""
     now = datetime.now(UTC).replace(second=1, microsecond=0)
     pool = await Pool.open(database_url, size=2)
-    key = await add_market(pool, 1, activated_at=now - timedelta(hours=2), created_at=now - timedelta(hours=3))
+    key = await add_market(
+        pool, 1, activated_at=now - timedelta(hours=2), created_at=now - timedelta(hours=3)
+    )
     await add_trade(pool, key, address(2), 1, cost=10**9, at=now - timedelta(hours=1))
     trade = {
         "id": f"{wallet(2).sign_message(b'trade')}:0", "action": "created", "trade_type": "buy", "outcome": "YES",
