@@ -26,6 +26,7 @@ from zmart.proofs.canonical import canonical_json
 from zmart.proofs.findings import Verdict
 from zmart.proofs.market_document import MarketDocument
 from zmart.proofs.snapshot import parse
+from zmart.proofs.log_sources import as_file
 from zmart.proofs.verify_snapshot import verify_history
 from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.runs import SnapshotRuns, today
@@ -394,7 +395,7 @@ async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_p
         assert (await service.readiness()).details["texts_waiting"] == 0
 
 
-async def test_the_command_makes_and_verifies_a_snapshot(pool, settings, providers):
+async def test_the_command_makes_and_verifies_a_snapshot(pool, settings, providers, tmp_path):
     await pool.execute(COMMENT, "by command")
     env = commands.environment(database_url=settings.database_url.get_secret_value(), **providers)
 
@@ -408,3 +409,6 @@ async def test_the_command_makes_and_verifies_a_snapshot(pool, settings, provide
     [report] = json.loads(await zmart("verify", "snapshot", made["cid"], "--json"))
     assert (report["holds"], report["comments"]) == (True, 1)
     assert "The snapshot holds." in await zmart("verify", "snapshot", made["cid"])
+    log = tmp_path / "log.json"
+    log.write_bytes(as_file([], made["market_id"]))
+    assert "is the beginning of the copy" in await zmart("verify", "snapshot", made["cid"], "--log", str(log))

@@ -252,7 +252,7 @@ class Busy(Forgetful):
 async def test_a_new_wallet_that_is_busy_held_nothing_before_the_opening(scene: Scene) -> None:
     """A wallet that was first used after the opening is judged however many transactions it has had since.
 
-    Otherwise such a wallet, with 20,000 transactions for 0.1 SOL, would hold up for ever what it votes on.
+    Otherwise such a wallet, with 20,000 transactions for 0.1 SOL, would keep what it votes on from ever being decided.
     """
     old, late = Keypair(), Keypair()
     await scene.pay(scene.creator, old, SOL)

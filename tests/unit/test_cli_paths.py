@@ -111,6 +111,7 @@ def test_the_doctor_says_that_the_home_cannot_be_written(monkeypatch: pytest.Mon
         ("--gateway", ["verify", "snapshot", CID]),
         ("--gateway", ["verify", "tally", MARKET, "--cid", CID]),
         ("--rpc", ["verify", "snapshot", CID]),
+        ("--api", ["verify", "snapshot", CID]),
         ("--api", ["verify", "tally", MARKET]),
         ("--api", ["verify", "log", MARKET, "log.json"]),
         ("--url", ["webhook", "register"]),

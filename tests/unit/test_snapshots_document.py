@@ -16,7 +16,7 @@ from zmart.market.types import MarketState, VoteKind
 from zmart.proofs import merkle
 from zmart.proofs.snapshot import LogHead, MarketSnapshot, document, log_head, parse
 from zmart.proofs.tally_evidence import Anchor, Evidence
-from zmart.proofs.verify_snapshot import against_chain, compare
+from zmart.proofs.verify_snapshot import against_chain, against_log, compare
 from zmart.proofs.verify_tally import Verdict
 
 MARKET = "ab" * 32
@@ -132,6 +132,22 @@ def test_a_history_that_only_grew_holds():
 )
 def test_a_changed_history_is_found_out(newer):
     assert broken(read(comment("a"), comment("b"), log=LogHead(2, "r2")), newer) >= 1
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["grew", "rewritten"])
+def test_only_a_copy_of_the_log_shows_that_an_earlier_one_is_its_beginning(keeps):
+    votes = [f"vote {number}".encode() for number in range(5)]
+    heads = {
+        size: LogHead(size, root.hex())
+        for size, root in merkle.roots_at(map(merkle.leaf_hash, votes), [0, 3, 5]).items()
+    }
+    older, newer = (read(log=heads[size]) for size in (3, 5))
+    assert [f.verdict for f in compare(older, newer) if "vote log" in f.text] == [Verdict.NOTE]
+    assert [f.verdict for f in compare(read(log=heads[0]), newer) if "vote log" in f.text] == [Verdict.HOLDS]
+    copy = votes if keeps else [b"another vote", *votes[1:]]
+    expected = Verdict.HOLDS if keeps else Verdict.BROKEN
+    assert [f.verdict for f in against_log([newer, older], copy)] == [expected, expected]
+    assert [f.verdict for f in against_log([newer, older], copy[:4])] == [Verdict.UNKNOWN, expected]
 
 
 def test_words_that_come_back_after_they_were_taken_back_are_found_out():

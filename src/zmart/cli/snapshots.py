@@ -6,7 +6,9 @@ The latter checks a snapshot and its predecessors without trusting this backend.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +20,9 @@ from zmart.cli.url_argument import base_url, http_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zmart.proofs.snapshot import MarketSnapshot
     from zmart.proofs.verify_snapshot import SnapshotReport
+    from zmart.proofs.verify_tally import ProofFinding
     from zmart.services.snapshots.runs import SnapshotResult
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -56,6 +60,12 @@ def verify(
     cid: Annotated[str, typer.Argument(help="the snapshot's CID")],
     gateway: Annotated[str | None, typer.Option(help="an IPFS gateway (default: IPFS_GATEWAY_URL)")] = None,
     rpc: Annotated[str | None, typer.Option(help="also compare with the chain, through this RPC")] = None,
+    api: Annotated[
+        str | None, typer.Option(help="also compare with the log of votes, as this API has it")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="the same with a file that `zmart verify log` saved")
+    ] = None,
     history: Annotated[
         int, typer.Option(min=1, max=10_000, help="maximum number of snapshots to check")
     ] = 10,
@@ -69,7 +79,8 @@ def verify(
     """
     import msgspec
 
-    reports = asyncio.run(_verify(cid, base_url("gateway", gateway), http_url("rpc", rpc), history))
+    compared = _Compared(http_url("rpc", rpc), base_url("api", api), log)
+    reports = asyncio.run(_verify(cid, base_url("gateway", gateway), compared, history))
     if json:
         typer.echo(
             msgspec.json.encode([{**msgspec.to_builtins(each), "holds": each.holds} for each in reports])
@@ -126,23 +137,51 @@ class _progress:  # noqa: N801  # used like a function
         self._bar.stop()
 
 
-async def _verify(cid: str, gateway: str | None, rpc_url: str | None, history: int) -> list[SnapshotReport]:
-    from zmart.chain.program import Program
-    from zmart.chain.rpc import Rpc
-    from zmart.local.addresses import stack_settings
-    from zmart.market.types import MarketId
-    from zmart.proofs.tally_evidence import gather
-    from zmart.proofs.verify_snapshot import against_chain, report, verify_history
+@dataclass(frozen=True)
+class _Compared:
+    """With what snapshots are compared besides each other; None: not."""
 
-    settings = stack_settings()
-    verified = [each async for each in verify_history(gateway or settings.ipfs_gateway_url, cid, history)]
-    if rpc_url is None:
-        return [result for _, result in verified]
-    async with Rpc([rpc_url]) as rpc:
-        evidence = await gather(rpc, Program.from_settings(settings), MarketId(verified[0][0].market_id))
+    rpc_url: str | None
+    api_url: str | None
+    log: Path | None
+
+    async def findings(self, snapshots: list[MarketSnapshot]) -> list[list[ProofFinding]]:
+        """Return the findings about each of the snapshots, which are of one market."""
+        from zmart.chain.program import Program
+        from zmart.chain.rpc import Rpc
+        from zmart.local.addresses import stack_settings
+        from zmart.market.types import MarketId
+        from zmart.proofs import log_sources
+        from zmart.proofs.tally_evidence import gather
+        from zmart.proofs.verify_snapshot import against_chain, against_log
+
+        market_id = MarketId(snapshots[0].market_id)
+        findings: list[list[ProofFinding]] = [[] for _ in snapshots]
+        if self.log is not None or self.api_url is not None:
+            if self.log is not None:
+                log = log_sources.from_file(self.log, market_id)
+            else:
+                log = await log_sources.from_api(self.api_url or "", market_id)
+            for each, finding in zip(findings, against_log(snapshots, log), strict=True):
+                each.append(finding)
+        if self.rpc_url is not None:
+            async with Rpc([self.rpc_url]) as rpc:
+                evidence = await gather(rpc, Program.from_settings(stack_settings()), market_id)
+            for each, snapshot in zip(findings, snapshots, strict=True):
+                each += against_chain(snapshot, evidence)
+        return findings
+
+
+async def _verify(cid: str, gateway: str | None, compared: _Compared, history: int) -> list[SnapshotReport]:
+    from zmart.local.addresses import stack_settings
+    from zmart.proofs.verify_snapshot import report, verify_history
+
+    gateway = gateway or stack_settings().ipfs_gateway_url
+    verified = [each async for each in verify_history(gateway, cid, history)]
+    more = await compared.findings([snapshot for snapshot, _ in verified])
     return [
-        report(result.cid, snapshot, [*result.findings, *against_chain(snapshot, evidence)])
-        for snapshot, result in verified
+        report(result.cid, snapshot, [*result.findings, *findings])
+        for (snapshot, result), findings in zip(verified, more, strict=True)
     ]
 
 

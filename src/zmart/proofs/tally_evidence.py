@@ -58,7 +58,9 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
     if info is None:
         raise NotFound(f"There is no market {market_id} at {address} on this cluster.")
     anchors: dict[VoteKind, Anchor] = {}
-    for line in await _of_both(rpc, address, Address(config.backend_authority)):
+    history = await _history(rpc, address)
+    reached = history[0].slot if history else None
+    for line in await _of_both(rpc, history, Address(config.backend_authority), reached):
         raw = await rpc.get_transaction_json(line.signature)
         if raw is None:
             raise ChainError(
@@ -72,23 +74,28 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
         config=config,
         account=program.accounts.market(info),
         anchors=anchors,
-        vote_records=await _vote_records(rpc, program, address),
+        vote_records=await _vote_records(rpc, program, address, reached),
         clock_ahead_s=(await rpc.get_clock()).unix_timestamp - int(time.time()),
     )
 
 
-async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[SignatureInfo]:
-    """Return the successful transactions that name market and authority, newest first: only these record counts."""
-    of_market = await _history(rpc, market)
+async def _of_both(
+    rpc: Rpc, of_market: list[SignatureInfo], authority: Address, reached: Slot | None
+) -> list[SignatureInfo]:
+    """Return which of a market's transactions succeeded and name the authority, too: only these record counts. The list
+    of the authority is that of a node which has reached slot `reached`."""
     first = of_market[-1].slot if of_market else None
-    by_authority = {line.signature for line in await _history(rpc, authority, first)}
+    by_authority = {line.signature for line in await _history(rpc, authority, first, reached)}
     return [line for line in of_market if line.signature in by_authority and line.err is None]
 
 
-async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> list[SignatureInfo]:
-    """Return the transactions that name an address, newest first, at least down to slot `floor` (None: all of them)."""
+async def _history(
+    rpc: Rpc, address: Address, floor: Slot | None = None, since: Slot | None = None
+) -> list[SignatureInfo]:
+    """Return the transactions that name an address, newest first, at least down to slot `floor` (None: all of them), by
+    nodes that have reached slot `since`."""
     transactions: list[SignatureInfo] = []
-    async for line in newest_first(rpc, address, _MOST_PAGES):
+    async for line in newest_first(rpc, address, _MOST_PAGES, since):
         if line is None:
             raise ChainError(
                 f"{address} has more than {_MOST_PAGES * PAGE} transactions: its evidence is not complete."
@@ -135,12 +142,14 @@ def _text(instruction: TxInstruction) -> str:
 
 
 async def _vote_records(
-    rpc: Rpc, program: Program, market: Address
+    rpc: Rpc, program: Program, market: Address, since: Slot | None
 ) -> dict[tuple[VoteKind, Wallet], VoteRecord]:
     from solders.pubkey import Pubkey
 
     discriminator = program.accounts.discriminator(VoteRecord)
     filters = [(0, discriminator), (_MARKET_OFFSET, bytes(Pubkey.from_string(market)))]
-    infos = await rpc.get_program_accounts(program.address, data_size=_VOTE_RECORD_BYTES, memcmp=filters)
+    infos = await rpc.get_program_accounts(
+        program.address, data_size=_VOTE_RECORD_BYTES, memcmp=filters, since=since
+    )
     records = [program.accounts.vote_record(info) for info in infos]
     return {(record.vote_type, record.user): record for record in records}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,8 @@ from zmart.errors import Invalid
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinning import PinError
 from zmart.market.types import MarketState
-from zmart.proofs.snapshot import MarketSnapshot, Row, parse
+from zmart.proofs import merkle
+from zmart.proofs.snapshot import LogHead, MarketSnapshot, Row, parse
 from zmart.proofs.tally_evidence import Evidence
 from zmart.proofs.verify_tally import ProofFinding, Verdict
 
@@ -96,8 +97,9 @@ def report(cid: str, snapshot: MarketSnapshot, findings: Sequence[ProofFinding])
 def compare(older: MarketSnapshot, newer: MarketSnapshot) -> list[ProofFinding]:
     """Check that `newer` continues `older`, and return the findings.
 
-    Both must be about the same market, `newer` of the same or a later day. Its log must have grown only, the terms of
-    its votes must be the same, and no comment may be removed or changed, except that its author deleted it.
+    Both must be about the same market, `newer` of the same or a later day. Its log must not be shorter (that it has the
+    same first entries is shown by `against_log`), the terms of its votes must be the same, and no comment may be
+    removed or changed, except that its author deleted it.
     """
     return list(_compared(older, newer))
 
@@ -105,6 +107,24 @@ def compare(older: MarketSnapshot, newer: MarketSnapshot) -> list[ProofFinding]:
 def against_chain(snapshot: MarketSnapshot, evidence: Evidence) -> list[ProofFinding]:
     """Check that the market on chain can have developed from the state in the snapshot, and return the findings."""
     return list(_on_chain(snapshot, evidence))
+
+
+def against_log(snapshots: Sequence[MarketSnapshot], log: Sequence[bytes]) -> list[ProofFinding]:
+    """Check that the vote log of each snapshot is the beginning of `log`, and return a finding for each. So all are
+    beginnings of one log, from which no vote was removed."""
+    roots = merkle.roots_at(map(merkle.leaf_hash, log), [each.vote_log.size for each in snapshots])
+    return [_in_log(each.vote_log, roots, len(log)) for each in snapshots]
+
+
+def _in_log(head: LogHead, roots: Mapping[int, bytes], size: int) -> ProofFinding:
+    if head.size > size:
+        text = f"Its vote log has {head.size} entries, the copy has {size}: get a newer copy."
+        return ProofFinding(Verdict.UNKNOWN, text)
+    return _check(
+        roots[head.size].hex() == head.root,
+        f"Its vote log is the beginning of the copy of {size} entries.",
+        f"Its vote log of {head.size} entries is not the beginning of the copy of {size}.",
+    )
 
 
 def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFinding]:
@@ -116,13 +136,7 @@ def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFin
     yield _check(
         older.day <= newer.day, "It is not younger than its successor.", "It is younger than its successor."
     )
-    old_log, new_log = older.vote_log, newer.vote_log
-    same_size_same_root = old_log.size != new_log.size or old_log.root == new_log.root
-    yield _check(
-        old_log.size <= new_log.size and same_size_same_root,
-        f"The vote log grew from {old_log.size} to {new_log.size} entries.",
-        f"The vote log of {old_log.size} entries is not the beginning of that of {new_log.size}.",
-    )
+    yield _logs_compared(older.vote_log, newer.vote_log)
     terms = {row["kind"]: row for row in newer.voting_terms}
     yield _check(
         all(terms.get(row["kind"], row) == row for row in older.voting_terms),
@@ -130,6 +144,19 @@ def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFin
         "Who may vote, or how many votes are needed, was changed for its successor.",
     )
     yield from _comments_compared(older, newer)
+
+
+def _logs_compared(old: LogHead, new: LogHead) -> ProofFinding:
+    if old.size > new.size or (old.size == new.size and old.root != new.root):
+        text = f"The vote log of {old.size} entries is not the beginning of that of {new.size}."
+        return ProofFinding(Verdict.BROKEN, text)
+    if old.size in (0, new.size):
+        return _holds(f"The vote log grew from {old.size} to {new.size} entries.")
+    return ProofFinding(
+        Verdict.NOTE,
+        f"The vote log has {new.size} entries then, {old.size} before: that the first are the same ones is shown by a "
+        "copy of it (--api or --log).",
+    )
 
 
 def _comments_compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFinding]:
