@@ -24,9 +24,9 @@ from zmart.market.types import VoteKind
 from zmart.proofs import market_document, merkle
 from zmart.proofs.canonical import canonical_json
 from zmart.proofs.findings import Verdict
+from zmart.proofs.log_sources import as_file
 from zmart.proofs.market_document import MarketDocument
 from zmart.proofs.snapshot import parse
-from zmart.proofs.log_sources import as_file
 from zmart.proofs.verify_snapshot import verify_history
 from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.runs import SnapshotRuns, today
