@@ -185,35 +185,42 @@ async def test_the_same_act_in_each_run_is_another_transaction(chain: ChainServe
 
 
 RANDOM = """
-const [addon, source] = process.argv.slice(2);
+const [addon, source, delayMs, early] = process.argv.slice(2);
 const { Surfnet } = require(addon);
 const { Blockhashes, isSurfpools } = require(`${source}/blockhashes.js`);
 const { caller } = require(`${source}/rpc.js`);
 const chain = Surfnet.startWithConfig({ offline: true, blockProductionMode: 'clock', slotTimeMs: 20 });
 setInterval(() => chain.drainEvents(), 10);
 const call = caller(chain.rpcUrl);
-const height = () => call('getBlockHeight', { commitment: 'processed' });
+const OFFSET = 1000;
+const height = async () => OFFSET + await call('getBlockHeight', { commitment: 'processed' });
 const isValid = async (hash) => (await call('isBlockhashValid', hash, { commitment: 'processed' })).value;
+const later = () => new Promise((resolve) => { setTimeout(resolve, Math.random() * Number(delayMs)); });
 async function main() {
-  const blockhashes = new Blockhashes(call);
-  const oldest = (await blockhashes.entries()).at(-1);
-  // By how many blocks the oldest entry lives longer than its block height says: must not grow.
-  const excess = async () => (await height()) - (await blockhashes.entries()).findIndex((one) => one.equals(oldest));
-  const before = await excess();
+  const blockhashes = new Blockhashes(async (...asked) => { await later(); return call(...asked); }, OFFSET);
   const seen = new Map();
-  for (let at = 0; await height() < 100; at += 1) {
+  let ended = 0;
+  const judge = async (hash, lastHeight) => {
+    const before = await height();
+    const valid = await isValid(hash);
+    const after = await height();
+    if (valid && before > lastHeight) throw new Error(`${hash} is valid at ${before}, after ${lastHeight}`);
+    if (!valid && after < lastHeight - Number(early)) throw new Error(`${hash} ended at ${after} of ${lastHeight}`);
+    if (!valid) ended += 1;
+  };
+  const began = await height();
+  while (await height() < began + 400) {
     const asked = ['processed', 'confirmed', 'finalized'].map((commitment) => blockhashes.latest([{ commitment }]));
     for (const { value: { blockhash, lastValidBlockHeight } } of await Promise.all(asked)) {
       if (isSurfpools(blockhash)) throw new Error(`${blockhash} is Surfpool's own`);
       if (!await isValid(blockhash)) throw new Error(`${blockhash} is not valid`);
       seen.set(blockhash, lastValidBlockHeight);
     }
-    if (await excess() > before) throw new Error('entries live for longer than their block height says');
+    const all = [...seen];
+    for (let n = 0; n < 4; n += 1) await judge(...all[Math.floor(Math.random() * all.length)]);
   }
-  const first = [...seen][0];
-  while (await height() <= first[1]) await new Promise((resolve) => { setTimeout(resolve, 10); });
-  if (await isValid(first[0])) throw new Error('the first is valid after its last block height');
-  if (seen.size < 5) throw new Error(`only ${seen.size} blockhashes`);
+  for (const one of seen) await judge(...one);
+  if (seen.size < 20 || !ended) throw new Error(`only ${seen.size} blockhashes, ${ended} ended`);
   console.log('all valid');
   process.exit(0);
 }
@@ -221,15 +228,17 @@ main().catch((problem) => { console.error(problem); process.exit(1); });
 """
 
 
+@pytest.mark.parametrize(("delay_ms", "early_blocks"), [(0, 15), (60, 60)], ids=["idle", "busy"])
 def test_blockhashes_are_random_and_valid_as_long_as_their_block_height_says(
-    tmp_path: Path, request: pytest.FixtureRequest
+    tmp_path: Path, request: pytest.FixtureRequest, delay_ms: int, early_blocks: int
 ) -> None:
-    """Each is valid at once, and not after its last valid block height, however often the sysvar is rewritten."""
+    """Each is valid at once and never after its last valid block height. It ends few blocks before that, also on a busy
+    machine, where blocks are made while the sysvar is rewritten: there it used to end after some 60 blocks of 150."""
     script = tmp_path / "random.js"
     script.write_text(RANDOM)
     addon = (request.config.rootpath / ".zmart" / "node" / node.ADDON).parent
     done = subprocess.run(
-        [node.find_node(), script, addon, node.SOURCE],
+        [node.find_node(), script, addon, node.SOURCE, str(delay_ms), str(early_blocks)],
         capture_output=True,
         text=True,
         check=False,

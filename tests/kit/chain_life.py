@@ -133,13 +133,10 @@ class Driver:
         people = [await self.wallet() for _ in range(6)]
         markets = [await self.open(people[0], people[1]) for _ in range(4)]
         gate, signatures = asyncio.Semaphore(12), []
-        latest = await self.rpc.get_latest_blockhash()
 
-        async def one(place):
-            nonlocal latest
+        async def one():
             async with gate:
-                if place % 100 == 0:
-                    latest = await self.rpc.get_latest_blockhash()
+                latest = await self.rpc.get_latest_blockhash()
                 user, market = chance.choice(people), chance.choice(markets)
                 tx = compose.sign(
                     compose.compile(
@@ -152,7 +149,7 @@ class Driver:
                 )
                 signatures.append(await self.rpc.send_raw_transaction(bytes(tx), skip_preflight=True))
 
-        await asyncio.gather(*(one(place) for place in range(number)))
+        await asyncio.gather(*(one() for _ in range(number)))
         for start in range(0, number, 200):
             some = signatures[start : start + 200]
 

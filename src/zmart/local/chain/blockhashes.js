@@ -8,60 +8,60 @@ const { base58 } = require('./base58.js');
 const RECENT_BLOCKHASHES = 'SysvarRecentB1ockHashes11111111111111111111';
 const SURFPOOLS_OWN = /^SURFNETxSAFEHASH/;
 const [COUNT_BYTES, HASH_BYTES, ENTRY_BYTES] = [8, 32, 40]; // an entry is a blockhash and a fee
-const MOST_ENTRIES = 150;
-const MOST_TRIES = 5;
+const MOST_ENTRIES = 150; // a blockhash is valid as long as it is one of these; each block moves all by one place
+const EARLY_BLOCKS = 10; // by which a blockhash may end before its last valid block height: it never ends after it
+const MOST_TRIES = 10;
 const MOST_AGE_BLOCKS = 2; // of the blockhash that is the answer to getLatestBlockhash
 const PROCESSED = { commitment: 'processed' };
 
 class Blockhashes {
-  /** `call` calls Surfpool. */
-  constructor(call) {
-    Object.assign(this, { call, newest: null, turn: Promise.resolve() });
+  /** `call` calls Surfpool. `heightOffset` is what is added to its block heights for clients. `issued` are the blockhashes
+   * that clients got of earlier runs, as {hash, lastValidBlockHeight}, the newest first. */
+  constructor(call, heightOffset, issued = []) {
+    Object.assign(this, { call, heightOffset, issued: [...issued], turn: Promise.resolve() });
   }
 
   /** Answer getLatestBlockhash. */
   async latest(params) {
     const result = await this.call('getLatestBlockhash', ...params);
-    this.turn = this.turn.catch(() => {}).then(() => this.renewed());
-    return { ...result, value: { ...(await this.turn) } };
+    this.turn = this.turn.catch(() => {}).then(() => this.newest());
+    return { ...result, value: await this.turn };
   }
 
   /** Return {blockhash, lastValidBlockHeight} of the newest random blockhash, of a new one if that is too old. */
-  async renewed() {
-    const { lastValidBlockHeight } = await this.own();
-    if (this.newest && lastValidBlockHeight - this.newest.lastValidBlockHeight < MOST_AGE_BLOCKS) return this.newest;
-    const random = crypto.randomBytes(HASH_BYTES);
-    await this.rewrite(([first, ...others]) => [entry(random, first), ...others]);
-    this.newest = { ...(await this.own()), blockhash: base58(random) };
-    return this.newest;
-  }
-
-  /** Let Surfpool accept `entries`, the sysvar's entries of the run before, for as long as that run would have. */
-  carry(entries) {
-    return this.rewrite((own) => [...own, ...entries]);
-  }
-
-  /** Replace the sysvar's entries by `change(entries)`.
-   *
-   * A block that was made meanwhile may be missing then: an entry for it is added, and one for the block that may be
-   * made meanwhile again. Too few entries would keep all older ones valid for longer than their block height says. */
-  async rewrite(change) {
-    let { lastValidBlockHeight: height } = await this.own();
-    let entries = change(await this.entries());
-    for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-      await this.write(entries.slice(0, MOST_ENTRIES));
-      const missing = (await this.own()).lastValidBlockHeight - height;
-      if (!missing) return;
-      height += missing;
-      entries = await this.entries();
-      const added = Array.from({ length: missing + 1 }, () => entry(crypto.randomBytes(HASH_BYTES), entries[0]));
-      entries.unshift(...added);
+  async newest() {
+    const top = await this.top();
+    if (!this.issued.length || top - this.issued[0].lastValidBlockHeight >= MOST_AGE_BLOCKS) {
+      this.issued.unshift({ hash: crypto.randomBytes(HASH_BYTES), lastValidBlockHeight: top });
+      await this.write().catch((problem) => { this.issued.shift(); throw problem; });
     }
+    const [{ hash, lastValidBlockHeight }] = this.issued;
+    return { blockhash: base58(hash), lastValidBlockHeight };
   }
 
-  /** Return {blockhash, lastValidBlockHeight} of Surfpool's newest block. */
-  async own() {
-    return (await this.call('getLatestBlockhash', PROCESSED)).value;
+  /** Write the issued blockhashes into the sysvar, each at the place that its age has, with which it ends at most
+   * EARLY_BLOCKS before its last valid block height. Blocks that are made meanwhile would let all end later: after many,
+   * as on a busy machine, write them again for the height that is expected then. Surfpool loses what is written while
+   * it makes a block: then, too. */
+  async write() {
+    const [{ hash, lastValidBlockHeight }] = this.issued;
+    for (let [tries, expected] = [0, 0]; tries < MOST_TRIES; tries += 1) {
+      const top = await this.top();
+      await this.put(arranged(await this.entries(), this.issued, top + expected));
+      const place = (await this.entries()).findIndex((one) => hash.equals(one.subarray(0, HASH_BYTES)));
+      const reached = await this.top();
+      if (place >= reached - lastValidBlockHeight) {
+        this.issued = this.issued.filter((one) => reached - one.lastValidBlockHeight < 2 * MOST_ENTRIES);
+        return;
+      }
+      expected = reached - top;
+    }
+    throw new Error('the blockhashes cannot be written: too many blocks are made meanwhile');
+  }
+
+  /** Return the last valid block height, for clients, of the newest block's blockhash. */
+  async top() {
+    return this.heightOffset + (await this.call('getLatestBlockhash', PROCESSED)).value.lastValidBlockHeight;
   }
 
   /** Return the entries of the sysvar, the newest first. */
@@ -73,12 +73,28 @@ class Blockhashes {
     return starts.map((start) => data.subarray(start, start + ENTRY_BYTES));
   }
 
-  async write(entries) {
+  async put(entries) {
     const count = Buffer.alloc(COUNT_BYTES);
     count.writeBigUInt64LE(BigInt(entries.length));
     const data = Buffer.concat([count, ...entries]).toString('hex');
     await this.call('surfnet_setAccount', RECENT_BLOCKHASHES, { data });
   }
+}
+
+/** Return the sysvar's `entries` with the issued blockhashes where they belong while the newest block's blockhash is
+ * valid up to `top`, and nowhere else. */
+function arranged(entries, issued, top) {
+  const known = new Set(issued.map(({ hash }) => hash.toString('hex')));
+  const isIssued = (one) => known.has(one.toString('hex', 0, HASH_BYTES));
+  const other = () => entry(crypto.randomBytes(HASH_BYTES), entries[0]);
+  const all = Array.from({ length: MOST_ENTRIES }, (_, at) => {
+    return at < entries.length && !isIssued(entries[at]) ? entries[at] : other();
+  });
+  for (const { hash, lastValidBlockHeight } of issued) {
+    const place = top - lastValidBlockHeight + EARLY_BLOCKS;
+    if (place < MOST_ENTRIES) all[place] = entry(hash, entries[0]);
+  }
+  return all;
 }
 
 /** Return an entry of the sysvar with the blockhash `hash` and the fee of `other`. */

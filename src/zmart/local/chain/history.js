@@ -111,12 +111,6 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
     }
   }
 
-  async function getLatestBlockhash(call, params) {
-    const result = await blockhashes.latest(params);
-    result.value.lastValidBlockHeight += heightOffset;
-    return result;
-  }
-
   function ofThisRun(block, options) {
     const transactions = block?.transactions?.map((shown) => readable(shown, options));
     return higher(transactions ? { ...block, transactions } : block);
@@ -162,7 +156,8 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
 
   return {
     getTransaction, getSignatureStatuses, getSignaturesForAddress, getRecentPrioritizationFees,
-    requestAirdrop, getBlock, getLatestBlockhash,
+    requestAirdrop, getBlock,
+    getLatestBlockhash: (call, params) => blockhashes.latest(params),
     getBlockHeight: async (call, params) => (await call(...params)) + heightOffset,
     getEpochInfo: async (call, params) => higher(await call(...params)),
     getGenesisHash: async () => journal.clock.genesis,

@@ -41,23 +41,26 @@ async function firstRun(Surfnet, shared) {
  * end() of that run resolved to. No request may be under way. */
 async function nextRun(before, shared) {
   await caller(before.chain.rpcUrl)('surfnet_resetNetwork');
-  return begun(before.chain, shared, before.height, { entries: before.entries });
+  return begun(before.chain, shared, null, { before });
 }
 
-async function begun(chain, shared, heightOffset, { mayLoad = false, entries = [], reading = null }) {
+/** Resolve to a Run of `chain` with the state of the journal. `heightOffset` is null behind a run of this process,
+ * `before`: then the block height that clients see goes on from that of its end. */
+async function begun(chain, shared, heightOffset, { mayLoad = false, before = null, reading = null }) {
   const { journal, slotMs, fail } = shared;
   const draining = setInterval(() => chain.drainEvents(), DRAIN_MS); // the journal already has what restore() writes
   const call = caller(chain.rpcUrl);
   const genesis = await exportAccounts(call);
   const isNew = journal.clock === null;
   await Promise.all([reading, isNew || restore(chain, call, journal, genesis, slotMs, mayLoad)]);
-  const blockhashes = new Blockhashes(call);
-  if (entries.length) await blockhashes.carry(entries);
+  const offset = heightOffset ?? before.height + 1 - (await call('getBlockHeight', { commitment: 'processed' }));
+  const blockhashes = new Blockhashes(call, offset, before?.issued);
+  if (blockhashes.issued.length) await blockhashes.write();
   clearInterval(draining);
-  const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, slotMs, fail });
+  const recorder = new Recorder(chain, call, journal, { genesis, heightOffset: offset, slotMs, fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
   await recorder.begin();
-  return new Run(chain, call, recorder, { ...shared, blockhashes, heightOffset });
+  return new Run(chain, call, recorder, { ...shared, blockhashes, heightOffset: offset });
 }
 
 class Run {
@@ -72,18 +75,18 @@ class Run {
   }
 
   /** Write the chain's state into the journal. No request may be under way. Resolves to what nextRun() continues: the
-   * chain, the block height, and the sysvar's entries of recent blockhashes. Resolves to null if the journal cannot be
+   * chain, the block height, and the blockhashes that clients have got. Resolves to null if the journal cannot be
    * written or Surfpool does not answer; then the run goes on. */
   async end() {
     const { chain, recorder, journal } = this;
     await recorder.pause();
     try {
-      const height = await recorder.height(); // before the entries: the next run's heights are no greater than theirs
-      const entries = await this.blockhashes.entries();
+      const height = await recorder.height();
+      const { issued } = this.blockhashes;
       await recorder.save(true);
       if (!recorder.pending.size) {
         journal.endRun();
-        return { chain, height, entries };
+        return { chain, height, issued };
       }
       recorder.clock.ended = false;
       recorder.write([], {});
