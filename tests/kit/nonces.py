@@ -36,7 +36,17 @@ class Nonce:
         await fund(self.rpc, Wallet(str(self.owner.pubkey())), Lamports(10**12))
         made = create_nonce_account(self.owner.pubkey(), self.account.pubkey(), self.owner.pubkey(), LAMPORTS)
         await send(self.rpc, list(made), [self.owner, self.account])
+        await self._next_block()
         return self
+
+    async def _next_block(self) -> None:
+        """Wait for a further block: in one block a nonce can only advance once, and not be closed after that."""
+        before = await self.rpc.get_block_height("processed")
+
+        async def made() -> bool:
+            return await self.rpc.get_block_height("processed") > before
+
+        await until(made)
 
     async def value(self) -> Hash:
         info = await self.rpc.get_account(Address(str(self.account.pubkey())))
@@ -64,6 +74,7 @@ class Nonce:
             return (await self.rpc.get_signature_statuses([signature])).values[0] is not None
 
         await until(landed)
+        await self._next_block()
 
     async def close(self) -> None:
         params = WithdrawNonceAccountParams(
