@@ -15,8 +15,8 @@ const MOST_AGE_BLOCKS = 2; // of the blockhash that is the answer to getLatestBl
 const PROCESSED = { commitment: 'processed' };
 
 class Blockhashes {
-  /** `call` calls Surfpool. `heightOffset` is what is added to its block heights for clients. `issued` are the blockhashes
-   * that clients got of earlier runs, as {hash, lastValidBlockHeight}, the newest first. */
+  /** `call` calls Surfpool. `heightOffset` is what is added to its block heights for clients. `issued` are the
+   * blockhashes that clients got of earlier runs, as {hash, lastValidBlockHeight}, the newest first. */
   constructor(call, heightOffset, issued = []) {
     Object.assign(this, { call, heightOffset, issued: [...issued], turn: Promise.resolve() });
   }

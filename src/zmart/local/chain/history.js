@@ -168,12 +168,14 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
 }
 
 function isAddress(text) {
-  return typeof text === 'string' && text.length <= MOST_ADDRESS_CHARACTERS && fromBase58(text)?.length === ADDRESS_BYTES;
+  return typeof text === 'string' && text.length <= MOST_ADDRESS_CHARACTERS
+    && fromBase58(text)?.length === ADDRESS_BYTES;
 }
 
 function areListOptions(options) {
   const { limit, before, until, minContextSlot } = options ?? {};
-  return typeof (options ?? {}) === 'object' && isCount(limit, 1, MOST_SIGNATURES) && isCount(minContextSlot, 0, Number.MAX_SAFE_INTEGER)
+  return typeof (options ?? {}) === 'object' && isCount(limit, 1, MOST_SIGNATURES)
+    && isCount(minContextSlot, 0, Number.MAX_SAFE_INTEGER)
     && [before, until].every((signature) => typeof (signature ?? '') === 'string');
 }
 

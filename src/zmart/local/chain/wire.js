@@ -47,8 +47,8 @@ class Reader {
 }
 
 /** Read a serialized transaction into {version, signatures, signers, readonlySigners, readonlyOthers, keys,
- * blockhash, instructions, looked}; `looked` has the number of accounts from each lookup table. Throws Malformed for invalid
- * bytes. */
+ * blockhash, instructions, looked}; `looked` has the number of accounts from each lookup table. Throws Malformed for
+ * invalid bytes. */
 function readTransaction(bytes) {
   const reader = new Reader(bytes);
   if (bytes[0] === V1) return readV1(reader);
