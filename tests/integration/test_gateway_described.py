@@ -65,7 +65,7 @@ async def add_draft(here: Site, key: MarketId, creator: str) -> None:
         b_parameter=Shares(1), initial_liquidity=Lamports(1),
     )  # fmt: skip
     context = here.gateway.context
-    await market_documents.keep_question(context, key, Wallet(creator), draft)
+    await market_documents.keep_question(context, key, Wallet(creator), draft, ())
 
 
 @pytest.fixture
