@@ -165,15 +165,39 @@ async def test_what_was_signed_in_the_run_before_lands_while_its_blockhash_is_va
         await rpc.send_raw_transaction(signed(payer, early.blockhash, "too late"))
 
 
+async def test_a_chain_continues_though_every_blockhash_that_it_gave_has_ended(
+    chain: ChainServer, rpc: Rpc
+) -> None:
+    """Airdrops need no blockhash of a client's: a run may be full long after the last one was asked for."""
+    payer = await funded(rpc)
+    last = (await rpc.get_latest_blockhash()).last_valid_block_height
+
+    async def ended() -> bool:
+        return await rpc.get_block_height("processed") > last
+
+    await until(ended)
+    assert chain._process is not None
+    process = chain._process
+    async with next_run(chain):
+        await fill(rpc, RENEW_AFTER)
+    fresh = await rpc.get_latest_blockhash()
+    await landed(rpc, await rpc.send_raw_transaction(signed(payer, fresh.blockhash, "afterwards")))
+    assert process.poll() is None
+
+
 async def test_the_same_act_in_each_run_is_another_transaction(chain: ChainServer, rpc: Rpc) -> None:
     """Surfpool gives every run the same blockhashes: clients are given random ones instead."""
     payer = await funded(rpc)
     sent: list[Signature] = []
     used = ""
-    for _ in range(2):
+    for run in (1, 2):
         async with next_run(chain) as renewed:
-            filling = asyncio.create_task(fill(rpc, RENEW_AFTER))
-            while not renewed.done():
+            filling: asyncio.Task[list[Signature]] | None = None
+            while filling is None or not renewed.done():
+                if (
+                    filling is None and len(sent) > 20 * run
+                ):  # so many in each run, however slow the machine is
+                    filling = asyncio.create_task(fill(rpc, RENEW_AFTER))
                 blockhash = (await rpc.get_latest_blockhash("processed")).blockhash
                 if blockhash != used:
                     used = blockhash

@@ -42,12 +42,13 @@ class Blockhashes {
   /** Write the issued blockhashes into the sysvar, each at the place that its age has, with which it ends at most
    * EARLY_BLOCKS before its last valid block height. Blocks that are made meanwhile would let all end later: after many,
    * as on a busy machine, write them again for the height that is expected then. Surfpool loses what is written while
-   * it makes a block: then, too. */
+   * it makes a block: then, too. If that does not succeed, all end now: none may end late. */
   async write() {
     const [{ hash, lastValidBlockHeight }] = this.issued;
     for (let [tries, expected] = [0, 0]; tries < MOST_TRIES; tries += 1) {
       const top = await this.top();
       await this.put(arranged(await this.entries(), this.issued, top + expected));
+      if (top - lastValidBlockHeight + EARLY_BLOCKS >= MOST_ENTRIES) return; // even the newest has ended before
       const place = (await this.entries()).findIndex((one) => hash.equals(one.subarray(0, HASH_BYTES)));
       const reached = await this.top();
       if (place >= reached - lastValidBlockHeight) {
@@ -56,6 +57,7 @@ class Blockhashes {
       }
       expected = reached - top;
     }
+    await this.put(arranged(await this.entries(), this.issued, Infinity));
     throw new Error('the blockhashes cannot be written: too many blocks are made meanwhile');
   }
 
