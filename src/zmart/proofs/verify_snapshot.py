@@ -154,8 +154,8 @@ def _logs_compared(old: LogHead, new: LogHead) -> ProofFinding:
         return _holds(f"The vote log grew from {old.size} to {new.size} entries.")
     return ProofFinding(
         Verdict.NOTE,
-        f"The vote log has {new.size} entries then, {old.size} before: that the first are the same ones is shown by a "
-        "copy of it (--api or --log).",
+        f"The vote log has {old.size} entries, {new.size} in its successor: only a copy of it shows that the first "
+        "ones are the same (--api or --log).",
     )
 
 

@@ -154,6 +154,7 @@ class ProposalDecider:
         terms = await self.voters.judge_all(market_id, VoteKind.PROPOSAL)
         async with pool.transaction() as connection:
             await vote_log.lock(connection, market_id)
+            await _end_provisional(connection, closing)
             if await _is_overtaken(connection, closing):
                 return True
             counted = await count_log(connection, program, closing, terms)
@@ -202,16 +203,20 @@ class ProposalDecider:
         return approved
 
 
-async def _is_overtaken(connection: Connection, closing: VoteClosing) -> bool:
-    """Return whether another process has meanwhile counted up to a later moment, or closed the vote finally.
+async def _end_provisional(connection: Connection, closing: VoteClosing) -> None:
+    """Remove the closing if it is not final: it ends with its count. A final one, also of another process, stays: an
+    approval may be on its way."""
+    if not closing.voting_over:
+        written = await vote_closings.find(connection, closing.market_id, closing.kind)
+        if written == closing:
+            await vote_closings.remove(connection, closing.market_id, closing.kind)
 
-    A closing that is not final ends with its count, so it is removed. A final one stays: an approval may be on its way.
-    """
+
+async def _is_overtaken(connection: Connection, closing: VoteClosing) -> bool:
+    """Return whether another process has meanwhile counted up to a later moment, or closed the vote finally."""
     if closing.voting_over:
         return False
     written = await vote_closings.find(connection, closing.market_id, closing.kind)
-    if written == closing:
-        await vote_closings.remove(connection, closing.market_id, closing.kind)
     row = await tallies.latest(connection, closing.market_id, closing.kind)
     is_counted = row is not None and row.closed_at > closing.closed_at
     return is_counted or (written is not None and written.voting_over)

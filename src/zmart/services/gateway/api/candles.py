@@ -114,8 +114,8 @@ def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.R
 
 
 @lru_cache(maxsize=32)  # the usual window is the same for all markets
-def _begins(moments_s: range) -> list[bytes]:
-    return [_begin(moment_s) for moment_s in moments_s]
+def _begins(moments_s: range) -> tuple[bytes, ...]:
+    return tuple(_begin(moment_s) for moment_s in moments_s)
 
 
 @lru_cache(maxsize=4_000)
