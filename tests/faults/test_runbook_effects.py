@@ -118,7 +118,7 @@ async def test_a_service_whose_key_globalconfig_does_not_name_runs_with_the_key_
     path.write_text(json.dumps(list(bytes(key))))
     await fund(world.rpc, address_of(key), FUNDS["backend"])
     async with _globalconfig_names(world, key):
-        await operator.sees_unready("aggregator", "but GlobalConfig names")
+        await operator.sees_unready("aggregator", "The last tick failed: ")
         await operator.sees_unready("monitor", "but GlobalConfig names")
         async with (
             with_settings(operator, "aggregator", backend_keypair_path=str(path)),

@@ -125,6 +125,8 @@ class Roles:
             payable = before + free + owed >= self.least
             assert not (free + owed and payable), "a wallet that is owed was refused"
             return
+        paid = owed_resolver + owed_protocol - sum(self.zmart.owed(self.market))
+        assert free or paid, "a withdrawal succeeded that pays nobody"
         assert self.chain.lamports(key) - before == free + owed
         assert event["amount"] == (free if wallet is self.creator else owed)
         self.earned[key] += free

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kit.feed_rows import MARKET, comment_row, market_row, trade_row
-from zmart.feed.channels import Channel, ChannelKind, parse_channel
+from zmart.feed.channels import Channel, parse_channel
 from zmart.feed.wire import encode
 from zmart.store.change_feed import Change, Op, Topic
 
@@ -120,7 +120,3 @@ def test_every_channel_of_the_contract_is_known(name):
 )
 def test_no_other_channel_is_known(name):
     assert parse_channel(name) is None
-
-
-def test_only_the_channel_of_all_markets_may_skip_to_the_latest():
-    assert [kind for kind in ChannelKind if Channel(kind).latest_only] == [ChannelKind.MARKETS]

@@ -167,5 +167,6 @@ async def test_a_tick_knows_whether_an_outage_kept_it_from_its_work(
     )
     assert not await ticks.run(fails)
     assert (ticks.was_outage, bool(ticks.error)) == (is_outage, True)
+    assert ticks.reason == f"The last tick failed: {ticks.error}"
     assert await ticks.run(succeeds)
-    assert (ticks.was_outage, ticks.error) == (False, "")
+    assert (ticks.was_outage, ticks.error, ticks.reason) == (False, "", "")

@@ -64,6 +64,11 @@ class TickRecord:
         self._seconds.observe(time.monotonic() - started)
         return not self.error
 
+    @property
+    def reason(self) -> str:
+        """Return why /ready is 503 after the last tick; "" if it succeeded."""
+        return f"The last tick failed: {self.error}" if self.error else ""
+
     def health(self) -> dict[str, object]:
         """Return the fields of /health about the ticks: status, time of the last, their number, last error."""
         return {

@@ -47,11 +47,6 @@ class Channel(msgspec.Struct, frozen=True):
         """Return the published tables whose changes the channel carries."""
         return _TOPICS[self.kind]
 
-    @property
-    def latest_only(self) -> bool:
-        """Return whether the newest message about a market suffices, so that a slow reader may skip older ones."""
-        return self.kind is ChannelKind.MARKETS
-
 
 class ChannelName(msgspec.Struct, frozen=True):
     """A channel as a client names it: `market` is an id or an address, or None for all markets."""

@@ -1,4 +1,7 @@
-"""Call the gateway's HTTP API, and retry while a service restarts: without a response, or after 502, 503 or 504."""
+"""Call the gateway's HTTP API, and retry while a service restarts: without a response, or after 502, 503 or 504.
+
+An answer says by Retry-After when to retry.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from zmart.market.json_input import JSON_ERRORS
 
 Json = dict[str, Any]  # an answer of the API, by its documented names
 T = TypeVar("T")
-_RETRY_S = 0.15
+_RETRY_S = 0.15  # without a response, or without Retry-After
+_MOST_RETRY_S = 5
 _TIMEOUT_S = 45.0
 
 
@@ -35,7 +39,7 @@ class ApiRefusal(ZmartError):
 class Api:
     """Call the API with JSON. Calls raise ApiRefusal for an error response, ZmartError after 45 s without a response.
 
-    502, 503 and 504 are retried until 45 s have passed.
+    502, 503 and 504 are retried until 45 s have passed, not before the time that Retry-After names.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -76,6 +80,7 @@ class Api:
         attempts = 0
         while True:
             attempts += 1
+            retry_s = _RETRY_S
             try:
                 answer = await self._http.request(
                     method, path, content=content, params=params, headers=headers
@@ -88,7 +93,14 @@ class Api:
             else:
                 if answer.status_code not in (502, 503, 504) or time.monotonic() > deadline:
                     return _read(answer, is_retry=attempts > 1)
-            await asyncio.sleep(_RETRY_S)
+                retry_s = seconds_to_retry(answer)
+            await asyncio.sleep(retry_s)
+
+
+def seconds_to_retry(answer: httpx.Response) -> float:
+    """Return in how many seconds `answer` wants the request again, at most 5."""
+    asked_s = answer.headers.get("retry-after", "")
+    return min(int(asked_s), _MOST_RETRY_S) if asked_s.isdecimal() and asked_s.isascii() else _RETRY_S
 
 
 def _read(answer: httpx.Response, *, is_retry: bool) -> object:

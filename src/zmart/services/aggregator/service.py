@@ -111,7 +111,7 @@ class Aggregator:
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
         details["decisions_held"] = self._workers.held
         details["rpc_refused"] = self._context.rpc.refusals()
-        reason = self._outages.reason or self._ticks.error
+        reason = self._outages.reason or self._ticks.reason
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:

@@ -127,7 +127,7 @@ class Monitor:
         details = {"slot": slot, "failing_markets": failing, **self._ticks.health()}
         details["decisions_held"] = self._workers.held
         details["rpc_refused"] = self._context.rpc.refusals()
-        reason = self._outages.reason or self._ticks.error
+        reason = self._outages.reason or self._ticks.reason
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:

@@ -23,7 +23,6 @@ class CloseCode(IntEnum):
     The library that reads frames also sends others, such as 1002 and 1009.
     """
 
-    NORMAL = 1000
     GOING_AWAY = 1001
     INVALID_TEXT = 1007
     POLICY = 1008
