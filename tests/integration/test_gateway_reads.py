@@ -113,6 +113,16 @@ async def test_price_history_and_candles_follow_the_tape(database_url: str) -> N
                     assert (await here.get(f"/api/markets/{key}/{path}&{window}")).status_code in (200, 400)
 
 
+async def test_a_price_of_zero_is_repeated_in_the_candles_without_trades(database_url: str) -> None:
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1)
+        await add_trade(here.pool, key, address(2), 1, price_e9=0, at=NOW + timedelta(minutes=1))
+        start = (NOW + timedelta(minutes=5)).isoformat()[:-6]
+        url = f"/api/markets/{key}/candles?interval=1m&start={start}Z&end={start[:-5]}10:00Z"
+        candles = (await here.get(url)).json()["candles"]
+        assert {candle["close_price_yes"] for candle in candles} == {"0.000000000"}
+
+
 async def test_positions_are_worth_what_the_market_says(database_url: str) -> None:
     async with site(database_url) as here:
         key = await add_market(here.pool, 1, price_e9=600_000_000, shares=(5 * 10**9, 10**9))

@@ -99,7 +99,7 @@ def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.R
     step_s = window.step
     first_s = max(window.start, int(chart.activated_at.timestamp()) // step_s * step_s)
     begins = _begins(range(first_s, window.stop, step_s))
-    price = chart.price_before or PriceE9(PRICE_ONE // 2)
+    price = PriceE9(PRICE_ONE // 2) if chart.price_before is None else chart.price_before
     flat = _tail(price, price, price, price, 0, 0, text)
     pieces: list[bytes] = []
     for row in chart.candles:
