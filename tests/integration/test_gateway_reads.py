@@ -8,6 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from kit import rows
 from kit.gateway import (
     NOW,
     add_market,
@@ -17,6 +18,7 @@ from kit.gateway import (
 )
 from kit.machine_time import machine_time, seconds_since
 from kit.wallets import address, market_id, wallet
+from zmart.market.types import Side
 
 ROW = {
     "id", "on_chain_address", "question", "description", "category", "tags", "state", "status", "creator_wallet",
@@ -121,6 +123,25 @@ async def test_a_price_of_zero_is_repeated_in_the_candles_without_trades(databas
         url = f"/api/markets/{key}/candles?interval=1m&start={start}Z&end={start[:-5]}10:00Z"
         candles = (await here.get(url)).json()["candles"]
         assert {candle["close_price_yes"] for candle in candles} == {"0.000000000"}
+
+
+async def test_a_history_begins_with_what_was_held_before_its_trades(database_url: str) -> None:
+    async with site(database_url) as here:
+        one, two = await add_market(here.pool, 1), await add_market(here.pool, 2)
+        who, half = address(3), 500_000_000
+        for slot, market, outcome in ((1, one, True), (2, one, False), (3, two, False)):
+            await add_trade(
+                here.pool, market, who, slot, outcome=outcome, shares=4000, cost=4000, price_e9=half
+            )
+        sales = [
+            rows.trade_fold(one, who, signature=f"sale{slot}", side=Side.SELL, slot=slot, traded_at=NOW)
+            for slot in range(4, 2005)
+        ]
+        await rows.add_trades(here.pool, sales)
+        history = (await here.get(f"/api/users/{who}/portfolio")).json()["history"]
+        assert len(history) == 2000
+        assert [history[0][name] for name in ("value", "invested", "realized_pnl")] == [5999, 11_998, 0]
+        assert [history[-1][name] for name in ("value", "invested", "realized_pnl")] == [4999, 9_999, 0]
 
 
 async def test_positions_are_worth_what_the_market_says(database_url: str) -> None:

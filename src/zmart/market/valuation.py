@@ -105,6 +105,27 @@ class HoldingHistory:
         self._held: defaultdict[MarketId, _Holding] = defaultdict(_Holding)
         self.realized = Lamports(0)
 
+    def begin(
+        self,
+        market_id: MarketId,
+        outcome: bool,
+        *,
+        bought: int,
+        sold: int,
+        paid_lamports: int,
+        received_lamports: int,
+        price_yes_e9: int,
+    ) -> None:
+        """Begin with sums of earlier trades of one side; `price_yes_e9` is the market's price after them.
+
+        The shares that are left cost the average of all these purchases, since sums do not tell the order of trades.
+        """
+        holding = self._held[market_id]
+        holding.price_yes_e9 = price_yes_e9
+        holding.shares[outcome] = bought - sold
+        holding.basis[outcome] = basis_of_sold(paid_lamports, bought - sold, bought)
+        self.realized = Lamports(self.realized + received_lamports - paid_lamports + holding.basis[outcome])
+
     def buy(
         self, market_id: MarketId, outcome: bool, shares: int, cost_lamports: int, price_yes_e9: int
     ) -> None:

@@ -9,7 +9,8 @@ from zmart.market.amounts import ratio_text
 from zmart.market.times import iso
 from zmart.market.types import Lamports, Shares, Wallet
 from zmart.market.valuation import ClaimRule, HoldingHistory
-from zmart.store import positions, trades
+from zmart.store import holdings, positions, trades
+from zmart.store.holdings import TradedBefore
 from zmart.store.markets import MarketRow
 from zmart.store.pool import Pool
 from zmart.store.positions import HeldPosition
@@ -23,7 +24,6 @@ async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
     """Return the 500 positions of a wallet that were traded last, their totals in lamports, and the value of the
     wallet's holdings after each of its newest 2,000 trades."""
     held = await positions.of_wallet(pool, wallet, _MAX_POSITIONS)
-    tape = await trades.of_wallet(pool, wallet, _MAX_TRADES)
     items = [position(row, rule) for row in held]
     opened = [item for row, item in zip(held, items, strict=True) if row.is_open]
     closed = [item for row, item in zip(held, items, strict=True) if not row.is_open]
@@ -35,7 +35,7 @@ async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
         unrealized_pnl=_sum(item.unrealized_pnl for item in items),
         open_positions=opened,
         closed_positions=closed,
-        history=history(tape[::-1]),
+        history=await newest_history(pool, wallet, _MAX_TRADES),
     )
 
 
@@ -83,10 +83,28 @@ def _sum(amounts: Iterable[Lamports]) -> Lamports:
     return Lamports(sum(amounts))
 
 
-def history(tape: Sequence[TradeRow]) -> list[ValuePoint]:
+async def newest_history(pool: Pool, wallet: Wallet, limit: int) -> list[ValuePoint]:
+    """Return the value of the wallet's holdings after each of its newest `limit` trades, oldest first. Shares that were
+    bought before these trades count at the average cost of the earlier purchases."""
+    tape = await trades.of_wallet(pool, wallet, limit)
+    earlier = await holdings.before(pool, wallet, tape[-1].position) if len(tape) == limit else []
+    return history(tape[::-1], earlier)
+
+
+def history(tape: Sequence[TradeRow], earlier: Sequence[TradedBefore] = ()) -> list[ValuePoint]:
     """Return the value of a wallet's holdings after each trade of `tape` (oldest first), at the prices of these
-    trades."""
+    trades. `earlier` are the sums of the trades before them."""
     held = HoldingHistory()
+    for sums in earlier:
+        held.begin(
+            sums.market_id,
+            sums.outcome,
+            bought=sums.bought,
+            sold=sums.sold,
+            paid_lamports=sums.paid,
+            received_lamports=sums.received,
+            price_yes_e9=sums.price_yes_e9,
+        )
     points: list[ValuePoint] = []
     for row in tape:
         apply = held.buy if row.side == "buy" else held.sell

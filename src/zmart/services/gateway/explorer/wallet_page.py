@@ -61,10 +61,9 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
 async def _profit(context: AppContext, wallet: Wallet, results: Results) -> list[tuple[datetime, Lamports]]:
     """Return (time, profit in lamports) after each of the wallet's newest 1,000 trades, and now. After a trade, the
     wallet's shares of a market are valued at the price of its last trade there."""
-    tape = await trades.of_wallet(context.pool, wallet, _PROFIT_TRADES)
     points = [
         (parse_iso(point.timestamp), Lamports(point.realized_pnl + point.value - point.invested))
-        for point in valuation.history(tape[::-1])
+        for point in await valuation.newest_history(context.pool, wallet, _PROFIT_TRADES)
     ]
     if points:
         now = max(datetime.now(UTC), points[-1][0])
