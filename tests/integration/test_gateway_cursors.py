@@ -52,6 +52,7 @@ async def test_no_cursor_makes_the_server_fail(database_url: str, redis_url: str
             f"/api/markets/{key}/votes?cursor=",
             f"/api/discussions/{key}?cursor=",
             f"/api/users/{address(1)}/trades?cursor=",
+            "/api/events/latest?cursor=",
             "/?cursor=",
             f"/markets/{key}?trades=",
             f"/markets/{key}?talk=",

@@ -250,6 +250,40 @@ async def test_latest_events_are_what_the_socket_would_have_said(database_url: s
         assert (await here.get("/api/events/latest?types=odd")).status_code == 400
 
 
+async def test_a_commit_with_more_messages_than_a_page_is_read_to_its_end(database_url: str) -> None:
+    async with site(database_url) as here:
+        since = int(time.time() * 1000) - 1000
+        market = await add_market(here.pool, 1)
+        tape = [
+            rows.trade_fold(market, address(2), signature=f"trade{slot}", slot=slot) for slot in range(1, 251)
+        ]
+        await rows.add_trades(here.pool, tape)
+        await add_market(here.pool, 2)
+        url = f"/api/events/latest?since={since}&limit=100&types=trade"
+        page = (await here.get(url)).json()
+        read = [event["offset"] for event in page["events"]]
+        while page["next_cursor"] is not None:
+            page = (await here.get(f"{url}&cursor={page['next_cursor']}")).json()
+            read += [event["offset"] for event in page["events"]]
+        assert read == list(range(2, 252))
+        at = since
+        while (page := (await here.get(f"/api/events/latest?since={at}&limit=100")).json())["next_cursor"]:
+            assert page["timestamp"] > at, "a client that passes on the timestamp gets further"
+            at = page["timestamp"]
+        assert page["events"][-1]["offset"] == 252
+        for wrong in ("W10", "WzEsMl0", "WyJ4IiwxXQ"):
+            assert (await here.get(f"/api/events/latest?cursor={wrong}")).status_code == 400
+
+
+async def test_a_commit_that_shows_later_than_its_time_is_told_to_who_polls(database_url: str) -> None:
+    async with site(database_url) as here:
+        polled = (await here.get("/api/events/latest")).json()["timestamp"]
+        await add_market(here.pool, 1)
+        # As after a commit that waited for a disk or a stand-by, or where the database's clock is slow.
+        await here.pool.execute("UPDATE feed_commits SET committed_at = committed_at - interval '1 s'")
+        assert (await here.get(f"/api/events/latest?since={polled}")).json()["count"] == 1
+
+
 async def test_status_and_health_say_what_services_said(database_url: str) -> None:
     async with site(database_url) as here:
         say = "INSERT INTO service_status (service, instance, ready, reason, seen_at) VALUES ($1, 'h:1', $2, $3, {})"

@@ -353,9 +353,12 @@ class Client:
         """Return the state of the backend: its services, index, queues and feed."""
         return await self._http.get(system.Status, "/api/status")
 
-    async def events(self, since_ms: int | None = None, limit: int = 50) -> system.LatestEvents:
-        """List the changes that were committed after `since_ms`, a Unix time in milliseconds."""
-        query = {"since": since_ms, "limit": limit}
+    async def events(
+        self, since_ms: int | None = None, limit: int = 50, cursor: str | None = None
+    ) -> system.LatestEvents:
+        """List the changes that were committed after `since_ms`, a Unix time in milliseconds; with the `next_cursor` of
+        a full page as `cursor`, those behind that page."""
+        query = {"since": since_ms, "limit": limit, "cursor": cursor}
         return await self._http.get(system.LatestEvents, "/api/events/latest", query)
 
 

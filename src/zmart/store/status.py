@@ -56,6 +56,14 @@ _SINCE, _NEWEST = (
     }
     for direction in ("ASC", "DESC")
 )
+_AFTER = """
+SELECT c.base_offset + f.ordinal AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
+WHERE c.base_offset >= coalesce((SELECT max(base_offset) FROM feed_commits WHERE base_offset <= $1), 0)
+    AND c.base_offset + f.ordinal > $1 AND f.topic = ANY($3) AND ($4::text IS NULL OR f.market_id = $4)
+ORDER BY c.base_offset, f.ordinal LIMIT $2
+"""
+_CLOCK = "SELECT clock_timestamp()"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,3 +155,18 @@ async def changes_since(
     sql = (_NEWEST if newest else _SINCE)[bool(narrowed)]
     rows = await pool.fetch(sql, since, limit, [topic.value for topic in topics], *narrowed)
     return [msgspec.convert(dict(row), Change) for row in (reversed(rows) if newest else rows)]
+
+
+async def changes_after(
+    pool: Pool, offset: int, topics: Sequence[Topic], limit: int, market_id: MarketId | None
+) -> list[Change]:
+    """Return the first `limit` changes of `topics` behind an offset of the feed, in its order. With `market_id`, only
+    changes of this market are returned."""
+    rows = await pool.fetch(_AFTER, offset, limit, [topic.value for topic in topics], market_id)
+    return [msgspec.convert(dict(row), Change) for row in rows]
+
+
+async def clock(pool: Pool) -> datetime:
+    """Return the time by the database's clock, which also states the times of commits."""
+    moment: datetime = await pool.fetchval(_CLOCK)
+    return moment

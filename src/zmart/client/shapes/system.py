@@ -144,10 +144,11 @@ class LatestEvent(Struct, frozen=True, kw_only=True):
 
 class LatestEvents(Struct, frozen=True, kw_only=True):
     """The changes after `since` in the order of their commits; pass `timestamp` as the next `since`. Both are Unix
-    times in milliseconds."""
+    times in milliseconds. With `next_cursor` there may be more changes now."""
 
     events: Sequence[LatestEvent]
     count: int
     since: int
     limit: int
     timestamp: int
+    next_cursor: str | None = None

@@ -92,6 +92,13 @@ class OffsetKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
 
 
+class FeedKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The key in cursors of messages: an epoch of the change feed, and the offset of a change in it."""
+
+    epoch: Annotated[str, msgspec.Meta(max_length=40)]
+    offset: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+
+
 class TimeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The key in cursors of comments: when a comment was created, and its id."""
 

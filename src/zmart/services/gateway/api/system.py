@@ -16,11 +16,11 @@ from zmart.client.shapes.tape import Activities, Activity
 from zmart.errors import Invalid
 from zmart.feed import wire
 from zmart.market.amounts import short_wallet, sol_text
-from zmart.market.times import iso
+from zmart.market.times import iso, ms_of
 from zmart.services import webhook
 from zmart.services.contract import Receive, Scope
 from zmart.services.gateway.api import health_report, lookup, paging, timeline
-from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
+from zmart.services.gateway.api.paging import Cursor, FeedKey, Limit, OffsetKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMarketKey, between
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.invalid_fields import ParameterRule
@@ -45,6 +45,8 @@ _ACTIVITY_TYPES = {"all": activity.TYPES, "market": ("creation", "resolution")}
 _LATEST_S = 300
 _RETRY_AFTER_S = "5"
 _MAX_AGE = timedelta(days=7)
+_UNSETTLED = timedelta(seconds=2)
+"""How long a commit may take to be visible after the time that it states. Messages of this time come again."""
 
 
 @get("/api/status", operation_id="GetStatus", tags=["system"])
@@ -138,25 +140,37 @@ async def latest_events(
         ),
         ParameterRule(lambda _, text: _topics(text)),
     ] = None,
+    cursor: Cursor = None,
 ) -> shapes.LatestEvents:
     """List recent messages of the WebSocket, for clients that poll: those after `since`, but of the last 7 days at
-    most. Without `since`, list the newest of the last 5 minutes. Pass `timestamp` of the answer as the next `since`."""
+    most. Without `since`, list the newest of the last 5 minutes. While the answer has a `next_cursor`, pass it as
+    `cursor`; then pass `timestamp` as the next `since`. Messages of the last 2 s come again: leave out ids that you
+    have seen."""
     market = None if not market_id else await lookup.market_id_of(context, lookup.market_in_path(market_id))
-    now = datetime.now(UTC)
+    after, now = paging.key_of(cursor, FeedKey), await status.clock(context.pool)
     start = now - timedelta(seconds=_LATEST_S) if since is None else datetime.fromtimestamp(since / 1000, UTC)
-    size = min(limit, 100)
-    changes = await status.changes_since(
-        context.pool, max(start, now - _MAX_AGE), _topics(types), size, market, newest=since is None
-    )
+    size, topics = min(limit, 100), _topics(types)
     epoch = (await change_feed.head(context.pool)).epoch
-    is_full = since is not None and len(changes) == size
-    until = changes[-1].committed_at if is_full else now
+    if after is None:
+        changes = await status.changes_since(
+            context.pool, max(start, now - _MAX_AGE), topics, size, market, newest=since is None
+        )
+    elif after.epoch == epoch:
+        changes = await status.changes_after(context.pool, after.offset, topics, size, market)
+    else:
+        raise Invalid("cursor", "The feed has begun anew since this cursor: start again without it.")
+    is_full = (since is not None or after is not None) and len(changes) == size
+    until = changes[-1].committed_at if is_full else now - _UNSETTLED
+    timestamp = ms_of(until)
+    if is_full and since is not None:  # goes on even behind a commit that fills a page
+        timestamp = max(timestamp, since + 1)
     return shapes.LatestEvents(
         events=[_event(change, epoch) for change in changes],
         count=len(changes),
-        since=int(start.timestamp() * 1000),
+        since=ms_of(start),
         limit=size,
-        timestamp=int(until.timestamp() * 1000),
+        timestamp=timestamp,
+        next_cursor=paging.cursor_of(FeedKey(epoch, changes[-1].offset)) if is_full else None,
     )
 
 
