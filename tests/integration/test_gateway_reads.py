@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -142,6 +142,24 @@ async def test_a_history_begins_with_what_was_held_before_its_trades(database_ur
         assert len(history) == 2000
         assert [history[0][name] for name in ("value", "invested", "realized_pnl")] == [5999, 11_998, 0]
         assert [history[-1][name] for name in ("value", "invested", "realized_pnl")] == [4999, 9_999, 0]
+
+
+async def test_candles_reach_the_newest_trade_of_a_clock_that_is_ahead(database_url: str) -> None:
+    async with site(database_url) as here:
+        ahead = (datetime.now(UTC) + timedelta(hours=50)).replace(minute=0, second=0, microsecond=0)
+        key = await add_market(here.pool, 1, activated_at=ahead - timedelta(hours=1))
+        await add_trade(here.pool, key, address(2), 1, price_e9=700_000_000, at=ahead)
+        candles = (await here.get(f"/api/markets/{key}/candles?interval=1h")).json()["candles"]
+        assert [candle["trades"] for candle in candles] == [0, 1]
+
+
+async def test_candles_may_begin_after_the_end_of_their_market(database_url: str) -> None:
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1, "FINALIZED", finalized_at=NOW, final_outcome=True)
+        start = (datetime.now(UTC) - timedelta(hours=2)).isoformat()[:-6]
+        answer = await here.get(f"/api/markets/{key}/candles?interval=1h&start={start}Z")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["count"] >= 2
 
 
 async def test_positions_are_worth_what_the_market_says(database_url: str) -> None:

@@ -17,13 +17,15 @@ _OF_ID = """
 WITH market AS (
     SELECT market_id, activated_at, coalesce(finalized_at, cancelled_at) AS ended_at FROM markets WHERE market_id = $1
 )
-SELECT market_id, activated_at, ended_at, NULL AS start_s, NULL AS open_e9, NULL AS high_e9, NULL AS low_e9,
+SELECT market_id, activated_at, ended_at,
+    (SELECT max(traded_at) FROM trades WHERE market_id = market.market_id) AS traded_at,
+    NULL AS start_s, NULL AS open_e9, NULL AS high_e9, NULL AS low_e9,
     (SELECT price_yes_after_e9 FROM trades WHERE market_id = market.market_id AND traded_at < $2
         ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1) AS close_e9,
     NULL AS volume, NULL AS trades
 FROM market
 UNION ALL
-SELECT NULL, NULL, NULL, candle.* FROM market, LATERAL (
+SELECT NULL, NULL, NULL, NULL, candle.* FROM market, LATERAL (
     SELECT extract(epoch FROM traded_at)::bigint / $4 * $4 AS start_s,
         (min(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS open_e9,
         max(price_yes_after_e9) AS high_e9, min(price_yes_after_e9) AS low_e9,
@@ -51,11 +53,12 @@ class CandleRow(msgspec.Struct, frozen=True):
 class CandleChart(msgspec.Struct, frozen=True):
     """A market's candles in order of time, one for each interval with trades. `price_before`: the YES price after the
     last trade before the window; None if there was no trade. `activated_at`: when trading began; `ended_at`: when the
-    market was finalized or cancelled; None: not yet."""
+    market was finalized or cancelled; `traded_at`: when it was last traded; None: not yet."""
 
     market_id: MarketId
     activated_at: datetime | None
     ended_at: datetime | None
+    traded_at: datetime | None
     price_before: PriceE9 | None
     candles: list[CandleRow]
 
@@ -71,7 +74,7 @@ async def of_market(
     rows = await pool.fetch(sql, str(ref), start, end, interval_s)
     if not rows:
         return None
-    market_id, activated_at, ended_at, *_, price_before, _, _ = rows[0]
+    market_id, activated_at, ended_at, traded_at, *_, price_before, _, _ = rows[0]
     return CandleChart(
-        market_id, activated_at, ended_at, price_before, [CandleRow(*row[3:]) for row in rows[1:]]
+        market_id, activated_at, ended_at, traded_at, price_before, [CandleRow(*row[4:]) for row in rows[1:]]
     )

@@ -43,17 +43,18 @@ async def of(
 ) -> Encoded[Candles]:
     """Return a market's YES-price candles of a window as JSON.
 
-    `start` and `end` are ISO 8601 or milliseconds since 1970. By default the window ends now, or when the market was
-    finalized or cancelled, and begins 200 intervals earlier. `text`: amounts are text instead of integers. Raises
+    `start` and `end` are ISO 8601 or milliseconds since 1970. By default the window ends now, with the newest trade if
+    the chain's clock is ahead of ours, or when the market was finalized or cancelled, unless that was before `start`.
+    By default it begins 200 intervals earlier. `text`: amounts are text instead of integers. Raises
     Invalid for a wrong time, an empty window, or more than MAX_CANDLES intervals; NotFound for an unknown market.
     """
     step_s = INTERVALS_S[interval]
-    window = _window(start, end, datetime.now(UTC), step_s)
+    window = _window(start, end, now := datetime.now(UTC), step_s)
     chart = await _chart(pool, ref, window, step_s)
-    if (
-        end is None and chart.ended_at is not None
-    ):  # rare: most requests are for markets that are still traded
-        window = _window(start, end, chart.ended_at, step_s)
+    until = _usual_end(chart, now)
+    is_after_start = start is None or until.timestamp() > window.start
+    if end is None and until != now and is_after_start:  # rare: most markets are still traded
+        window = _window(start, end, until, step_s)
         chart = await _chart(pool, ref, window, step_s)
     if len(window) > MAX_CANDLES:
         raise Invalid("start", f"The window has more than {MAX_CANDLES} candles: choose a longer interval.")
@@ -68,6 +69,12 @@ async def of(
         candles=items,
         count=count,
     )
+
+
+def _usual_end(chart: CandleChart, now: datetime) -> datetime:
+    if chart.ended_at is not None:
+        return chart.ended_at
+    return now if chart.traded_at is None else max(now, chart.traded_at + timedelta(seconds=1))
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
