@@ -20,7 +20,7 @@ from kit.gateway import (
 )
 from kit.servers import LocalChain
 from kit.wallets import address, market_id, wallet
-from zmart.store import dispute_reviews
+from zmart.store import dispute_reviews, votes
 
 
 async def test_a_signed_vote_is_counted_and_proved(database_url: str, redis_url: str) -> None:
@@ -131,6 +131,25 @@ async def test_a_session_may_vote_unproven_where_that_is_allowed(database_url: s
         assert (await here.post("/api/votes/proposal", other, token)).status_code == 403
         stats = (await here.get(f"/api/markets/{market}/votes")).json()["stats"]
         assert (stats["total"], stats["unproven"]) == (2, 2)
+
+
+async def test_a_vote_that_is_taken_back_meanwhile_lets_nobody_vote_for_its_wallet(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wallet's vote on chain may leave the chain between two looks at it."""
+    looks = iter([True])
+
+    async def has_voted(*_: object) -> bool:
+        return next(looks, False)
+
+    async with site(database_url, redis_url, votes_require_statement=False) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        monkeypatch.setattr(votes, "has_voted", has_voted)
+        answer = await here.post(
+            "/api/votes/proposal", {"market_id": market, "vote": True, "user": address(3)}
+        )
+        assert answer.status_code == 409, answer.text
+        assert (await here.get(f"/api/votes/{market}")).json()["proposal_votes"]["likes"] == 0
 
 
 async def test_a_list_of_votes_pages_on_while_votes_come_in(database_url: str, redis_url: str) -> None:

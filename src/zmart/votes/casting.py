@@ -29,9 +29,10 @@ class AcceptedVote(msgspec.Struct, frozen=True):
     receipt: VoteReceipt
 
 
-async def already_voted(pool: Pool, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> bool:
-    """Return whether the wallet has voted, off chain or on chain: a second vote is refused, whether signed or not."""
-    return await votes.has_voted(pool, market_id, kind, wallet)
+async def refuse_second_vote(pool: Pool, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> None:
+    """Raise Conflict if the wallet has voted, off chain or on chain: a second vote is refused, signed or not."""
+    if await votes.has_voted(pool, market_id, kind, wallet):
+        raise _second_vote(kind, wallet)
 
 
 async def cast_vote(pool: Pool, command: CastVote, policy: AcceptancePolicy) -> AcceptedVote:
@@ -46,8 +47,7 @@ async def cast_vote(pool: Pool, command: CastVote, policy: AcceptancePolicy) -> 
     state = await votes.market_state(pool, command.market_id)
     if state is None:
         raise NotFound(f"There is no market {command.market_id}.")
-    if await votes.has_voted(pool, command.market_id, command.kind, command.wallet):
-        raise _second_vote(command)
+    await refuse_second_vote(pool, command.market_id, command.kind, command.wallet)
     entry = authenticate(command, statement, statement_required=policy.statement_required)
     needed = _STATE_FOR[command.kind].name
     if state != needed:
@@ -77,7 +77,7 @@ async def _write(
         await vote_judgements.write(connection, market_id, kind, admission.opened_at, [admission.judgement])
     row = await votes.insert(connection, _new_vote(command, entry, log.size))
     if row is None:
-        raise _second_vote(command)
+        raise _second_vote(kind, command.wallet)
     return row, await log.append([entry])
 
 
@@ -106,5 +106,5 @@ def _receipt(command: CastVote, rule: Rule, appended: AppendedEntries) -> VoteRe
     )
 
 
-def _second_vote(command: CastVote) -> Conflict:
-    return Conflict(f"{command.wallet} has cast its {command.kind.value} vote on this market.")
+def _second_vote(kind: VoteKind, wallet: Wallet) -> Conflict:
+    return Conflict(f"{wallet} has cast its {kind.value} vote on this market.")

@@ -169,11 +169,11 @@ def _policy(context: AppContext) -> AcceptancePolicy:
 async def _voter(
     context: AppContext, auth: RequestAuth, market_id: MarketId, kind: VoteKind, named: Wallet | None
 ) -> Wallet:
-    """Return the wallet of a vote without a statement, authenticated by the request's proof. A named or claimed wallet
-    that has voted already is returned without that check: cast_vote then raises Conflict, whatever the proof."""
+    """Return the wallet of a vote without a statement, authenticated by the request's proof. Raises Conflict for a
+    named or claimed wallet that has voted already, whatever the proof."""
     voter = named or auth.principal.claimed
-    if voter is not None and await casting.already_voted(context.pool, market_id, kind, voter):
-        return voter  # cast_vote raises Conflict for it
+    if voter is not None:
+        await casting.refuse_second_vote(context.pool, market_id, kind, voter)
     return await auth.wallet()
 
 
