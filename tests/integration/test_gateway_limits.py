@@ -137,3 +137,14 @@ async def test_a_body_that_cannot_be_read_counts(database_url: str, redis_url: s
         headers, body, _ = bodies[0]
         refused = await here.http.post("/api/auth/nonce", content=body, headers=headers)
         assert refused.status_code == 429
+
+
+async def test_a_page_that_is_refused_says_when_to_come_back(database_url: str) -> None:
+    browser = {"accept": "text/html"}
+    async with site(database_url, rate_limit_reads=1) as here:
+        assert (await here.get("/leaderboard", headers=browser)).status_code == 200
+        refused = await here.get("/leaderboard", headers=browser)
+        assert (refused.status_code, refused.headers["content-type"]) == (429, "text/html; charset=utf-8")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        wrong = await here.http.post("/leaderboard", headers=browser)
+        assert (wrong.status_code, wrong.headers.get("allow")) == (405, "GET, OPTIONS")

@@ -100,7 +100,11 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
     request_id = request_context(request.scope).request_id
     if _wants_page(request):
         title = name_of(status)
-        return page("problem.html", status_code=status, title=title, message=message, request_id=request_id)
+        displayed = page(
+            "problem.html", status_code=status, title=title, message=message, request_id=request_id
+        )
+        displayed.headers.update(headers)
+        return displayed
     body = problem_body(status, message, request.scope["path"], request_id, details)
     return Response(body, status_code=status, media_type="application/json", headers=headers)
 
