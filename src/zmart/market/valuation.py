@@ -98,7 +98,7 @@ class _Holding:
 class HoldingHistory:
     """Follow a wallet's holdings in all markets, trade by trade, valued at the prices of these trades.
 
-    `realized` is the profit of all sales so far, in lamports.
+    `realized` is the profit of all sales and claims so far, in lamports.
     """
 
     def __init__(self) -> None:
@@ -148,6 +148,11 @@ class HoldingHistory:
         holding.shares[outcome] -= shares
         holding.basis[outcome] -= sold
         self.realized = Lamports(self.realized + proceeds_lamports - sold)
+
+    def claim(self, market_id: MarketId, payout_lamports: int) -> None:
+        """Remove all shares of a market, and realize what their claim paid less their cost."""
+        holding = self._held.pop(market_id, _Holding())
+        self.realized = Lamports(self.realized + payout_lamports - sum(holding.basis))
 
     @property
     def value(self) -> Lamports:

@@ -1,10 +1,10 @@
-"""Read what a wallet held at a position on chain, from sums over its earlier trades."""
+"""Read what a wallet held at a position on chain, from sums over its earlier trades, and what it claimed."""
 
 from __future__ import annotations
 
 import msgspec
 
-from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Wallet
+from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Slot, Wallet
 from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Pool
 from zmart.store.trades import ChainPosition
@@ -21,6 +21,11 @@ FROM (SELECT market_id, outcome,
     FROM trades WHERE wallet = $1 AND (slot, index_in_block, ordinal) < ($2, $3, $4) GROUP BY market_id, outcome) t
 ORDER BY market_id, newest
 """
+# A claim is the last event of a position.
+_CLAIMS = """
+SELECT market_id, claimed_lamports, updated_slot AS slot FROM positions WHERE wallet = $1 AND has_claimed
+ORDER BY updated_slot, market_id
+"""
 
 
 class TradedBefore(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +41,20 @@ class TradedBefore(msgspec.Struct, frozen=True, kw_only=True):
     price_yes_e9: PriceE9
 
 
+class PaidClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet's claim in a market: what it paid, and its slot."""
+
+    market_id: MarketId
+    claimed_lamports: Lamports
+    slot: Slot
+
+
 async def before(pool: Pool, wallet: Wallet, position: ChainPosition) -> list[TradedBefore]:
     """Return the sums of the wallet's trades that are older than `position`, one row for each side of a market. Of the
     rows of a market, the one with the newest trade comes last."""
     return [TradedBefore(**row) for row in await pool.fetch(_BEFORE, wallet, *position)]
+
+
+async def claims(pool: Pool, wallet: Wallet) -> list[PaidClaim]:
+    """Return the wallet's claims in all markets, the oldest first."""
+    return [PaidClaim(**row) for row in await pool.fetch(_CLAIMS, wallet)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from zmart.client.shapes.people import Portfolio, PortfolioPosition, ValuePoint
@@ -10,7 +11,7 @@ from zmart.market.times import iso
 from zmart.market.types import Lamports, Shares, Wallet
 from zmart.market.valuation import ClaimRule, HoldingHistory
 from zmart.store import holdings, positions, trades
-from zmart.store.holdings import TradedBefore
+from zmart.store.holdings import PaidClaim, TradedBefore
 from zmart.store.markets import MarketRow
 from zmart.store.pool import Pool
 from zmart.store.positions import HeldPosition
@@ -88,12 +89,14 @@ async def newest_history(pool: Pool, wallet: Wallet, limit: int) -> list[ValuePo
     bought before these trades count at the average cost of the earlier purchases."""
     tape = await trades.of_wallet(pool, wallet, limit)
     earlier = await holdings.before(pool, wallet, tape[-1].position) if len(tape) == limit else []
-    return history(tape[::-1], earlier)
+    return history(tape[::-1], earlier, await holdings.claims(pool, wallet))
 
 
-def history(tape: Sequence[TradeRow], earlier: Sequence[TradedBefore] = ()) -> list[ValuePoint]:
+def history(
+    tape: Sequence[TradeRow], earlier: Sequence[TradedBefore] = (), claims: Sequence[PaidClaim] = ()
+) -> list[ValuePoint]:
     """Return the value of a wallet's holdings after each trade of `tape` (oldest first), at the prices of these
-    trades. `earlier` are the sums of the trades before them."""
+    trades. `earlier` are the sums of the trades before them, `claims` all claims of the wallet, the oldest first."""
     held = HoldingHistory()
     for sums in earlier:
         held.begin(
@@ -106,7 +109,11 @@ def history(tape: Sequence[TradeRow], earlier: Sequence[TradedBefore] = ()) -> l
             price_yes_e9=sums.price_yes_e9,
         )
     points: list[ValuePoint] = []
+    open_claims = deque(claims)
     for row in tape:
+        while open_claims and open_claims[0].slot < row.slot:
+            claim = open_claims.popleft()
+            held.claim(claim.market_id, claim.claimed_lamports)
         apply = held.buy if row.side == "buy" else held.sell
         apply(row.market_id, row.outcome, row.shares, row.cost_lamports, row.price_yes_after_e9)
         points.append(
