@@ -402,3 +402,11 @@ async def test_unknown_markets_and_wallets_are_404_on_reads(database_url: str) -
                 assert (await here.get(f"/api/markets/{key}{part}")).status_code == 404
             assert (await here.get(f"/api/votes/{key}")).status_code == 404
             assert (await here.get(f"/api/discussions/{key}")).status_code == 404
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+async def test_no_cache_may_keep_that_something_is_missing(database_url: str, accept: str) -> None:
+    async with site(database_url) as here:
+        for path in (f"/api/markets/{market_id(9)}", f"/markets/{market_id(9)}", "/nowhere"):
+            missing = await here.get(path, headers={"accept": accept})
+            assert (missing.status_code, missing.headers.get("cache-control")) == (404, "no-store")

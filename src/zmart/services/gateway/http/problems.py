@@ -84,7 +84,7 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
         log.error("request failed", path=request.scope["path"], exc_info=problem)
     elif isinstance(problem, StoreError):
         log.warning("request refused", path=request.scope["path"], reason=str(problem))
-    headers: dict[str, str] = {}
+    headers = {"Cache-Control": "no-store"}  # what is missing now may be indexed in a moment
     if isinstance(problem, TooManyRequests):
         headers |= problem.headers
     if isinstance(problem, HTTPException) and problem.headers:
