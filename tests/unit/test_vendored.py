@@ -36,6 +36,13 @@ def test_a_stored_file_is_sent_compressed_only_to_who_takes_that() -> None:
     assert assets.content_of("vendor/scalar/none.js", accepts_gzip=True) is None
 
 
+def test_a_large_file_is_decompressed_once_for_all_who_do_not_accept_gzip() -> None:
+    first, second = (assets.content_of("vendor/scalar/standalone.js", accepts_gzip=False) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first[0] is second[0]
+
+
 def test_every_vendored_folder_has_a_licence_and_a_line() -> None:
     listed = (VENDOR / "THIRD_PARTY.md").read_text("utf-8")
     for folder in (path for path in VENDOR.iterdir() if path.is_dir()):

@@ -38,12 +38,17 @@ def version() -> str:
 
 def content_of(name: str, *, accepts_gzip: bool) -> tuple[bytes, bool] | None:
     """Return a file's bytes, and whether they are compressed (gzip); None if there is no such file. Large files are
-    stored compressed. They are decompressed for a client that does not accept gzip."""
+    stored compressed. They are decompressed, once, for clients that do not accept gzip."""
     if (plain := files().get(name)) is not None:
         return plain, False
     if (compressed := files().get(name + _COMPRESSED)) is None:
         return None
-    return (compressed, True) if accepts_gzip else (gzip.decompress(compressed), False)
+    return (compressed, True) if accepts_gzip else (_decompressed(name), False)
+
+
+@lru_cache(maxsize=4)
+def _decompressed(name: str) -> bytes:
+    return gzip.decompress(files()[name + _COMPRESSED])
 
 
 def address(name: str) -> str:
