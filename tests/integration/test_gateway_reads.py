@@ -410,3 +410,16 @@ async def test_no_cache_may_keep_that_something_is_missing(database_url: str, ac
         for path in (f"/api/markets/{market_id(9)}", f"/markets/{market_id(9)}", "/nowhere"):
             missing = await here.get(path, headers={"accept": accept})
             assert (missing.status_code, missing.headers.get("cache-control")) == (404, "no-store")
+
+
+async def test_activity_has_the_trades_of_one_second_in_the_order_of_the_chain(database_url: str) -> None:
+    async with site(database_url) as here:
+        market = await add_market(here.pool, 1)
+        tape = [
+            rows.trade_fold(market, address(2), signature=f"{name}{market}", slot=slot, traded_at=NOW)
+            for slot, name in ((1, "a"), (3, "c"), (2, "b"))
+        ]
+        await rows.add_trades(here.pool, tape)
+        for limit in (1, 2, 3):
+            rows_of = (await here.get(f"/api/markets/activity?type=trade&limit={limit}")).json()["activities"]
+            assert [row["id"][0] for row in rows_of] == ["c", "b", "a"][:limit]
