@@ -74,6 +74,12 @@ def test_an_offset_beyond_the_largest_is_refused_with_what_to_do() -> None:
         paging.bounded_offset(paging.MAX_OFFSET + 1)
 
 
+def test_a_list_that_pages_by_offset_ends_where_no_offset_is_accepted() -> None:
+    last = paging.cursor_at(paging.MAX_OFFSET)
+    assert paging.key_of(last, paging.OffsetKey) == paging.OffsetKey(paging.MAX_OFFSET)
+    assert paging.cursor_at(paging.MAX_OFFSET + 1) is None
+
+
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 10))
 def test_pages_of_one_row_more_give_every_row_once(rows: list[int], limit: int) -> None:
     result: list[int] = []

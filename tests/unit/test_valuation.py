@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 from zmart.market.events import SharesBought, SharesSold
 from zmart.market.fold_positions import after_buy, after_sell
 from zmart.market.fold_state import PositionFold
-from zmart.market.types import PRICE_ONE, Slot
-from zmart.market.valuation import ClaimRule, FinalMarket, at_price, fixed_payout, pool_payout
+from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9, Shares, Slot
+from zmart.market.valuation import (
+    ClaimRule,
+    FinalMarket,
+    HoldingHistory,
+    at_price,
+    fixed_payout,
+    pool_payout,
+)
 from zmart.services.gateway.api.valuation import history
+from zmart.store.holdings import PaidClaim, TradedBefore
 from zmart.store.positions import HeldPosition
 from zmart.store.trades import TradeRow
 
@@ -184,3 +192,58 @@ def test_the_history_ends_with_what_the_fold_of_the_same_trades_holds(tape: list
     assert last.value == sum(
         at_price(one.shares_yes, one.shares_no, prices[market]) for market, one in folded.items()
     )
+
+
+def sums_of(tape: list[TradeRow]) -> list[TradedBefore]:
+    """Return the sums of each side of a market, in the order of their last trades."""
+    sides: dict[tuple[str, bool], list[TradeRow]] = {}
+    for row in tape:
+        side = sides.pop((row.market_id, row.outcome), [])
+        sides[(row.market_id, row.outcome)] = [*side, row]
+    return [
+        TradedBefore(
+            market_id=MarketId(market), outcome=outcome,
+            bought=Shares(sum(row.shares for row in rows if row.side == "buy")),
+            sold=Shares(sum(row.shares for row in rows if row.side == "sell")),
+            paid=Lamports(sum(row.cost_lamports for row in rows if row.side == "buy")),
+            received=Lamports(sum(row.cost_lamports for row in rows if row.side == "sell")),
+            price_yes_e9=PriceE9(rows[-1].price_yes_after_e9),
+        )
+        for (market, outcome), rows in sides.items()
+    ]  # fmt: skip
+
+
+@given(tapes(), st.data())
+def test_a_history_that_begins_with_sums_has_the_values_and_the_profit_of_the_whole(
+    tape: list[TradeRow], data: st.DataObject
+) -> None:
+    begin = data.draw(st.integers(0, len(tape) - 1))
+    whole, part = history(tape)[begin:], history(tape[begin:], sums_of(tape[:begin]))
+    assert [point.value for point in part] == [point.value for point in whole]
+    profits = [[point.realized_pnl - point.invested for point in points] for points in (part, whole)]
+    assert profits[0] == profits[1]
+
+
+@given(tapes(), st.data())
+def test_sums_that_begin_amid_a_holding_leave_nothing_negative(
+    tape: list[TradeRow], data: st.DataObject
+) -> None:
+    first, begin = sorted(data.draw(st.tuples(*[st.integers(0, len(tape) - 1)] * 2)))
+    held = HoldingHistory()
+    for sums in sums_of(tape[first:begin]):
+        held.begin(
+            sums.market_id, sums.outcome, bought=sums.bought, sold=sums.sold, paid_lamports=sums.paid,
+            received_lamports=sums.received, price_yes_e9=sums.price_yes_e9,
+        )  # fmt: skip
+    assert held.value >= 0
+    assert held.invested >= 0
+
+
+def test_a_claim_is_realized_and_takes_the_shares_of_its_market() -> None:
+    tape = [
+        trade(1, MARKETS[0], "buy", True, 1_000, 600, 500_000_000),
+        trade(3, MARKETS[1], "buy", True, 1_000, 600, 500_000_000),
+    ]
+    claim = PaidClaim(market_id=MarketId(MARKETS[0]), claimed_lamports=Lamports(1_000), slot=Slot(2))
+    last = history(tape, claims=[claim])[-1]
+    assert (last.value, last.invested, last.realized_pnl) == (500, 600, 400)

@@ -119,11 +119,13 @@ class HoldingHistory:
         """Begin with sums of earlier trades of one side; `price_yes_e9` is the market's price after them.
 
         The shares that are left cost the average of all these purchases, since sums do not tell the order of trades.
+        Sums that begin amid a holding may have more sales than purchases: then none are left.
         """
+        left = max(bought - sold, 0)
         holding = self._held[market_id]
         holding.price_yes_e9 = price_yes_e9
-        holding.shares[outcome] = bought - sold
-        holding.basis[outcome] = basis_of_sold(paid_lamports, bought - sold, bought)
+        holding.shares[outcome] = left
+        holding.basis[outcome] = basis_of_sold(paid_lamports, left, bought)
         self.realized = Lamports(self.realized + received_lamports - paid_lamports + holding.basis[outcome])
 
     def buy(

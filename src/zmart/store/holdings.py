@@ -9,6 +9,7 @@ from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Pool
 from zmart.store.trades import ChainPosition
 
+_MOST_EARLIER = 20_000
 # The last trades of both sides are in order, so that the last row of a market has its last price.
 _BEFORE = f"""
 SELECT market_id, {outcome_as_boolean("outcome")} AS outcome, bought, sold, paid, received, newest[4] AS price_yes_e9
@@ -18,7 +19,9 @@ FROM (SELECT market_id, outcome,
         coalesce(sum(cost_lamports) FILTER (WHERE side = 'buy'), 0) AS paid,
         coalesce(sum(cost_lamports) FILTER (WHERE side = 'sell'), 0) AS received,
         max(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]) AS newest
-    FROM trades WHERE wallet = $1 AND (slot, index_in_block, ordinal) < ($2, $3, $4) GROUP BY market_id, outcome) t
+    FROM (SELECT * FROM trades WHERE wallet = $1 AND (slot, index_in_block, ordinal) < ($2, $3, $4)
+        ORDER BY slot DESC, index_in_block DESC, ordinal DESC LIMIT {_MOST_EARLIER}) earlier
+    GROUP BY market_id, outcome) t
 ORDER BY market_id, newest
 """
 # A claim is the last event of a position.
@@ -51,7 +54,8 @@ class PaidClaim(msgspec.Struct, frozen=True, kw_only=True):
 
 async def before(pool: Pool, wallet: Wallet, position: ChainPosition) -> list[TradedBefore]:
     """Return the sums of the wallet's trades that are older than `position`, one row for each side of a market. Of the
-    rows of a market, the one with the newest trade comes last."""
+    rows of a market, the one with the newest trade comes last. Of trades that are that old, the newest 20,000 are read.
+    """
     return [TradedBefore(**row) for row in await pool.fetch(_BEFORE, wallet, *position)]
 
 

@@ -110,10 +110,10 @@ async def _page(
     at = Page(limit=size + 1, offset=0 if after else offset, after=key_after)
     entries, more = paging.split_page(await markets.entries(context.pool, filters, sort, at), size)
     following = None
-    if more and entries:
-        by_offset = sort is Sort.TRENDING
-        key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_entry(entries[-1]))
-        following = paging.cursor_of(key)
+    if more and entries and sort is Sort.TRENDING:
+        following = paging.cursor_at(offset + size)
+    elif more and entries:
+        following = paging.cursor_of(MarketKey(*markets.key_of_entry(entries[-1])))
     return encoded_around(
         shapes.Markets,
         _rows_of(filters, sort, entries),

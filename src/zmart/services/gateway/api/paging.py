@@ -124,6 +124,11 @@ def cursor_of(key: msgspec.Struct) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
+def cursor_at(offset: int) -> str | None:
+    """Return the cursor of a page that begins at `offset`; None beyond MAX_OFFSET, where such a list ends."""
+    return cursor_of(OffsetKey(offset)) if offset <= MAX_OFFSET else None
+
+
 def key_of(cursor: str | None, kind: type[Kind]) -> Kind | None:
     """Return the key, a struct of `kind`, that a cursor holds; None without a cursor. Raises Invalid for a cursor that
     holds no such key."""

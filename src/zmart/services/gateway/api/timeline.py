@@ -8,7 +8,6 @@ from zmart.client.shapes.markets import Timeline, TimelineEntry
 from zmart.market.times import iso_of_seconds
 from zmart.market.types import MarketId, Wallet
 from zmart.services.gateway.api import paging
-from zmart.services.gateway.api.paging import OffsetKey
 from zmart.store import status
 from zmart.store.pool import Pool
 from zmart.store.status import MarketEvent
@@ -42,7 +41,7 @@ async def of(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> Ti
         await status.events_of(pool, market_id, list(_STATES), limit + 1, offset), limit
     )
     entries = [_entry(row) for row in rows]
-    following = paging.cursor_of(OffsetKey(offset + limit)) if more and rows else None
+    following = paging.cursor_at(offset + limit) if more and rows else None
     return Timeline(market_id=market_id, timeline=entries, count=len(entries), next_cursor=following)
 
 

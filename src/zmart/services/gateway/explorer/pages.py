@@ -48,7 +48,7 @@ async def index(
     """Show a page of the list of markets that match the filters."""
     filters = Filters(
         state=lookup.state_of(market_state) if market_state else None,
-        category=search_text(category or "") or None,
+        category=search_text(category or "").lower() or None,
         q=search_text(q or "") or None,
     )
     order = _BY_NAME.get(sort, Sort.NEWEST)
@@ -84,7 +84,8 @@ async def _listed(
     if not more:
         return list(rows), None
     if order is Sort.TRENDING:
-        return list(rows), {"offset": str(offset + _PAGE_SIZE)}
+        following = offset + _PAGE_SIZE
+        return list(rows), {"offset": str(following)} if following <= paging.MAX_OFFSET else None
     return list(rows), {"cursor": paging.cursor_of(MarketKey(*markets.key_of(order, rows[-1])))}
 
 
