@@ -99,8 +99,8 @@ class Api:
 
 def seconds_to_retry(answer: httpx.Response) -> float:
     """Return in how many seconds `answer` wants the request again, at most 5."""
-    asked_s = answer.headers.get("retry-after", "")
-    return min(int(asked_s), _MOST_RETRY_S) if asked_s.isdecimal() and asked_s.isascii() else _RETRY_S
+    text = answer.headers.get("retry-after", "")
+    return min(int(text), _MOST_RETRY_S) if text.isdecimal() and text.isascii() else _RETRY_S
 
 
 def _read(answer: httpx.Response, *, is_retry: bool) -> object:
