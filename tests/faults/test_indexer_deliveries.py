@@ -182,6 +182,22 @@ async def test_a_foreign_transaction_made_to_look_like_ours_is_taken_back(databa
         await settle(engine)
         assert await engine.pool.fetchval(count, ours.signature) == 0
         await same_as(truth, database_url)
+        await come_true(engine, node)
+
+
+async def test_a_foreign_transaction_in_another_slot_is_taken_back_by_who_trusts_webhooks(
+    database_url, truth
+):
+    not_ours = Tx("4" * 87, STORY.txs[-1].slot + 1, 3, [], program=EVIL)
+    ours = Tx(not_ours.signature, STORY.txs[-1].slot, 200, STORY.txs[-1].events)
+    async with (
+        serving(STORY) as node,
+        engine_on(database_url, node.url, indexer_trust_webhooks=True) as engine,
+    ):
+        node.shown = [*STORY.txs, not_ours]
+        await deliver_values(engine, [*map(honest, STORY.txs), honest(ours)])
+        await come_true(engine, node)
+        await same_as(truth, database_url)
 
 
 async def test_an_invented_transaction_vanishes_and_holds_nothing_up_for_long(database_url, truth):

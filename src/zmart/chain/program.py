@@ -46,6 +46,10 @@ class Program:
             ) from error
         return cls(program_id, load_idl(settings.solana_idl_path))
 
+    def is_named_in(self, raw: bytes) -> bool:
+        """Return whether a transaction's JSON names the program anywhere."""
+        return self.address.encode() in raw
+
     def error(self, code: int) -> ProgramError:
         """Return the program's error for a custom error code."""
         return program_errors.named(self.idl, code)

@@ -75,7 +75,7 @@ WITH {_LOCKED} UPDATE unconfirmed_transactions u SET attempts = attempts + 1, la
 FROM locked l JOIN unnest($1::bigint[], $2::text[], $3::text[]) AS k (slot, signature, error) USING (slot, signature)
 WHERE (u.slot, u.signature) = (l.slot, l.signature)
 """
-_WITHDRAW = "DELETE FROM unconfirmed_transactions WHERE (slot, signature) = ($1, $2) RETURNING true"
+_WITHDRAW = "DELETE FROM unconfirmed_transactions WHERE (slot, signature) = ($1, $2) RETURNING listed"
 # The slot in which our own RPC lists a transaction bounds the gap-free slot, whatever slot a webhook named. The inbox
 # is updated first: if a worker moves a row to unconfirmed_transactions meanwhile, the row takes the new values along,
 # or the second statement finds it there.
@@ -199,9 +199,11 @@ async def unanswered(
         await pool.execute(_UNANSWERED, *_keys([delivery for delivery, _ in answers]), errors, longest_s)
 
 
-async def withdraw(connection: Connection, delivery: UnconfirmedDelivery) -> bool:
-    """Delete a delivery that was false. Returns False when it was deleted already, as by another process."""
-    return bool(await connection.fetchval(_WITHDRAW, delivery.slot, delivery.signature))
+async def withdraw(connection: Connection, delivery: UnconfirmedDelivery) -> bool | None:
+    """Delete a delivery that was false, and return whether the chain's own listing names its transaction. Returns None
+    when the delivery was deleted already, as by another process."""
+    is_listed: bool | None = await connection.fetchval(_WITHDRAW, delivery.slot, delivery.signature)
+    return is_listed
 
 
 def _keys(some: Sequence[UnconfirmedDelivery]) -> tuple[list[Slot], list[Signature]]:

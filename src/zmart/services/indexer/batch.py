@@ -150,7 +150,7 @@ def _read_not_ours(
     """
     if is_hint:
         batch.reported_not_ours.append(row.id)
-    elif program.address.encode() not in row.payload:
+    elif not program.is_named_in(row.payload):
         _read_unnamed(batch, row)
     elif may_hide_calls(program, transaction):
         reason = "The node does not show the inner instructions, among which may be the program's."

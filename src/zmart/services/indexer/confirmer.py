@@ -205,14 +205,18 @@ class Confirmer:
     async def _correct(self, delivery: UnconfirmedDelivery, own: _RpcTransaction) -> None:
         """Remove a false delivery from the index and store the RPC's transaction in the inbox instead.
 
-        The change feed reports the removal and, once the transaction is folded, its effect.
+        It counts as listed by the chain if it is, or if it names the program: otherwise it may be a foreign transaction
+        that was made to look like one of the program. The change feed reports the removal and, once the transaction is
+        folded, its effect.
         """
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
-            if not await deliveries.withdraw(connection, delivery):
+            is_listed = await deliveries.withdraw(connection, delivery)
+            if is_listed is None:
                 return
             affected = await chain_events.remove(connection, [delivery.signature])
-            await inbox.store(connection, "scan", [Hint(delivery.signature, own.slot, own.raw)])
+            source: inbox.Source = "scan" if is_listed or self._program.is_named_in(own.raw) else "logs"
+            await inbox.store(connection, source, [Hint(delivery.signature, own.slot, own.raw)])
             await self._projector.refold_affected(connection, affected)
             await self._note(connection, delivery, own.differs)
 

@@ -173,14 +173,16 @@ class FinalityWatcher:
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
         """Remove a transaction and fold its markets again without it; the change feed reports the correction.
 
-        `instead` is stored in the inbox: the same transaction as the chain has it now.
+        `instead` is stored in the inbox: the same transaction as the chain has it now. It counts as listed by the chain
+        if it names the program.
         """
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
             affected = await chain_events.remove(connection, [signature])
             await inbox.forget(connection, [signature])
             if instead is not None:
-                await inbox.store(connection, "scan", [instead])
+                is_named = self._projector.program.is_named_in(instead.payload or b"")
+                await inbox.store(connection, "scan" if is_named else "logs", [instead])
             await self._projector.refold_affected(connection, affected)
         metrics.VANISHED.inc()
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
