@@ -14,6 +14,7 @@ from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
+from zmart.services.indexer.backfill import backfill
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import _why_not_ready
 from zmart.store import alerts, inbox, index_progress
@@ -166,6 +167,81 @@ async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(data
         await engine.scanner.scan()
         await settle(engine)
         assert await through(engine) == node.tip()
+
+
+def unable_to_continue(node, behind):
+    """Let a node that has reached slot `behind` list what follows the first page, as Agave does: it does not know the
+    transaction before which the list continues."""
+
+    def balanced(call):
+        if call.method != "getSignaturesForAddress" or "before" not in call.params[1]:
+            return None
+        if call.params[1].get("minContextSlot", 0) > behind:
+            return Refuse(-32016, "Minimum context slot has not been reached")
+        slots = {tx.signature: tx.slot for tx in node.shown}
+        return Say([]) if slots[call.params[1]["before"]] > behind else None
+
+    return balanced
+
+
+async def test_a_node_that_cannot_continue_the_list_of_another_does_not_end_it(database_url):
+    """P1, W3: one URL stands for many nodes; the one that is behind has reached the final slot, but not the page's."""
+    behind = STORY.txs[-6].slot
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, unable_to_continue(node, behind)) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        node.final_slot, node.longest_page = behind, 3
+        with pytest.raises(TransientRpcError):
+            await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) < FIRST_SLOT
+        proxy.script = honest
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) == behind
+        assert await engine.pool.fetchval("SELECT count(*) FROM chain_transactions") == len(STORY.txs)
+
+
+async def test_a_list_whose_last_transaction_left_the_chain_has_not_ended(database_url):
+    """P1: a node that has dropped the transaction before which the list continues lists nothing."""
+    dropped = STORY.txs[-3]
+
+    def drops_it(call):
+        is_after = call.method == "getSignaturesForAddress" and "before" in call.params[1]
+        return Say([]) if is_after else None
+
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, drops_it) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        node.final_slot, node.longest_page, node.withheld = STORY.txs[-6].slot, 3, {dropped.signature}
+        with pytest.raises(ChainError, match=dropped.signature):
+            await engine.scanner.scan()
+        node.withheld, proxy.script = set(), honest
+        await engine.scanner.scan()
+        assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == len(STORY.txs)
+
+
+async def test_a_backfill_by_a_node_that_is_behind_is_not_over(database_url):
+    behind, low, high = STORY.txs[-2].slot - 1, STORY.txs[5].slot, STORY.txs[-4].slot
+    inside = [tx for tx in STORY.txs if low <= tx.slot <= high]
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, honest) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        node.shown = [tx for tx in STORY.txs if tx not in inside]
+        await engine.scanner.scan()
+        await settle(engine)
+        node.shown = list(STORY.txs)
+        proxy.script = unable_to_continue(node, min(behind, high))
+        with pytest.raises(TransientRpcError):
+            await backfill(engine, low, high)
+        proxy.script = honest
+        assert (await backfill(engine, low, high)).new_count == len(inside)
 
 
 async def test_an_rpc_that_takes_the_least_slot_for_a_filter_is_not_trusted(database_url):

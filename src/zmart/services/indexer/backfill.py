@@ -66,7 +66,10 @@ async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progre
     before = cursor.oldest_signature or await chain_events.first_final_after(engine.pool, to_slot)
     top = cursor.oldest_slot or min(to_slot, await engine.rpc.get_slot())
     new_count = cursor.new_count
-    listed = pages(engine.rpc, engine.program.address, engine.pace, floor=from_slot, before=before)
+    final = await engine.rpc.get_slot("finalized")
+    listed = pages(
+        engine.rpc, engine.program.address, engine.pace, floor=from_slot, before=before, since=final
+    )
     async for page in listed:
         fresh = await store_listed(engine.pool, [info for info in page if info.slot <= to_slot])
         new_count += fresh

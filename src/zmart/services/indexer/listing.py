@@ -1,6 +1,8 @@
 """List the program's transactions, newest first, in pages that are checked.
 
-Only an empty page ends a list: nodes return short pages where one of their stores ends.
+Only an empty page ends a list: nodes return short pages where one of their stores ends. A node also returns an empty
+page if it does not know the transaction before which the list continues. So that node must have reached its slot, and
+the chain must still have it.
 """
 
 from __future__ import annotations
@@ -46,24 +48,37 @@ async def pages(
     """Yield the program's signatures, newest first, in pages of up to 1,000; a page may be empty.
 
     The list begins before signature `before` (by default at the tip). It ends before signature `until` or with the last
-    signature in slot `floor`, whichever comes first. Only nodes that have reached slot `since` answer. Raises
-    ChainError when a page repeats a signature of its own or of the page before: such a list is incomplete and must be
+    signature in slot `floor`, whichever comes first. With `since`, a final slot, only nodes answer that have reached it
+    and the slot in which the page before ended. Raises ChainError when a page repeats a signature of its own or of the
+    page before, or when the last signature of that page has left the chain: such a list is incomplete and must be
     requested again.
     """
+    required = since
+    newest: Slot | None = None
     last: SignatureInfo | None = None
     while True:
         await pace.turn()
         page = await rpc.get_signatures_for_address(
-            program, before=before, until=until, limit=PAGE, since=since
+            program, before=before, until=until, limit=PAGE, since=required
         )
         if not page:
+            if last is not None and since is not None and last.slot > since:
+                await _check_known(rpc, last.signature)
             return
         _check(page, last)
         yield [info for info in page if info.slot >= floor]
-        last = page[-1]
+        newest, last = newest or page[0].slot, page[-1]
         if last.slot < floor:
             return
         before = last.signature
+        if since is not None:  # where a local chain's slots went backwards, no node has reached those before
+            required = max(since, min(newest, last.slot))
+
+
+async def _check_known(rpc: Rpc, signature: Signature) -> None:
+    statuses = await rpc.get_signature_statuses([signature], search_history=True)
+    if statuses.values[0] is None:
+        raise ChainError(f"The RPC's list cannot be continued before {signature}: it has left the chain.")
 
 
 def _check(page: list[SignatureInfo], last: SignatureInfo | None) -> None:
