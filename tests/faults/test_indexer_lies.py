@@ -98,6 +98,33 @@ async def test_a_transaction_that_lands_again_in_another_slot_is_folded_there(da
         assert [row["slot"] for row in rows] == [other.slot]
 
 
+@pytest.mark.parametrize("failed", [None, {"x": 1}], ids=["succeeded there", "failed there"])
+async def test_a_transaction_that_landed_earlier_on_the_other_fork_holds_the_gap_free_slot(
+    database_url, failed
+):
+    moved = last_buy(STORY.txs)
+    before = [tx for tx in STORY.txs if tx.slot < moved.slot]
+    on_fork = Tx(moved.signature, moved.slot + 40, moved.index, [] if failed else moved.events, err=failed)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown, node.final_slot = [*before, on_fork], before[-1].slot
+        await engine.scanner.scan()
+        await settle(engine)
+        node.shown, node.final_slot, node.more_slots = [*before, moved], moved.slot + 20, 60
+        for _ in range(3):
+            await engine.scanner.scan()
+            await engine.finality.check()
+            assert await through(engine) < moved.slot
+        node.final_slot = None
+        for _ in range(2):
+            await engine.finality.check()
+        await settle(engine)
+        await engine.scanner.scan()
+        await settle(engine)
+        slot = "SELECT DISTINCT slot FROM trades WHERE signature = $1"
+        assert await engine.pool.fetchval(slot, moved.signature) == moved.slot
+        assert await through(engine) == node.tip()
+
+
 async def test_one_who_failed_on_a_fork_and_landed_after_all_is_folded(database_url):
     late = last_buy(STORY.txs)
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:

@@ -92,6 +92,10 @@ SELECT market_id FROM (SELECT DISTINCT market_id FROM chain_events WHERE market_
 WHERE market_id > $1 ORDER BY market_id LIMIT $2
 """
 _COUNT = "SELECT count(*) FROM chain_events"
+_LOWEST_MOVED = """
+SELECT min(h.slot) FROM unnest($1::text[], $2::bigint[]) AS h (signature, slot)
+JOIN chain_transactions t USING (signature) WHERE h.slot < t.slot AND t.finality = 'confirmed'
+"""
 _UNFINAL = """
 SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8,
     EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature)),
@@ -283,6 +287,13 @@ async def unfinal(pool: Pool, after: UnfinalTransaction | None, limit: int) -> l
     begins after the transaction `after`, or with the oldest one if None."""
     position = (after.slot, after.signature) if after else (-1, "")
     return [UnfinalTransaction(*row) for row in await pool.fetch(_UNFINAL, *position, limit)]
+
+
+async def lowest_moved(pool: Pool, listed: Mapping[Signature, Slot]) -> Slot | None:
+    """Return the lowest slot in which the chain lists a transaction that is indexed in a higher one and not final: it
+    landed there on another fork. Returns None if there is none. `listed` maps signatures to the chain's slots."""
+    slot: Slot | None = await pool.fetchval(_LOWEST_MOVED, list(listed.keys()), list(listed.values()))
+    return slot
 
 
 async def finalize(pool: Pool, signatures: Sequence[Signature]) -> int:

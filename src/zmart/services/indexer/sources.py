@@ -68,16 +68,19 @@ class Scanner:
         tip = await self._rpc.get_slot("confirmed")
         floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
         until = await chain_events.last_final_before(self._pool, floor)
-        fresh = 0
+        fresh, complete = 0, final
         await self._check_node(tip)
         listing = pages(self._rpc, self._program.address, self._pace, floor=floor, until=until, since=final)
         async for page in listing:
             fresh += await store_listed(self._pool, page)
+            moved = await chain_events.lowest_moved(self._pool, {info.signature: info.slot for info in page})
+            if moved is not None:  # FinalityWatcher puts it where it is listed
+                complete = min(complete, Slot(moved - 1))
             self._watch_order(page)
         # Behind one URL there may be many nodes, one ahead of the other. The node that lists has reached `final`. The
         # list counts as complete through the lower of the final slots that were reported before and after it.
-        final = min(final, await self._rpc.get_slot("finalized"))
-        await index_progress.listed(self._pool, final, tip)
+        complete = min(complete, await self._rpc.get_slot("finalized"))
+        await index_progress.listed(self._pool, complete, tip)
         await index_progress.advance(self._pool)
         return fresh
 
