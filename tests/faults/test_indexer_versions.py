@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from importlib.resources import files
 
+import base58
 import msgspec
 import pytest
 
@@ -107,3 +109,29 @@ async def test_a_delivery_of_a_version_to_come_is_kept_until_somebody_can_read_i
         await again(engine)
         await settle(engine)
         assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0
+
+
+async def test_an_instruction_of_a_later_program_with_a_truncated_log_stops_nobody(database_url, tmp_path):
+    """I5: the IDL that is set has an instruction more than this version knows, whose event the log has lost."""
+    story = Story(5, markets=1, trades=3)
+    later = {"name": "reclaim_rent", "discriminator": [9] * 8, "accounts": [], "args": []}
+    idl = msgspec.json.decode((files("zmart.chain.data") / "zmart_core.idl.json").read_bytes())
+    (tmp_path / "idl.json").write_bytes(
+        msgspec.json.encode(idl | {"instructions": [*idl["instructions"], later]})
+    )
+    value = msgspec.json.decode(story.txs[2].raw())
+    for call in value["transaction"]["message"]["instructions"]:
+        call["data"] = base58.b58encode(bytes([9] * 8)).decode()
+    value["meta"]["logMessages"] = ["Log truncated"]
+    async with (
+        serving(story) as node,
+        engine_on(database_url, node.url, solana_idl_path=tmp_path / "idl.json") as engine,
+    ):
+        node.raws = {story.txs[2].signature: msgspec.json.encode(value)}
+        await engine.scanner.scan()
+        await settle(engine)
+        [row] = await engine.pool.fetch("SELECT signature, state, last_error FROM inbox")
+        assert (row["signature"], row["state"]) == (story.txs[2].signature, "dead")
+        assert "reclaim_rent" in row["last_error"]
+        assert (await index_progress.read(engine.pool)).gap_free_through_slot < story.txs[2].slot
+        assert await engine.pool.fetchval("SELECT count(*) FROM chain_transactions") == len(story.txs) - 1

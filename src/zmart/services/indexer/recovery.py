@@ -23,7 +23,7 @@ _FIRST_BLOCK = ChainTime(1_584_000_000)
 
 
 class Unrecoverable(DecodeError):
-    """Report an instruction that the IDL of this version cannot decode: another attempt cannot succeed."""
+    """Report an instruction that this version, or its IDL, does not know: another attempt cannot succeed."""
 
 
 class TruncatedInstruction(msgspec.Struct, frozen=True):
@@ -96,6 +96,8 @@ class Recovery:
             call = self._program.instructions.decode(instruction.data)
         except DecodeError as error:
             raise Unrecoverable(f"Its log is truncated, and an instruction is unknown: {error}") from error
+        if call.name not in _KNOWN and call.name not in _UNLOGGED:
+            raise Unrecoverable(f"Its log is truncated, and this version does not know {call.name}.")
         items = self._program.idl.instructions[call.name].accounts
         if len(instruction.accounts) < len(items):
             raise Unrecoverable(f"Its log is truncated, and a {call.name} names too few accounts.")
