@@ -29,12 +29,13 @@ class Unplaced(msgspec.Struct, frozen=True):
 class Blocks:
     """Read blocks, 16 at once, and cache positions.
 
-    `positions` maps a slot to the index in its block of each requested transaction, by signature, for at most 4,096
-    slots.
+    `positions` maps a slot to the index in its block of each requested transaction, by signature. It holds at least
+    4,096 slots, and those of two batches of `batch_size` transactions: a batch that is written and the next one.
     """
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, batch_size: int) -> None:
         self._rpc = rpc
+        self._most = max(_CACHED_BLOCKS, 2 * batch_size)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self.positions: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
 
@@ -45,7 +46,7 @@ class Blocks:
         hold does not delay the others of that block.
         """
         results = await asyncio.gather(*(self._one(slot, names) for slot, names in requested.items()))
-        while len(self.positions) > _CACHED_BLOCKS:
+        while len(self.positions) > self._most:
             self.positions.popitem(last=False)
         return {signature: problem for problems in results for signature, problem in problems.items()}
 

@@ -82,7 +82,7 @@ class Worker:
         self._rpc = rpc
         self._projector = projector
         self._largest = self._limit = batch_size
-        self.blocks = Blocks(rpc)
+        self.blocks = Blocks(rpc, batch_size)
         self._prefetcher = Prefetcher(pool, rpc, program, self.blocks, trusting=trusting)
         self._ahead: asyncio.Task[Batch] | None = None
         self._examine_writer_at = 0.0
