@@ -7,6 +7,7 @@ import random
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from kit.chain_story import PROGRAM, Story, Tx, key
 from kit.indexer import deliver, engine_on, settle, tables, without_lone_places
@@ -153,6 +154,35 @@ async def test_rebuild_goes_on_while_transactions_come_in(story, database_url, p
         assert rebuilt.was_equal
         assert await engine.pool.fetchval("SELECT to_regnamespace('zmart_rebuild')") is None
     assert await tables(database_url) == perfect
+
+
+async def test_a_rebuild_does_not_restore_what_was_corrected_meanwhile(story, database_url, monkeypatch):
+    def is_alone(tx):
+        return [other.slot for other in story.txs].count(tx.slot) == 1
+
+    voted = next(tx for tx in story.txs if isinstance(tx.events[0], e.ProposalVoteSubmitted) and is_alone(tx))
+    forged = Tx(voted.signature, voted.slot, voted.index, [replace(voted.events[0], vote=False)])
+    true = replace(voted.events[0], vote=True)
+    voted = Tx(voted.signature, voted.slot, voted.index, [true])
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        node.shown = [voted if tx.signature == voted.signature else tx for tx in story.txs]
+        node.raws = {voted.signature: None}
+        shown = [forged if tx.signature == voted.signature else tx for tx in story.txs]
+        await deliver(engine, shown, with_index=False)
+        projector = engine.projector
+        fold = projector.refold
+
+        async def fold_then_correct(connection, *arguments):
+            await fold(connection, *arguments)
+            if node.raws:
+                node.raws = {}
+                await engine.pool.execute("UPDATE unconfirmed_transactions SET next_attempt_at = now()")
+                await settle(engine)
+
+        monkeypatch.setattr(engine.projector, "refold", fold_then_correct)
+        await rebuild(engine.pool, projector)
+        vote = "SELECT choice FROM onchain_votes WHERE signature = $1"
+        assert await engine.pool.fetchval(vote, voted.signature) == "for"
 
 
 async def test_a_second_rebuild_at_the_same_time_is_refused(story, database_url):

@@ -29,9 +29,10 @@ _TABLE = (
 )
 _INTO = f"SELECT set_config('search_path', '{_SCHEMA}, ' || current_setting('search_path'), true)"
 _BACK = f"SELECT set_config('search_path', regexp_replace(current_setting('search_path'), '^{_SCHEMA}, ', ''), true)"
+# An event that was deleted and inserted again with other content has another xmin.
 _DIGESTS = """
 SELECT COALESCE(market_id, '') AS market_id, count(*) || ':' || sum(hashtextextended(concat_ws(
-    ':', signature, slot, ordinal, COALESCE(index_in_block, -1)), 0)) AS digest
+    ':', signature, slot, ordinal, COALESCE(index_in_block, -1), xmin), 0)) AS digest
 FROM chain_events GROUP BY 1
 """
 _COUNT_DIFFERENT = """
