@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from kit.chain_story import Story, Tx, key
+from kit.chain_story import PROGRAM, Story, Tx, key
 from kit.indexer import again, engine_asking, engine_on, settle, tables, without_lone_places
 from kit.rpc_proxy import MUTE, Body, Call, Edit, Proxy, Refuse, Say, honest
 from kit.story_node import serving
@@ -167,6 +167,37 @@ async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(data
         await engine.scanner.scan()
         await settle(engine)
         assert await through(engine) == node.tip()
+
+
+@pytest.mark.parametrize("logs", ["kept", "truncated"])
+async def test_calls_that_a_node_hides_beside_those_that_it_shows_are_waited_for(database_url, logs):
+    """I5, W3: one instruction calls our program, another program's does, too, and the node shows only the first."""
+    created = next(tx for tx in STORY.txs if tx.calls)
+    reported = msgspec.json.decode(created.raw(with_index=False))
+    message, meta = reported["transaction"]["message"], reported["meta"]
+    message["accountKeys"].append(CALLER)
+    inner = [{**each, "stackHeight": 2} for each in message["instructions"]]
+    shown = {"accounts": [], "data": "", "stackHeight": None}
+    outer = {**shown, "programIdIndex": len(message["accountKeys"]) - 1}
+    message["instructions"] = [outer, {**shown, "programIdIndex": 1}]
+    own = [f"Program {PROGRAM.address} invoke [1]", f"Program {PROGRAM.address} success"]
+    lines = [line.replace("invoke [1]", "invoke [2]") for line in meta["logMessages"]]
+    meta["logMessages"] = [f"Program {CALLER} invoke [1]", *lines, f"Program {CALLER} success", *own]
+    whole = {**reported, "meta": {**meta, "innerInstructions": [{"index": 0, "instructions": inner}]}}
+    cut = {"logMessages": [*meta["logMessages"][:1], "Log truncated"]} if logs == "truncated" else {}
+    hidden = {**reported, "meta": {**meta, "innerInstructions": None, **cut}}
+    expected = await truth(database_url)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.pool.execute("DELETE FROM chain_transactions WHERE signature = $1", created.signature)
+        await engine.pool.execute("DELETE FROM chain_events WHERE signature = $1", created.signature)
+        node.raws[created.signature] = msgspec.json.encode(hidden)
+        await inbox.store(engine.pool, "scan", [inbox.Hint(created.signature, created.slot, None)])
+        await settle(engine)
+        assert await states(engine) == {created.signature: "pending"}
+        node.raws[created.signature] = msgspec.json.encode(whole)
+        await again(engine)
+        await settle(engine)
+    assert without_lone_places(await tables(database_url)) == expected
 
 
 def unable_to_continue(node, behind):

@@ -234,13 +234,16 @@ def _resolve(
 def may_hide_calls(program: Program, tx: ChainTransaction) -> bool:
     """Return whether the node may have omitted inner instructions that called the program.
 
-    That is so if it kept no inner instructions of a successful transaction, and the log shows a call of the program or
-    is incomplete.
+    That is so if it kept no inner instructions of a successful transaction, and the log is incomplete or shows more
+    calls of the program than the node. Without a log it is so if the node shows no call.
     """
     if tx.has_inner or tx.err is not None:
         return False
-    log = walk(tx.logs or (), program.address)
-    return not tx.logs or log.truncated or log.broken or log.invocations > 0
+    visible = sum(i.program_id == program.address for i in tx.instructions)
+    if not tx.logs:
+        return not visible
+    log = walk(tx.logs, program.address)
+    return log.truncated or log.broken or log.invocations > visible
 
 
 def extract_events(program: Program, tx: ChainTransaction) -> Extracted:

@@ -25,6 +25,7 @@ from zmart.store.inbox import InboxFailure, ReadyTransaction
 
 _AT_A_STRETCH = 32
 """How many rows are decoded before the event loop may run other tasks: about 1 ms of work."""
+_HIDDEN_CALLS = "The node does not show the inner instructions, among which may be the program's."
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ class Batch(msgspec.Struct):
 
     The rest is about webhook deliveries. `digests` holds the digest of each delivery that is folded, by signature.
     `reported_not_ours` deliveries do not call the program. `unproven` deliveries are discarded and fetched from our
-    RPC, because their log lost events or the index has already passed their slot.
+    RPC, because their log lost events, they may hide calls, or the index has already passed their slot.
     """
 
     rows: dict[Signature, ReadyTransaction]
@@ -128,6 +129,12 @@ def _read(program: Program, batch: Batch, row: ReadyTransaction, *, is_hint: boo
     if program.address not in [i.program_id for i in transaction.instructions]:
         _read_not_ours(program, batch, row, transaction, is_hint=is_hint)
         return
+    if may_hide_calls(program, transaction):
+        if is_hint:
+            batch.unproven.append(row.id)
+        else:
+            batch.failures.append(InboxFailure(id=row.id, error=_HIDDEN_CALLS, refetch=True))
+        return
     extracted = extract_events(program, transaction)
     if is_hint:
         if extracted.lost:
@@ -153,8 +160,7 @@ def _read_not_ours(
     elif not program.is_named_in(row.payload):
         _read_unnamed(batch, row)
     elif may_hide_calls(program, transaction):
-        reason = "The node does not show the inner instructions, among which may be the program's."
-        batch.failures.append(InboxFailure(id=row.id, error=reason, refetch=True))
+        batch.failures.append(InboxFailure(id=row.id, error=_HIDDEN_CALLS, refetch=True))
     else:
         batch.transactions.append(_transaction(transaction, NO_EVENTS))
 
