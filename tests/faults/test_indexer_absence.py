@@ -7,7 +7,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from kit.chain_story import PROGRAM, Story, Tx, key
-from kit.indexer import again, engine_asking, engine_on, settle, tables, without_lone_places
+from kit.indexer import (
+    again,
+    deliver,
+    deliver_raw,
+    engine_asking,
+    engine_on,
+    settle,
+    tables,
+    without_lone_places,
+)
 from kit.rpc_proxy import MUTE, Body, Call, Edit, Proxy, Refuse, Say, honest
 from kit.story_node import serving
 from zmart.chain import absence
@@ -169,11 +178,9 @@ async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(data
         assert await through(engine) == node.tip()
 
 
-@pytest.mark.parametrize("logs", ["kept", "truncated"])
-async def test_calls_that_a_node_hides_beside_those_that_it_shows_are_waited_for(database_url, logs):
-    """I5, W3: one instruction calls our program, another program's does, too, and the node shows only the first."""
-    created = next(tx for tx in STORY.txs if tx.calls)
-    reported = msgspec.json.decode(created.raw(with_index=False))
+def partly_hidden(tx, *, truncated):
+    """Return a transaction whole, and as a node shows it that hides one of its two calls of the program."""
+    reported = msgspec.json.decode(tx.raw(with_index=False))
     message, meta = reported["transaction"]["message"], reported["meta"]
     message["accountKeys"].append(CALLER)
     inner = [{**each, "stackHeight": 2} for each in message["instructions"]]
@@ -184,20 +191,48 @@ async def test_calls_that_a_node_hides_beside_those_that_it_shows_are_waited_for
     lines = [line.replace("invoke [1]", "invoke [2]") for line in meta["logMessages"]]
     meta["logMessages"] = [f"Program {CALLER} invoke [1]", *lines, f"Program {CALLER} success", *own]
     whole = {**reported, "meta": {**meta, "innerInstructions": [{"index": 0, "instructions": inner}]}}
-    cut = {"logMessages": [*meta["logMessages"][:1], "Log truncated"]} if logs == "truncated" else {}
+    cut = {"logMessages": [*meta["logMessages"][:1], "Log truncated"]} if truncated else {}
     hidden = {**reported, "meta": {**meta, "innerInstructions": None, **cut}}
+    return msgspec.json.encode(whole), msgspec.json.encode(hidden)
+
+
+CREATED = next(tx for tx in STORY.txs if tx.calls)
+
+
+@pytest.mark.parametrize("logs", ["kept", "truncated"])
+async def test_calls_that_a_node_hides_beside_those_that_it_shows_are_waited_for(database_url, logs):
+    """I5, W3: one instruction calls our program, another program's does, too, and the node shows only the first."""
+    whole, hidden = partly_hidden(CREATED, truncated=logs == "truncated")
     expected = await truth(database_url)
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        await engine.pool.execute("DELETE FROM chain_transactions WHERE signature = $1", created.signature)
-        await engine.pool.execute("DELETE FROM chain_events WHERE signature = $1", created.signature)
-        node.raws[created.signature] = msgspec.json.encode(hidden)
-        await inbox.store(engine.pool, "scan", [inbox.Hint(created.signature, created.slot, None)])
+        await engine.pool.execute("DELETE FROM chain_transactions WHERE signature = $1", CREATED.signature)
+        await engine.pool.execute("DELETE FROM chain_events WHERE signature = $1", CREATED.signature)
+        node.raws[CREATED.signature] = hidden
+        await inbox.store(engine.pool, "scan", [inbox.Hint(CREATED.signature, CREATED.slot, None)])
         await settle(engine)
-        assert await states(engine) == {created.signature: "pending"}
-        node.raws[created.signature] = msgspec.json.encode(whole)
+        assert await states(engine) == {CREATED.signature: "pending"}
+        node.raws[CREATED.signature] = whole
         await again(engine)
         await settle(engine)
     assert without_lone_places(await tables(database_url)) == expected
+
+
+@pytest.mark.parametrize("logs", ["kept", "truncated"])
+async def test_a_node_that_hides_calls_does_not_make_a_delivery_false(database_url, logs):
+    """I5, A2: what the RPC does not show is no reason to withdraw what the webhook has told."""
+    whole, hidden = partly_hidden(CREATED, truncated=logs == "truncated")
+    earlier = STORY.txs[: STORY.txs.index(CREATED)]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.raws[CREATED.signature] = hidden
+        await deliver(engine, earlier)
+        await deliver_raw(engine, [whole])
+        assert await engine.pool.fetchval("SELECT count(*) FROM false_deliveries") == 0
+        assert await engine.pool.fetchval("SELECT count(*) FROM unconfirmed_transactions") == 1
+        node.raws[CREATED.signature] = whole
+        await engine.pool.execute("UPDATE unconfirmed_transactions SET next_attempt_at = now()")
+        await settle(engine)
+        assert await engine.pool.fetchval("SELECT count(*) FROM unconfirmed_transactions") == 0
+        assert await engine.pool.fetchval("SELECT question_cid FROM markets")
 
 
 def unable_to_continue(node, behind):

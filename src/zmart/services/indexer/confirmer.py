@@ -16,7 +16,7 @@ import structlog
 from zmart.chain.digest import differences, digest_of, unpacked
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.transactions import extract_events, may_hide_calls, parse_transaction
 from zmart.errors import ChainError, DecodeError
 from zmart.market.times import iso
 from zmart.market.types import Signature, Slot
@@ -142,6 +142,8 @@ class Confirmer:
             return f"The RPC's answer cannot be used: {error}"
         if transaction.signature != delivery.signature:
             return f"The RPC answered with another transaction, {transaction.signature}."
+        if may_hide_calls(self._program, transaction):
+            return "The RPC does not show the inner instructions, among which may be the program's."
         return _RpcTransaction(raw, transaction.slot, differences(unpacked(delivery.digest), own))
 
     async def _confirm(self, same: Sequence[UnconfirmedDelivery]) -> list[tuple[UnconfirmedDelivery, str]]:
