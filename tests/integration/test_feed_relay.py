@@ -280,6 +280,35 @@ async def test_a_stream_that_fell_behind_what_is_kept_starts_anew_and_its_reader
         assert contents(await read(fresh, 1)) == ["5"]
 
 
+async def test_a_relay_that_prunes_what_it_had_still_to_relay_starts_the_stream_anew(database_url, pool, redis):
+    """After a pause of all relays that is longer than the feed is kept, new changes reach Redis all the same.
+
+    The relay itself prunes: what it has still to relay is there when it begins, and gone when it reads.
+    """
+    head = await change_feed.head(pool)
+    stream = FeedStream(redis, head.epoch)
+    async with relaying(database_url, redis):
+        await pool.execute(COMMENT, "the last one before the pause")
+
+        async def carried_first() -> bool:
+            return await stream.last() == 1
+
+        await until(carried_first)
+    await pool.execute(
+        "INSERT INTO discussions (market_id, wallet, content) "
+        f"SELECT '{MARKET}', '{WALLET}', 'during the pause' FROM generate_series(1, 600)"
+    )
+    await pool.execute("UPDATE feed_commits SET committed_at = now() - interval '30 hours'")
+    async with relaying(database_url, redis):
+        await pool.execute(COMMENT, "after the pause")
+
+        async def carried_last() -> bool:
+            return await stream.last() == 602
+
+        await until(carried_last, within_s=10)
+    assert [message.offset for message in await stream.read_after(0, 10, 10)] == [602]
+
+
 async def test_a_reader_is_closed_once_its_call_to_redis_has_ended(pool, redis, monkeypatch):
     """Closing a reader waits for its call to Redis to end.
 

@@ -115,12 +115,12 @@ class FeedRelay:
             await asyncio.sleep(_RETRY_S)
 
     async def _publish_until_lost(self, connection: Connection) -> None:
-        """Append committed changes to the stream until the epoch ends.
+        """Append committed changes to the stream until the epoch ends or changes to append were pruned.
 
         Raises StoreError, whose `server` says whether Redis or PostgreSQL failed.
         """
         stream, position = await self._begin(connection)
-        while await self._is_present(connection):
+        while await self._continues(connection, position):
             self._woken.clear()
             await self._prune(connection)
             changes = await change_feed.read_after(connection, position, BATCH)
@@ -154,15 +154,17 @@ class FeedRelay:
         refill_from = max(head.kept_from - 1, head.head - _REFILL)
         return stream, refill_from if last is None else last
 
-    async def _is_present(self, connection: Connection) -> bool:
-        """Return whether the relay's epoch is still that of the database; it is compared once a second.
+    async def _continues(self, connection: Connection, position: int) -> bool:
+        """Return whether the feed still continues after `position` in the relay's epoch; it is checked once a second.
 
-        A reader that finds changes lost begins a new epoch in the database.
+        A reader that finds changes lost begins a new epoch in the database. Changes that are still to be relayed may be
+        pruned: after a long pause of all relays, or if Redis came back with an old stream.
         """
         if time.monotonic() < self._compare_epoch_at:
             return True
         self._compare_epoch_at = time.monotonic() + _COMPARE_EPOCH_EVERY_S
-        return (await change_feed.head(connection)).epoch == self._epoch
+        head = await change_feed.head(connection)
+        return head.epoch == self._epoch and head.kept_from <= position + 1
 
     async def _wait(self) -> None:
         try:
