@@ -280,7 +280,9 @@ async def test_a_stream_that_fell_behind_what_is_kept_starts_anew_and_its_reader
         assert contents(await read(fresh, 1)) == ["5"]
 
 
-async def test_a_relay_that_prunes_what_it_had_still_to_relay_starts_the_stream_anew(database_url, pool, redis):
+async def test_a_relay_that_prunes_what_it_had_still_to_relay_starts_the_stream_anew(
+    database_url, pool, redis
+):
     """After a pause of all relays that is longer than the feed is kept, new changes reach Redis all the same.
 
     The relay itself prunes: what it has still to relay is there when it begins, and gone when it reads.
@@ -307,6 +309,18 @@ async def test_a_relay_that_prunes_what_it_had_still_to_relay_starts_the_stream_
 
         await until(carried_last, within_s=10)
     assert [message.offset for message in await stream.read_after(0, 10, 10)] == [602]
+
+
+async def test_old_changes_are_pruned_while_redis_is_away_too(database_url, pool):
+    nowhere = redis_client.connect("redis://127.0.0.1:1/0")
+    await pool.execute(COMMENT, "old")
+    await pool.execute("UPDATE feed_commits SET committed_at = now() - interval '25 hours'")
+    async with relaying(database_url, nowhere):
+
+        async def pruned() -> bool:
+            return await pool.fetchval("SELECT count(*) FROM feed_changes") == 0
+
+        await until(pruned, within_s=10)
 
 
 async def test_a_reader_is_closed_once_its_call_to_redis_has_ended(pool, redis, monkeypatch):

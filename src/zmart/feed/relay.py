@@ -112,6 +112,7 @@ class FeedRelay:
                 if problem.server != "Redis":
                     raise
                 self.outages.begin(_APPENDING, str(problem))
+                await self._prune(connection)  # Redis may be away for longer than the feed is kept
             await asyncio.sleep(_RETRY_S)
 
     async def _publish_until_lost(self, connection: Connection) -> None:
