@@ -220,6 +220,29 @@ async def test_snapshot_and_messages_join_without_hole_or_overlap_under_writes(s
             await writing
 
 
+async def test_a_state_that_is_asked_for_again_is_followed_by_what_it_lacks(settings, pool):
+    """A state is shared for a second, so it may be older than changes that the client has received already.
+
+    The client replaces what it shows by the state: it gets these changes again.
+    """
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
+    async with serving(settings) as service, client(service) as socket:
+        await ask(socket, action="subscribe", market_id=MARKET)
+        for number in (1, 2):
+            await pool.execute("UPDATE markets SET trades_count = $1", number)
+            assert (await receive(socket))["data"]["market"]["trades_count"] == number
+        answer = await ask(socket, action="subscribe", market_id=MARKET)
+        shown, offset = answer["data"]["snapshot"]["trades_count"], answer["offset"]
+        await socket.send(json.dumps({"action": "ping"}))
+        while (message := await receive(socket))["type"] != "pong":
+            assert message["offset"] == offset + 1
+            shown, offset = message["data"]["market"]["trades_count"], message["offset"]
+        assert (shown, offset) == (2, (await change_feed.head(pool)).head)
+        await pool.execute("UPDATE markets SET trades_count = 3")
+        assert (await receive(socket))["data"]["market"]["trades_count"] == 3
+        assert (await ask(socket, action="ping"))["type"] == "pong"
+
+
 async def test_a_resume_replays_what_was_missed_from_memory_and_from_postgresql(settings, pool):
     for number in range(5):
         await pool.execute(_COMMENT, MARKET, str(number))

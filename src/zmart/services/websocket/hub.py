@@ -57,14 +57,16 @@ class SocketHub:
         """Add a subscriber: `connection` gets each later message of `channel`; `as_text`: with amounts as text."""
         self._subscribers.setdefault(Audience(channel, as_text), {})[connection] = None
 
-    def leave(self, channel: str, connection: SocketConnection, *, as_text: bool = False) -> None:
-        """Remove a subscriber, if it is one: `connection` gets no further message of `channel`."""
+    def leave(self, channel: str, connection: SocketConnection, *, as_text: bool = False) -> bool:
+        """Remove a subscriber: `connection` gets no further message of `channel`. Return whether it was one."""
         audience = Audience(channel, as_text)
         subscribers = self._subscribers.get(audience)
-        if subscribers is not None:
-            subscribers.pop(connection, None)
-            if not subscribers:
-                del self._subscribers[audience]
+        if subscribers is None or connection not in subscribers:
+            return False
+        del subscribers[connection]
+        if not subscribers:
+            del self._subscribers[audience]
+        return True
 
     def forget(self, connection: SocketConnection) -> None:
         """Remove a connection that has ended, with its subscriptions."""

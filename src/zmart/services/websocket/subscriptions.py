@@ -157,7 +157,8 @@ class Subscriptions:
     ) -> None:
         """Register the subscription, answer the client, and send the channel's messages after `position`.
 
-        A subscription that exists already only gets the answer.
+        A subscription that exists already goes on where it is. If it is live, messages after `position` that it got
+        before this answer are sent again: the state, which the client shows from now on, lacks them.
         """
         name = str(channel)
         if connection.closing:
@@ -184,6 +185,8 @@ class Subscriptions:
         )
         if is_new:
             self._follow(connection, subscription, position.offset)
+        elif self._hub.leave(name, connection, as_text=subscription.as_text):
+            self._follow(connection, subscription, min(position.offset, self._hub.position))
 
     def _follow(self, connection: SocketConnection, subscription: Subscription, offset: int) -> None:
         """Send the messages after `offset`: at once if they are few and in memory, else by a task of the connection."""
