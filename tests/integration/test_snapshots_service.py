@@ -232,6 +232,30 @@ async def test_after_its_days_a_snapshot_is_unpinned_at_the_provider_and_marked(
     assert await anchors(pool) == [first, second]
 
 
+async def test_a_pin_that_the_provider_does_not_remove_delays_no_other(pool, runs, settings, monkeypatch):
+    made = []
+    for number in range(3):
+        await pool.execute(COMMENT, f"old {number}")
+        made.append((await runs.run_one(MARKET)).cid)
+    await pool.execute(
+        "UPDATE ipfs_anchors SET unpin_after = now() - interval '9 days' + id * interval '1 day'"
+    )
+    removed = PinataClient.unpin
+
+    async def unpin(pins: PinataClient, cid: str) -> bool:
+        if cid == made[0]:
+            raise PinError("pinata refused with status 403: this pin is locked.")
+        return await removed(pins, cid)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(PinataClient, "unpin", unpin)
+        with pytest.raises(PinError, match="locked"):
+            await runs.maintain()
+    assert [row["unpinned_at"] is not None for row in await anchors(pool)] == [False, True, True]
+    await runs.maintain()
+    assert (await anchors(pool))[0]["unpinned_at"] is not None
+
+
 async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, runs, settings):
     await pool.execute(COMMENT, "shared")
     [made] = await runs.run_all()

@@ -26,6 +26,10 @@ _AT_ONCE = 4
 log = structlog.get_logger()
 
 
+class NotUnpinned(PinError):
+    """Report that a provider did not remove pins whose retention is over. It removed all others."""
+
+
 class PinKeeper:
     """Pin, verify and unpin documents at one provider.
 
@@ -62,13 +66,20 @@ class PinKeeper:
         return sum(await asyncio.gather(*(one(anchor) for anchor in waiting)))
 
     async def unpin_expired(self) -> int:
-        """Unpin up to 500 documents whose retention is over, and return their number. Raises PinError.
+        """Unpin up to 500 documents whose retention is over, and return their number.
 
-        A document that another row still needs stays pinned at the provider.
+        A document that another row still needs stays pinned at the provider. Raises PinError if the provider cannot be
+        used at all, and NotUnpinned, after all others, for pins that it does not remove; a later call tries again.
         """
         due = await anchors.due(self._pool, self.provider, _BATCH)
-        for pin in due:
-            await self._unpin(pin)
+        if not due:
+            return 0
+        await self._pins.check()
+        refused = [problem for pin in due if (problem := await self._try_unpin(pin)) is not None]
+        if refused:
+            raise NotUnpinned(
+                f"{len(refused)} pin(s) could not be removed at {self.provider} after their retention: {refused[0]}"
+            )
         return len(due)
 
     async def _try_pin(self, anchor: OpenAnchor) -> bool:
@@ -101,9 +112,15 @@ class PinKeeper:
         metrics.verified.inc()
         log.info("pin verified", market=anchor.market_id, kind=anchor.kind.value, cid=anchor.cid)
 
-    async def _unpin(self, pin: DueAnchor) -> None:
-        if not pin.needed:
-            await self._pins.unpin(pin.cid)
+    async def _try_unpin(self, pin: DueAnchor) -> str | None:
+        """Unpin a document; return why the provider does not, or None."""
+        try:
+            if not pin.needed:
+                await self._pins.unpin(pin.cid)
+        except (PinError, Invalid) as problem:
+            log.warning("pin not removed", market=pin.market_id, cid=pin.cid, error=str(problem))
+            return str(problem)
         await anchors.unpinned(self._pool, pin.id)
         metrics.unpinned.inc()
         log.info("pin removed after its retention", cid=pin.cid, market=pin.market_id)
+        return None

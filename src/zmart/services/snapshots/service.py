@@ -16,6 +16,7 @@ from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_prob
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.documents import DocumentFetcher
+from zmart.services.snapshots.keeping import NotUnpinned
 from zmart.services.snapshots.runs import SnapshotRuns
 from zmart.settings import Settings
 from zmart.store import alerts, anchors, document_fetches
@@ -155,6 +156,9 @@ class SnapshotService:
     async def _maintain_pins(self) -> TickCounts:
         try:
             done = await self._runs.maintain()
+        except NotUnpinned as problem:
+            await self._alert(str(problem))
+            raise
         except PinError as problem:  # the provider cannot be used at all: no single pin has failed
             await self._alert(f"Nothing can be pinned at {self._runs.keeper.provider}: {problem}")
             raise
