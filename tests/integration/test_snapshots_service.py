@@ -256,6 +256,21 @@ async def test_a_pin_that_the_provider_does_not_remove_delays_no_other(pool, run
     assert (await anchors(pool))[0]["unpinned_at"] is not None
 
 
+async def test_a_market_whose_snapshot_is_refused_delays_no_other(pool, runs):
+    """A market that has a snapshot of a later day already, as after a clock was ahead, is left out of a run."""
+    from datetime import timedelta
+
+    other = "cd" * 32
+    await rows.add_markets(pool, [rows.market_fold(other, address="OtherAddress" + "1" * 31, creator=WALLET)])
+    await pool.execute(COMMENT, "of the market that is ahead")
+    await runs.run_one(MARKET, today() + timedelta(days=30))
+    await pool.execute(COMMENT.replace(MARKET, other), "of the other market")
+    with pytest.raises(Conflict, match="is over"):
+        await runs.run_all()
+    stored = {row["market_id"]: row for row in await anchors(pool)}
+    assert (stored[other]["snapshot_day"], stored[other]["verified_at"] is not None) == (today(), True)
+
+
 async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, runs, settings):
     await pool.execute(COMMENT, "shared")
     [made] = await runs.run_all()

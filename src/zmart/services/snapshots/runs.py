@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 import msgspec
+import structlog
 
-from zmart.errors import NotFound
+from zmart.errors import Conflict, Invalid, NotFound
 from zmart.ipfs.pinata import PinataClient
 from zmart.market.identifiers import parse_market
 from zmart.market.types import MarketId
@@ -19,6 +20,8 @@ from zmart.services.snapshots.keeping import PinKeeper
 from zmart.settings import Settings
 from zmart.store import anchors, markets, snapshot_source
 from zmart.store.pool import Pool
+
+log = structlog.get_logger()
 
 
 class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,16 +65,24 @@ class SnapshotRuns:
         """Take the snapshots of all markets for `day`, by default today, and return them.
 
         `on_progress(done, total)` is called after each market. Raises PinError if the provider is unavailable, after
-        all snapshots have been stored, and Conflict for a day before a market's newest snapshot.
+        all snapshots have been stored. Raises Conflict, after all others have been pinned, if a market's snapshot is
+        refused, as for a day before its newest snapshot.
         """
         when = day or today()
         markets = await snapshot_source.markets(self.pool)
         built: list[BuiltSnapshot] = []
+        refused: list[str] = []
         for number, market_id in enumerate(markets, start=1):
-            built.append(await self._builder.build(market_id, when))
+            try:
+                built.append(await self._builder.build(market_id, when))
+            except (Conflict, Invalid, NotFound) as problem:
+                log.warning("snapshot refused", market=market_id, day=when.isoformat(), error=str(problem))
+                refused.append(f"{market_id}: {problem}")
             on_progress(number, len(markets))
         while await self.keeper.pin_open():
             pass
+        if refused:
+            raise Conflict(f"{len(refused)} market(s) got no snapshot. {refused[0]}")
         return [await self._result(each) for each in built]
 
     async def run_one(self, market: str, day: date | None = None) -> SnapshotResult:
