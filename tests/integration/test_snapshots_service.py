@@ -195,6 +195,18 @@ async def test_a_gateway_without_the_bytes_leaves_the_pin_open(pool, settings, r
     assert (row["verified_at"] is not None, row["last_error"], row["content"]) == (True, None, None)
 
 
+async def test_the_snapshot_of_a_long_discussion_is_verified_too(pool, runs, settings):
+    """4,300 comments of 1,000 characters of four bytes each are more than 16 MiB."""
+    await pool.execute(
+        "INSERT INTO discussions (market_id, wallet, content) "
+        f"SELECT '{MARKET}', '{WALLET}', repeat(chr(128512), 1000) FROM generate_series(1, 4300)"
+    )
+    [made] = await runs.run_all()
+    assert (made.verified, made.error) == (True, None)
+    [report] = [report async for _, report in verify_history(settings.ipfs_gateway_url, made.cid, 1)]
+    assert (report.comments, report.holds) == (4_300, True)
+
+
 async def test_a_question_that_was_noted_before_any_provider_was_set_is_pinned_for_ever(pool, runs, settings):
     from zmart.ipfs.cid import cid_of
 

@@ -27,6 +27,9 @@ _MOVING = (
     "final_outcome",
 )
 _LAST = (MarketState.FINALIZED, MarketState.CANCELLED)
+_MAX_BYTES = 256 * 1024 * 1024
+_WITHIN_S = 600.0
+"""The limits of a snapshot that is fetched: a comment has up to 4 KB, and their number has no limit."""
 _BYTES = "The bytes are canonical and hash to the CID."
 
 
@@ -58,7 +61,7 @@ async def verify_history(
     Each is checked against its CID and against the snapshot after it. If an earlier snapshot cannot be fetched, the
     last report has a finding about that. Raises PinError if `cid` cannot be fetched, Invalid if it is no snapshot.
     """
-    snapshot = parse(await fetch_from_gateway(gateway_url, cid))
+    snapshot = parse(await _fetch(gateway_url, cid))
     findings = [_holds(_BYTES)]
     for _ in range(most - 1):
         if snapshot.previous is None:
@@ -73,9 +76,13 @@ async def verify_history(
     yield snapshot, report(cid, snapshot, findings)
 
 
+async def _fetch(gateway_url: str, cid: str) -> bytes:
+    return await fetch_from_gateway(gateway_url, cid, max_bytes=_MAX_BYTES, within_s=_WITHIN_S)
+
+
 async def _predecessor(gateway_url: str, cid: str) -> MarketSnapshot | ProofFinding:
     try:
-        document = await fetch_from_gateway(gateway_url, cid)
+        document = await _fetch(gateway_url, cid)
     except PinError as problem:
         beyond = "What lies before it is unknown: name a gateway that has that document (--gateway)."
         return ProofFinding(Verdict.UNKNOWN, f"Its predecessor could not be fetched: {problem} {beyond}")

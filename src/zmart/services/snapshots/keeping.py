@@ -106,7 +106,8 @@ class PinKeeper:
             )
             await anchors.pinned(self._pool, anchor.id, pinned.provider, pinned.provider_id, self._keep_days)
             metrics.pinned.inc()
-        if await fetch_from_gateway(self._gateway_url, anchor.cid) != anchor.content:
+        read = await fetch_from_gateway(self._gateway_url, anchor.cid, max_bytes=len(anchor.content))
+        if read != anchor.content:
             raise PinError(f"The gateway returned other bytes for {anchor.cid} than were pinned.")
         await anchors.verified(self._pool, anchor.id)
         metrics.verified.inc()
