@@ -14,6 +14,7 @@ from zmart.ipfs.cid import cid_of
 from zmart.market.tally import Tally, TallyMemo
 from zmart.market.types import MarketState, VoteKind
 from zmart.proofs import merkle
+from zmart.proofs.canonical import canonical_json
 from zmart.proofs.snapshot import LogHead, MarketSnapshot, document, log_head, parse
 from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_snapshot import against_chain, against_log, compare
@@ -104,6 +105,16 @@ def test_what_is_no_snapshot_is_refused(data):
         parse(data)
 
 
+TERMS = {"market_id": MARKET, "kind": "dispute", "rule": "staked;50000000", "min_votes": 10}
+TERMS_IN = {"kind": "dispute", "rule": "staked;50000000", "min_votes": 10}
+
+
+def comment_in(name: str, content: str = "") -> dict[str, Any]:
+    """Return a comment as it is in a document."""
+    return {"id": name, "author": "W" * 44, "parent_id": None, "content": content or f"I say {name}",
+            "created_at": "2026-01-02T03:04:05.000000Z"}  # fmt: skip
+
+
 def broken(older: MarketSnapshot, newer: MarketSnapshot) -> int:
     return sum(finding.verdict is Verdict.BROKEN for finding in compare(older, newer))
 
@@ -148,6 +159,37 @@ def test_only_a_copy_of_the_log_shows_that_an_earlier_one_is_its_beginning(keeps
     expected = Verdict.HOLDS if keeps else Verdict.BROKEN
     assert [f.verdict for f in against_log([newer, older], copy)] == [expected, expected]
     assert [f.verdict for f in against_log([newer, older], copy[:4])] == [Verdict.UNKNOWN, expected]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"comments": [comment_in("a", "other words"), comment_in("a")]},
+        {"comments": [{}]},
+        {"comments": [{**comment_in("a"), "id": ["a"]}]},
+        {"comments": [{key: value for key, value in comment_in("a").items() if key != "content"}]},
+        {"voting_terms": [TERMS_IN | {"rule": "open"}, TERMS_IN]},
+        {"voting_terms": [{}]},
+        {"market": {}},
+        {"vote_log": {"size": -1, "root": ""}},
+    ],
+    ids=[
+        "a comment twice",
+        "empty comment",
+        "id is a list",
+        "no words",
+        "terms twice",
+        "empty terms",
+        "no market",
+        "log",
+    ],
+)
+def test_a_document_whose_rows_are_not_those_of_a_snapshot_is_refused(changed):
+    """A row that is there twice could say one thing to who reads it and another to who compares it."""
+    whole = msgspec.json.decode(made([comment("a")], terms=(TERMS,)))
+    parse(canonical_json(whole))
+    with pytest.raises(Invalid):
+        parse(canonical_json(whole | changed))
 
 
 def test_words_that_come_back_after_they_were_taken_back_are_found_out():
@@ -205,12 +247,10 @@ def test_the_document_is_plain_json():
 KNOWN_CID = "bafkreicg6crxch5l6tudzqmyc6lvptisqsiueiuh46disdgqcquzwvtpre"
 
 
-TERMS = {"market_id": MARKET, "kind": "dispute", "rule": "staked;50000000", "min_votes": 10}
-
-
 def test_the_terms_of_a_vote_are_in_it_once_they_are_fixed_and_may_not_change():
     fixed = read(terms=(TERMS,))
     assert fixed.voting_terms == [{"kind": "dispute", "rule": "staked;50000000", "min_votes": 10}]
     assert (broken(read(), fixed), broken(fixed, fixed)) == (0, 0)
     assert broken(fixed, read(terms=({**TERMS, "rule": "open"},))) == 1
+    assert broken(fixed, read()) == 1, "else they could be left out once, and be others afterwards"
     assert broken(fixed, read(terms=({**TERMS, "min_votes": 1},))) == 1

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from zmart.errors import Invalid
 from zmart.market.times import iso_micro, parse_iso
@@ -64,8 +66,23 @@ _TERMS_FIELDS = ("kind", "rule", "min_votes")
 class LogHead(msgspec.Struct, frozen=True):
     """The head of a vote log: the number of its entries, and the RFC 6962 root over them in hex."""
 
-    size: int
+    size: Annotated[int, Meta(ge=0)]
     root: str
+
+
+class _SnapshotComment(msgspec.Struct, frozen=True):
+    id: str
+    author: str
+    parent_id: str | None
+    created_at: str
+    content: str | UnsetType = UNSET
+    deleted_at: str | UnsetType = UNSET
+
+
+class _SnapshotTerms(msgspec.Struct, frozen=True):
+    kind: str
+    rule: str
+    min_votes: int
 
 
 class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,15 +147,29 @@ def document(
 def parse(data: bytes) -> MarketSnapshot:
     """Return the content of a snapshot's bytes.
 
-    Raises Invalid if they are not canonical or are no snapshot of this version.
+    Raises Invalid if they are not canonical or are no snapshot of this version, and if a row lacks a field or is there
+    twice.
     """
     value = parse_canonical(data)
     if not isinstance(value, Mapping) or value.get("type") != TYPE or value.get("version") != VERSION:
         raise Invalid("snapshot", f"This document is not a {TYPE} of version {VERSION}.")
     try:
-        return msgspec.convert(value, MarketSnapshot)
+        snapshot = msgspec.convert(value, MarketSnapshot)
+        _check_rows(snapshot)
+        return snapshot
     except msgspec.ValidationError as problem:
         raise Invalid("snapshot", f"The snapshot cannot be read: {problem}.") from None
+
+
+def _check_rows(snapshot: MarketSnapshot) -> None:
+    comments = msgspec.convert(snapshot.comments, list[_SnapshotComment])
+    terms = msgspec.convert(snapshot.voting_terms, list[_SnapshotTerms])
+    if len({row.id for row in comments}) < len(comments) or len({row.kind for row in terms}) < len(terms):
+        raise Invalid("snapshot", "The snapshot has a comment, or the terms of a vote, twice.")
+    if any((row.content is UNSET) == (row.deleted_at is UNSET) for row in comments):
+        raise Invalid("snapshot", "A comment has either content or the time at which it was deleted.")
+    if missing := {*_MARKET_FIELDS, *_MARKET_TIMES} - snapshot.market.keys():
+        raise Invalid("snapshot", f"The market of the snapshot lacks {min(missing)}.")
 
 
 def _comment(row: Row) -> dict[str, Json]:

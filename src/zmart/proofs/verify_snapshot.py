@@ -146,7 +146,7 @@ def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFin
     yield _logs_compared(older.vote_log, newer.vote_log)
     terms = {row["kind"]: row for row in newer.voting_terms}
     yield _check(
-        all(terms.get(row["kind"], row) == row for row in older.voting_terms),
+        all(terms.get(row["kind"]) == row for row in older.voting_terms),
         "The terms of its votes are those of its successor.",
         "Who may vote, or how many votes are needed, was changed for its successor.",
     )
