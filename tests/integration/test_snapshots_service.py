@@ -427,6 +427,28 @@ async def test_a_provider_that_cannot_be_used_is_alerted_until_it_can(pool, runs
         await until(lambda: pool.fetch(open_alerts), lambda rows: not rows)
 
 
+async def test_a_provider_that_was_away_for_the_daily_run_makes_the_service_unready_only_while_it_is(
+    pool, settings, monkeypatch
+):
+    async def refuse(pins: PinataClient) -> None:
+        raise PinError("local does not answer.")
+
+    await pool.execute(COMMENT, "stored at midnight, pinned a minute later")
+    service = await SnapshotService.open(settings)
+    try:
+        with monkeypatch.context() as away:
+            away.setattr(PinataClient, "check", refuse)
+            await service._day()
+            await service._maintain()
+            assert "does not answer" in (await service.readiness()).reason
+        await service._maintain()
+        assert (await anchors(pool))[0]["verified_at"] is not None
+        assert (await service.readiness()).reason == ""
+    finally:
+        await service._pins.close()
+        await service._pool.close()
+
+
 async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_pinned(pool, settings):
     """A10: the service itself fetches the text of a market that was written elsewhere, from a running pin store."""
     raw = market_document.compose(
