@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket as sockets
+import tracemalloc
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -374,6 +375,41 @@ async def test_requests_that_wait_for_the_database_are_bounded(settings, pool):
             client.writer.write(text({"action": "subscribe", "market_id": f"{number:064x}"}))
         assert await client.error_code() == "rate_limited"
         assert await client.close_code() == 1008
+
+
+async def test_replays_that_nobody_reads_hold_little_memory(settings, pool):
+    """A client that asks for replays of several channels and reads none takes little more memory than a slow reader."""
+    await pool.execute(
+        "INSERT INTO discussions (market_id, wallet, content) "
+        f"SELECT '{MARKET}', '{'1' * 32}', repeat(chr(128512), 1000) FROM generate_series(1, 4000)"
+    )
+    channels = ("activity", f"market:{MARKET}", f"discussions:{MARKET}")
+    async with serving(settings) as service, AsyncExitStack() as stack:
+        await until(lambda: service._hub.position == 4_000)
+        await until(lambda: service._relay.leading)
+        await asyncio.sleep(2)  # until the relay has brought them to Redis
+        service._hub._recent.clear()  # as if they were older than what is in memory
+        epoch, connections = service._hub.epoch, service._hub.connections
+        asked = b"".join(
+            text({"action": "subscribe", "channel": name, "epoch": epoch, "offset": 0}) for name in channels
+        )
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(4):
+                client = sockets.socket()
+                stack.callback(client.close)
+                client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4_096)
+                client.connect(("127.0.0.1", service.port))
+                client.sendall(handshake() + asked)
+            await until(lambda: len(connections) == 4)
+            await until(lambda: not any(each._writable.is_set() for each in connections), within_s=30)
+            await asyncio.sleep(3)  # until the replays that wait for their turn have had it
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert all(len(each.subscriptions) == len(channels) for each in connections)
+        assert (after - before) / 4 < 4 * 1024 * 1024
 
 
 async def test_replays_of_one_address_leave_room_for_those_of_others(settings, pool):

@@ -49,7 +49,7 @@ FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
 WHERE c.base_offset >= coalesce((SELECT max(base_offset) FROM feed_commits WHERE base_offset <= $1), 0)
   AND c.base_offset < $2 AND c.base_offset + f.ordinal > $1 AND c.base_offset + f.ordinal <= $2
   AND f.topic = ANY ($3) AND ($4::text IS NULL OR f.market_id = $4)
-ORDER BY c.base_offset, f.ordinal
+ORDER BY c.base_offset, f.ordinal LIMIT $5
 """
 _RENEW_EPOCH = "UPDATE feed_head SET epoch = gen_random_uuid() RETURNING epoch::text"
 _RENEW_LOST = """
@@ -171,12 +171,17 @@ async def read_after(db: Pool | Connection, after: int, limit: int) -> list[Chan
 
 
 async def read_filtered(
-    db: Pool | Connection, after: int, upto: int, topics: frozenset[Topic], market_id: str | None
+    db: Pool | Connection,
+    after: int,
+    upto: int,
+    topics: frozenset[Topic],
+    market_id: str | None,
+    limit: int | None = None,
 ) -> list[Change]:
-    """Return the changes of `topics` with `after` < offset <= `upto`, in order of offsets. Unless `market_id` is
-    None, only changes of this market are returned."""
+    """Return the changes of `topics` with `after` < offset <= `upto`, in order of offsets, the first `limit` of them.
+    Unless `market_id` is None, only changes of this market are returned."""
     names = [topic.value for topic in topics]
-    return [_change(row) for row in await db.fetch(_AFTER_FILTERED, after, upto, names, market_id)]
+    return [_change(row) for row in await db.fetch(_AFTER_FILTERED, after, upto, names, market_id, limit)]
 
 
 async def try_relay_lock(connection: Connection) -> bool:

@@ -67,6 +67,7 @@ class SocketConnection:
         self.allowance = MessageAllowance(limits.messages_per_s)
         self.subscriptions: dict[str, Subscription] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.replaying = asyncio.Lock()
         self.as_text = False
         self.closing = self.has_resumed = False
         self.last_frame_at = self.pinged_at = time.monotonic()

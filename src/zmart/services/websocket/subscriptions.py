@@ -29,6 +29,8 @@ from zmart.store.pool import Pool
 from zmart.store.time_limit import answer_within
 
 _PAGE = 2_000  # offsets per step of a replay
+_PAGE_MESSAGES = 200
+"""How many messages a step of a replay sends at most: they stay in memory until the client has read them."""
 _CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS = 8, 2
 _CONCURRENT_CHECKS, _CHECKS_OF_ONE_ADDRESS = 4, 2
 _SLICE_BYTES = 64 * 1024
@@ -204,7 +206,7 @@ class Subscriptions:
         missed = self._hub.since(offset) if offset <= self._hub.position else None
         if missed is None:
             return False
-        payloads = _payloads(subscription, missed)
+        payloads = list(_payloads(subscription, missed))
         if sum(map(len, payloads)) > self._limits.queue_bytes // 4:
             return False
         connection.send_all(payloads)
@@ -232,15 +234,20 @@ class Subscriptions:
     async def _replay(self, connection: SocketConnection, subscription: Subscription, offset: int) -> int:
         """Send one page of messages, from memory or PostgreSQL, and return the offset from which to continue.
 
-        The offset is the same as before if the epoch is about to change.
+        A connection has one page in memory, whatever the number of its replays. The offset is the same as before if the
+        epoch is about to change.
         """
-        upto = min(offset + _PAGE, self._hub.position)
+        async with connection.replaying:
+            await connection.writable()
+            return await self._send_page(connection, subscription, offset) if subscription.active else offset
+
+    async def _send_page(self, connection: SocketConnection, subscription: Subscription, offset: int) -> int:
+        channel, upto = subscription.channel, min(offset + _PAGE, self._hub.position)
         missed = self._hub.since(offset)
         if missed is None:
-            channel = subscription.channel
             async with self._replays.permit(connection.address):
                 changes = await change_feed.read_filtered(
-                    self._pool, offset, upto, channel.topics, channel.market_id
+                    self._pool, offset, upto, channel.topics, channel.market_id, _PAGE_MESSAGES
                 )
                 head = await change_feed.head(self._pool)
             if head.epoch != self._hub.epoch:
@@ -249,6 +256,11 @@ class Subscriptions:
             if head.kept_from > offset + 1:
                 return await self._gap_during_replay(connection, subscription, offset)
             missed = [encode(change, head.epoch) for change in changes]
+            del changes
+        else:
+            missed = [each for each in missed if str(channel) in each.channels][:_PAGE_MESSAGES]
+        if len(missed) == _PAGE_MESSAGES:
+            upto = min(upto, missed[-1].offset)
         for payloads in _slices(_payloads(subscription, [each for each in missed if each.offset <= upto])):
             await connection.writable()
             if subscription.active:
@@ -300,15 +312,15 @@ _TOO_MANY = RefusedRequest("Too many subscriptions on this connection", "too_man
 _DATABASE_UNAVAILABLE = RefusedRequest("The database is unavailable at the moment: try again", "unavailable")
 
 
-def _payloads(subscription: Subscription, messages: Iterable[WireMessage]) -> list[bytes]:
+def _payloads(subscription: Subscription, messages: Iterable[WireMessage]) -> Iterator[bytes]:
     name = str(subscription.channel)
     carried = (message for message in messages if name in message.channels)
     if subscription.as_text:
         carried = (message.with_text_amounts() for message in carried)
-    return [message.payload(name) for message in carried]
+    return (message.payload(name) for message in carried)
 
 
-def _slices(payloads: list[bytes]) -> Iterator[list[bytes]]:
+def _slices(payloads: Iterable[bytes]) -> Iterator[list[bytes]]:
     part: list[bytes] = []
     size = 0
     for payload in payloads:
