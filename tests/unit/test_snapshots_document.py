@@ -222,6 +222,23 @@ def test_a_snapshot_that_says_what_the_chain_says_holds():
     assert judged(read(log=LogHead(2, "r2")), "r2") == [Verdict.HOLDS] * 4
 
 
+def test_a_snapshot_of_another_chain_is_broken_though_program_and_market_are_the_same():
+    """One program id, and so one address for each market, may be used on several clusters."""
+    evidence = Evidence(
+        program="P" * 44, market_id=MARKET, config=None, account=account(), anchors={}, vote_records={}
+    )
+
+    def chains(snapshot: MarketSnapshot, genesis_hash: str) -> list[Verdict]:
+        asked = msgspec.structs.replace(evidence, genesis_hash=genesis_hash)
+        return [finding.verdict for finding in against_chain(snapshot, asked) if "chain" in finding.text]
+
+    assert chains(read(), "G" * 44)[0] is Verdict.HOLDS
+    assert chains(read(), "D" * 44)[0] is Verdict.BROKEN
+    elsewhere, unknown = (msgspec.structs.replace(read(), genesis_hash=each) for each in ("D" * 44, None))
+    assert chains(unknown, "G" * 44)[0] is Verdict.NOTE
+    assert (broken(elsewhere, read()), broken(read(), unknown), broken(unknown, read())) == (1, 1, 0)
+
+
 def test_a_market_that_went_on_since_is_a_note():
     assert judged(read(), shares_yes=8) == [Verdict.HOLDS, Verdict.HOLDS, Verdict.NOTE]
 

@@ -147,6 +147,8 @@ class _Compared:
 
     async def findings(self, snapshots: list[MarketSnapshot]) -> list[list[ProofFinding]]:
         """Return the findings about each of the snapshots, which are of one market."""
+        import msgspec
+
         from zmart.chain.program import Program
         from zmart.chain.rpc import Rpc
         from zmart.local.addresses import stack_settings
@@ -166,7 +168,8 @@ class _Compared:
                 each.append(finding)
         if self.rpc_url is not None:
             async with Rpc([self.rpc_url]) as rpc:
-                evidence = await gather(rpc, Program.from_settings(stack_settings()), market_id)
+                of_market = await gather(rpc, Program.from_settings(stack_settings()), market_id)
+                evidence = msgspec.structs.replace(of_market, genesis_hash=await rpc.get_genesis_hash())
             for each, snapshot in zip(findings, snapshots, strict=True):
                 each += against_chain(snapshot, evidence)
         return findings

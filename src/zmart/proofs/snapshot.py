@@ -86,9 +86,13 @@ class _SnapshotTerms(msgspec.Struct, frozen=True):
 
 
 class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The parsed content of a snapshot, without its tallies; `previous` is the CID of the snapshot before it."""
+    """The parsed content of a snapshot, without its tallies; `previous` is the CID of the snapshot before it.
+
+    `genesis_hash` is that of the chain, None in a snapshot that was made before the chain was known.
+    """
 
     program: str
+    genesis_hash: str | None
     market_id: str
     day: date
     previous: str | None

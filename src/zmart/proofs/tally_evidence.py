@@ -38,7 +38,8 @@ class Anchor(msgspec.Struct, frozen=True):
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The evidence about a market on chain: its account, the newest anchor of each kind, and all its VoteRecords.
-    `clock_ahead_s` is by how many seconds the chain's clock is ahead of this machine's."""
+    `clock_ahead_s` is by how many seconds the chain's clock is ahead of this machine's. `genesis_hash`: of the chain;
+    empty if it was not asked for."""
 
     program: Address
     market_id: MarketId
@@ -47,6 +48,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     anchors: Mapping[VoteKind, Anchor]
     vote_records: Mapping[tuple[VoteKind, Wallet], VoteRecord]
     clock_ahead_s: int = 0
+    genesis_hash: str = ""
 
 
 async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:

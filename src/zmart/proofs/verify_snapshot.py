@@ -136,7 +136,8 @@ def _in_log(head: LogHead, roots: Mapping[int, bytes], size: int) -> ProofFindin
 
 def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFinding]:
     yield _check(
-        (older.program, older.market_id) == (newer.program, newer.market_id),
+        (older.program, older.market_id) == (newer.program, newer.market_id)
+        and older.genesis_hash in (None, newer.genesis_hash),
         "It is about the same market as its successor.",
         "It is about another market than its successor.",
     )
@@ -202,6 +203,8 @@ def _on_chain(snapshot: MarketSnapshot, evidence: Evidence) -> Iterator[ProofFin
         "It names the program that was asked.",
         f"It is of program {snapshot.program}, not of {evidence.program}.",
     )
+    if evidence.genesis_hash:
+        yield _chain(snapshot, evidence.genesis_hash)
     different = [name for name in _FIXED if snapshot.market[name] != getattr(account, name)]
     yield _check(
         not different,
@@ -217,6 +220,17 @@ def _on_chain(snapshot: MarketSnapshot, evidence: Evidence) -> Iterator[ProofFin
                 f"Its vote log is the one whose root went on chain with the {anchor.kind.value} votes.",
                 f"Its vote log is not the one whose root went on chain with the {anchor.kind.value} votes.",
             )
+
+
+def _chain(snapshot: MarketSnapshot, genesis_hash: str) -> ProofFinding:
+    named = snapshot.genesis_hash
+    if named is None:
+        return ProofFinding(Verdict.NOTE, "It names no chain: it was made before the chain was known.")
+    return _check(
+        named == genesis_hash,
+        "It names the chain that was asked.",
+        f"It is of the chain with the genesis hash {named}, not of {genesis_hash}.",
+    )
 
 
 def _state(snapshot: MarketSnapshot, account: MarketAccount) -> ProofFinding:
