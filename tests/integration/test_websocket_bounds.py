@@ -23,6 +23,8 @@ from zmart.services.websocket.limits import HandshakeLimits, SocketLimits
 from zmart.services.websocket.metrics import closed
 from zmart.services.websocket.service import WebSocketService
 from zmart.settings import Settings, load_settings
+from zmart.store import live_state
+from zmart.store.pool import Pool
 
 MARKET = "ab" * 32
 
@@ -375,6 +377,39 @@ async def test_requests_that_wait_for_the_database_are_bounded(settings, pool):
             client.writer.write(text({"action": "subscribe", "market_id": f"{number:064x}"}))
         assert await client.error_code() == "rate_limited"
         assert await client.close_code() == 1008
+
+
+async def test_states_for_one_address_leave_room_for_those_of_others(settings, pool, monkeypatch):
+    """A13: many connections of one address that ask for states do not keep another address from getting one.
+
+    Each state is read in 0.4 s here, as from a database that is busy or far away.
+    """
+    read = live_state.discussions
+
+    async def slowly(pool: Pool, market_id: str) -> live_state.LiveState:
+        await pool.fetchval("SELECT 1 FROM pg_sleep(0.4)")
+        return await read(pool, market_id)
+
+    monkeypatch.setattr(live_state, "discussions", slowly)
+    trusting = settings.model_copy(update={"trusted_proxies": "127.0.0.0/8"})
+    async with serving(trusting) as service, AsyncExitStack() as stack:
+        port = service.port
+
+        async def ask(address: str, number: int) -> RawSocket:
+            socket = await stack.enter_async_context(raw(port))
+            asked = {"action": "subscribe", "channel": f"discussions:{number:064x}"}
+            socket.writer.write(handshake(X_Forwarded_For=address) + text(asked))
+            return socket
+
+        for number in range(64):
+            await ask("203.0.113.1", number)
+        await until(lambda: len(service._hub.connections) == 64)
+        honest = await ask("203.0.113.2", 64)
+        received = b""
+        async with asyncio.timeout(10):
+            while b'"subscribed"' not in received:
+                received += await honest.reader.read(65_536)
+        assert b'"snapshot":[]' in received
 
 
 async def test_replays_that_nobody_reads_hold_little_memory(settings, pool):

@@ -33,9 +33,11 @@ _PAGE_MESSAGES = 200
 """How many messages a step of a replay sends at most: they stay in memory until the client has read them."""
 _CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS = 8, 2
 _CONCURRENT_CHECKS, _CHECKS_OF_ONE_ADDRESS = 4, 2
+_CONCURRENT_READS, _READS_OF_ONE_ADDRESS = 8, 4
 _SLICE_BYTES = 64 * 1024
 _RETRY_S = 0.5
 _ANSWER_WITHIN_S = 1.8
+_STATE_WITHIN_S = 1.5
 
 log = structlog.get_logger()
 
@@ -51,6 +53,8 @@ class Subscriptions:
         self._replays = FairShare(_CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS)
         self._checks = FairShare(_CONCURRENT_CHECKS, _CHECKS_OF_ONE_ADDRESS)
         """Permits to check a client's offset in the database, apart from replays, so that no check waits for these."""
+        self._reads = FairShare(_CONCURRENT_READS, _READS_OF_ONE_ADDRESS)
+        """Permits to read the state of a channel."""
 
     async def subscribe(self, connection: SocketConnection, request: SubscribeRequest) -> None:
         """Begin a subscription: send the channel's state, or resume after the client's offset, then all later messages.
@@ -108,7 +112,7 @@ class Subscriptions:
         return name not in subscriptions and len(subscriptions) >= self._limits.subscriptions
 
     async def _fresh(self, connection: SocketConnection, request: SubscribeRequest, channel: Channel) -> None:
-        state = await self._state(channel)
+        state = await self._state(connection, channel)
         if state is None:
             # PostgreSQL is unavailable: Redis may still deliver messages, and the client may request the state again.
             self._begin(connection, request, channel, self._position(), "fresh", None)
@@ -136,17 +140,22 @@ class Subscriptions:
             position = FeedOffset(head.epoch, offset)
             self._begin(connection, request, channel, position, "replayed", None)
             return
-        state = await self._states.state(channel, self._hub.epoch)
+        state = await self._read_state(connection, channel)
         position = _offset_of(state)
         if position.epoch == self._hub.epoch:  # otherwise `_begin` refuses, and the gap is reported later
             connection.send(protocol.gap(channel, position, offset + 1))
         self._begin(connection, request, channel, position, "gap", state)
 
-    async def _state(self, channel: Channel) -> ChannelState | None:
+    async def _state(self, connection: SocketConnection, channel: Channel) -> ChannelState | None:
         try:
-            return await self._states.state(channel, self._hub.epoch)
+            async with answer_within(_STATE_WITHIN_S):
+                return await self._read_state(connection, channel)
         except StoreError:
             return None
+
+    async def _read_state(self, connection: SocketConnection, channel: Channel) -> ChannelState:
+        async with self._reads.permit(connection.address):
+            return await self._states.state(channel, self._hub.epoch)
 
     def _begin(
         self,
@@ -275,7 +284,7 @@ class Subscriptions:
         Return the offset of the state, from which the replay continues.
         """
         channel = subscription.channel
-        state = await self._states.state(channel, self._hub.epoch)
+        state = await self._read_state(connection, channel)
         position, names = _offset_of(state), _named_subscriptions(connection)
         if position.epoch != self._hub.epoch:
             await asyncio.sleep(_RETRY_S)  # the hub is about to disconnect all clients for a new epoch
