@@ -310,6 +310,60 @@ async def test_a_backfill_by_a_node_that_is_behind_is_not_over(database_url):
         assert (await backfill(engine, low, high)).new_count == len(inside)
 
 
+def later(tx, slot):
+    return Tx(tx.signature, slot, tx.index, tx.events)
+
+
+@pytest.mark.parametrize("from_slot", [None, FIRST_SLOT + 600])
+async def test_a_node_whose_history_is_shorter_than_the_downtime_completes_nothing(database_url, from_slot):
+    """P1: after a long stop the RPC that answers may keep only the newest transactions; its list ends where they do."""
+    *before, missed, newest = STORY.txs
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown, node.more_slots = before, 700
+        await engine.scanner.scan()
+        await settle(engine)
+        await engine.finality.check()
+        reached = await through(engine)
+        missed, newest = later(missed, reached + 5_000), later(newest, reached + 10_000)
+        node.shown = [newest]
+        for _ in range(2):
+            with pytest.raises(ChainError, match="too little history"):
+                if from_slot is None:
+                    await engine.scanner.scan()
+                else:
+                    await backfill(engine, from_slot, reached + 20_000)
+            await settle(engine)
+            assert await through(engine) == reached
+        node.shown = [*before, missed, newest]
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await engine.pool.fetchval("SELECT count(*) FROM chain_transactions") == len(STORY.txs)
+
+
+async def test_a_list_that_ends_at_what_is_known_asks_for_few_of_it(database_url):
+    """A scan meets transactions that it knows, and not all that the program ever had."""
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, honest) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        node.more_slots = 700
+        await engine.scanner.scan()
+        await settle(engine)
+        await engine.finality.check()
+        names = [tx.signature for tx in STORY.txs]
+        asked = []
+
+        def watching(call):
+            if call.method == "getSignaturesForAddress":
+                asked.append(call.params[1].get("until"))
+
+        proxy.script = watching
+        await engine.scanner.scan()
+        known = names[-10] if len(names) >= 10 else None
+        assert set(asked) == {known}
+
+
 async def test_an_rpc_that_takes_the_least_slot_for_a_filter_is_not_trusted(database_url):
     """W3: an RPC that lists only slots from minContextSlot on would list nothing, and the index would look complete."""
 

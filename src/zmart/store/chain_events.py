@@ -121,9 +121,11 @@ DELETE FROM chain_events e USING chain_transactions t
 WHERE e.slot = t.slot AND e.signature = t.signature AND t.signature = ANY($1::text[])
 """
 _REMOVE = "DELETE FROM chain_transactions WHERE signature = ANY($1::text[])"
-_LAST_FINAL = """
-SELECT signature FROM chain_transactions WHERE slot < $1 AND finality = 'finalized' ORDER BY slot DESC LIMIT 1
+_FINAL_BELOW = """
+SELECT signature, event_count > 0 AS has_events FROM chain_transactions
+WHERE slot < $1 AND finality = 'finalized' ORDER BY slot DESC LIMIT $2
 """
+_FINAL_BELOW_COUNT = 10
 
 _event = msgspec.json.Decoder(StoredEvent)
 
@@ -162,6 +164,15 @@ class UnfinalTransaction(msgspec.Struct, frozen=True):
     age_s: float
     unconfirmed: bool = False
     is_empty: bool = False
+
+
+class FinalBelow(msgspec.Struct, frozen=True):
+    """Final transactions of the index below a slot. A scan from the tip may end at `until` (`until` of
+    getSignaturesForAddress), the tenth below the slot; None if there are fewer. `is_listed`: one of the newest ten has
+    events, so the chain's list of the program's transactions must contain it."""
+
+    until: Signature | None
+    is_listed: bool
 
 
 class AffectedProjections(msgspec.Struct, frozen=True):
@@ -320,11 +331,11 @@ async def remove(connection: Connection, signatures: Sequence[Signature]) -> Aff
     return affected
 
 
-async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:
-    """Return a finalized transaction in the highest slot below `slot`; None if there is none. A scan from the tip may
-    end at it (`until` of getSignaturesForAddress)."""
-    signature: Signature | None = await pool.fetchval(_LAST_FINAL, slot)
-    return signature
+async def final_below(pool: Pool, slot: Slot) -> FinalBelow:
+    """Return what the index has of the chain's final transactions below `slot`."""
+    rows = await pool.fetch(_FINAL_BELOW, slot, _FINAL_BELOW_COUNT)
+    until = rows[-1]["signature"] if len(rows) == _FINAL_BELOW_COUNT else None
+    return FinalBelow(until, any(row["has_events"] for row in rows))
 
 
 async def first_final_after(pool: Pool, slot: Slot) -> Signature | None:

@@ -67,9 +67,11 @@ async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progre
     top = cursor.oldest_slot or min(to_slot, await engine.rpc.get_slot())
     new_count = cursor.new_count
     final = await engine.rpc.get_slot("finalized")
+    below = await chain_events.final_below(engine.pool, from_slot)
     listed = pages(
-        engine.rpc, engine.program.address, engine.pace, floor=from_slot, before=before, since=final
-    )
+        engine.rpc, engine.program.address, engine.pace,
+        floor=from_slot, before=before, since=final, continues=below.is_listed,
+    )  # fmt: skip
     async for page in listed:
         fresh = await store_listed(engine.pool, [info for info in page if info.slot <= to_slot])
         new_count += fresh

@@ -1,8 +1,9 @@
 """List the program's transactions, newest first, in pages that are checked.
 
 Only an empty page ends a list: nodes return short pages where one of their stores ends. A node also returns an empty
-page if it does not know the transaction before which the list continues. So that node must have reached its slot, and
-the chain must still have it.
+page if it does not know the transaction before which the list continues, or where the history ends that it keeps. So
+that node must have reached its slot, the chain must still have it, and a list of recent transactions must meet older
+ones that are known.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from zmart.errors import ChainError
 from zmart.market.types import Address, Signature, Slot
 
 PAGE = 1000
+_TOO_SHORT = (
+    "The RPC's list of the program's transactions ends above slot {}, below which there are more: it keeps too little "
+    "history. Name an RPC that keeps all of it."
+)
 
 
 class Pace:
@@ -44,13 +49,15 @@ async def pages(
     until: Signature | None = None,
     before: Signature | None = None,
     since: Slot | None = None,
+    continues: bool = False,
 ) -> AsyncIterator[list[SignatureInfo]]:
     """Yield the program's signatures, newest first, in pages of up to 1,000; a page may be empty.
 
     The list begins before signature `before` (by default at the tip). It ends before signature `until` or with the last
     signature in slot `floor`, whichever comes first. With `since`, a final slot, only nodes answer that have reached it
-    and the slot in which the page before ended. Raises ChainError when a page repeats a signature of its own or of the
-    page before, or when the last signature of that page has left the chain: such a list is incomplete and must be
+    and the slot in which the page before ended. `continues`: the chain has transactions below `floor`, behind `until`.
+    Raises ChainError when a page repeats a signature of its own or of the page before, when the last signature of that
+    page has left the chain, or when a list that `continues` ends above those: such a list is incomplete and must be
     requested again.
     """
     required = since
@@ -64,6 +71,8 @@ async def pages(
         if not page:
             if last is not None and since is not None and last.slot > since:
                 await _check_known(rpc, last.signature)
+            if continues:
+                raise ChainError(_TOO_SHORT.format(floor))
             return
         _check(page, last)
         yield [info for info in page if info.slot >= floor]

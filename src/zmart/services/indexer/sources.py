@@ -67,10 +67,13 @@ class Scanner:
         final = await self._rpc.get_slot("finalized")
         tip = await self._rpc.get_slot("confirmed")
         floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
-        until = await chain_events.last_final_before(self._pool, floor)
+        below = await chain_events.final_below(self._pool, floor)
         fresh, complete = 0, final
         await self._check_node(tip)
-        listing = pages(self._rpc, self._program.address, self._pace, floor=floor, until=until, since=final)
+        listing = pages(
+            self._rpc, self._program.address, self._pace,
+            floor=floor, until=below.until, since=final, continues=below.is_listed,
+        )  # fmt: skip
         async for page in listing:
             fresh += await store_listed(self._pool, page)
             moved = await chain_events.lowest_moved(self._pool, {info.signature: info.slot for info in page})

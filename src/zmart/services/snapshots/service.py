@@ -131,7 +131,7 @@ class SnapshotService:
         try:
             results = await self._runs.run_all()
         except PinError as problem:
-            # All snapshots are stored. The maintenance pins them, and reports the provider for as long as it is away.
+            # All snapshots are stored. The maintenance pins them, and reports the provider until it is available.
             log.warning("snapshots are stored, and not pinned yet", error=str(problem))
             return {}
         verified = sum(result.verified for result in results)

@@ -158,7 +158,7 @@ async def latest_events(
     elif after.epoch == epoch:
         changes = await status.changes_after(context.pool, after.offset, topics, size, market)
     else:
-        raise Invalid("cursor", "The feed has begun anew since this cursor: start again without it.")
+        raise Invalid("cursor", "The feed has begun again since this cursor: start again without it.")
     is_full = (since is not None or after is not None) and len(changes) == size
     until = changes[-1].committed_at if is_full else now - _UNSETTLED
     timestamp = ms_of(until)
