@@ -135,7 +135,7 @@ class TradeChange(TradeData, frozen=True, kw_only=True):
 
 
 class VoteChange(Struct, frozen=True, kw_only=True):
-    """A change of a vote. `tally` counts all votes of that kind in the market, this one included."""
+    """A change of a vote. `tally` counts all votes of that kind in the market after it."""
 
     action: Action
     vote_type: Literal["proposal", "dispute"]
