@@ -231,6 +231,9 @@ async def test_other_sites_and_search_engines_are_told_where_and_what_a_market_i
         picture = await here.get(f"/markets/{key}/picture.png")
         assert picture.headers["content-type"] == "image/png"
         assert picture.content.startswith(b"\x89PNG")
+        policy = "cross-origin-resource-policy"
+        assert picture.headers.get_list(policy) == ["cross-origin"], "other sites show it"
+        assert (await here.get(f"/markets/{key}")).headers.get_list(policy) == ["same-origin"]
         assert (await here.get(f"/markets/{market_id(9)}/picture.png")).status_code == 404
         assert "Sitemap: https://markets.example/sitemap.xml" in (await here.get("/robots.txt")).text
         assert f"<loc>https://markets.example/markets/{key}</loc>" in (await here.get("/sitemap.xml")).text

@@ -21,7 +21,8 @@ from zmart.store.markets import Filters, MarketRow, Page, Sort
 
 _MAX_PICTURES = 64
 _MAX_LISTED = 5_000
-_PICTURE_CACHING = {"Cache-Control": "public, max-age=300"}
+_PICTURE_HEADERS = {"Cache-Control": "public, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
+"""Pages of other sites may show the picture."""
 _FILE_CACHING = {"Cache-Control": "public, max-age=3600"}
 _ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /find\nDisallow: /dashboard\nDisallow: /portfolio\n"
 _SITEMAP = (
@@ -71,7 +72,7 @@ async def picture(context: Context, key: FromPath[str]) -> Response[bytes]:
         note=f"{numbers.sol(row.total_volume)} SOL traded · {traders}",
         points=tuple(await market_page.price_points(context, row)),
     )
-    return Response(await _drawn(market), media_type="image/png", headers=_PICTURE_CACHING)
+    return Response(await _drawn(market), media_type="image/png", headers=_PICTURE_HEADERS)
 
 
 async def _drawn(market: MarketPicture) -> bytes:

@@ -9,7 +9,7 @@ import structlog
 from zmart.services.contract import PROBES, AsgiApp, Receive, Scope, Send
 from zmart.services.gateway import metrics
 from zmart.services.gateway.http.access_log import AccessLog
-from zmart.services.gateway.http.header_sets import CONTENT_POLICY, Headers, HeaderSet, HeaderSets
+from zmart.services.gateway.http.header_sets import Headers, HeaderSet, HeaderSets
 from zmart.services.gateway.http.request_context import RequestContext, enter, request_context
 from zmart.services.problem_body import request_id_of
 
@@ -64,10 +64,10 @@ class _Response:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own: Headers = message.get("headers", [])
-            shared = self._headers.headers
+            shared, without = self._headers.headers, self._headers.without
             for name, _ in own:
-                if name == CONTENT_POLICY:
-                    shared = self._headers.without_policy
+                if name in without:
+                    shared = without[name]
             headers = [*own, *shared, (b"x-request-id", self._request_id)]
             message = {"type": "http.response.start", "status": self.status, "headers": headers}
         await self._send(message)

@@ -9,7 +9,9 @@ from zmart.setting_values import is_loopback_origin
 
 Headers = list[tuple[bytes, bytes]]
 
-CONTENT_POLICY = b"content-security-policy"
+_CONTENT_POLICY = b"content-security-policy"
+_RESOURCE_POLICY = b"cross-origin-resource-policy"
+_REPLACEABLE = (_CONTENT_POLICY, _RESOURCE_POLICY)
 _OTHER_ORIGINS = 1_024
 _MAX_ORIGIN_BYTES = 300
 """The longest Origin header, in bytes, that may be that of a page of this machine. A host name has 253 bytes at
@@ -28,12 +30,13 @@ _SUPABASE_HEADERS = (
 
 
 class HeaderSet:
-    """The headers of responses to one allowed origin, or to all origins that are not allowed. `without_policy`: for a
-    response with its own content security policy. `preflight`: additional headers of the answer to a CORS preflight."""
+    """The headers of responses to one allowed origin, or to all origins that are not allowed. `without` has, by
+    name, the headers of a response that has its own content or resource policy. `preflight`: additional headers of the
+    answer to a CORS preflight."""
 
     def __init__(self, security: Headers, cors: Headers, preflight: Headers) -> None:
         self.headers = [*security, *cors]
-        self.without_policy = [pair for pair in self.headers if pair[0] != CONTENT_POLICY]
+        self.without = {own: [pair for pair in self.headers if pair[0] != own] for own in _REPLACEABLE}
         self.preflight = preflight
 
 
@@ -81,13 +84,13 @@ def security_headers(socket_origin: str) -> Headers:
         f"script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self' {socket_origin}"
     ).strip()
     return [
-        (CONTENT_POLICY, policy.encode()),
+        (_CONTENT_POLICY, policy.encode()),
         (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
         (b"x-content-type-options", b"nosniff"),
         (b"x-frame-options", b"SAMEORIGIN"),
         (b"referrer-policy", b"no-referrer"),
         (b"cross-origin-opener-policy", b"same-origin"),
-        (b"cross-origin-resource-policy", b"same-origin"),
+        (_RESOURCE_POLICY, b"same-origin"),
         (b"origin-agent-cluster", b"?1"),
         (b"x-dns-prefetch-control", b"off"),
         (b"x-download-options", b"noopen"),
