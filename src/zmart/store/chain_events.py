@@ -78,6 +78,10 @@ ORDER BY market_id, slot, index_in_block NULLS FIRST, ordinal
 _OF_LONG_MARKET = f"""
 SELECT {_COLUMNS} FROM chain_events WHERE market_id = $1 ORDER BY slot, index_in_block NULLS FIRST, ordinal
 """
+_OF_MARKET_FROM = f"""
+SELECT {_COLUMNS} FROM chain_events WHERE market_id = $1 AND slot >= $2
+ORDER BY slot, index_in_block NULLS FIRST, ordinal LIMIT $3
+"""
 _COUNTS = (
     "SELECT market_id, count(*) AS n FROM chain_events WHERE market_id = ANY($1::text[]) GROUP BY market_id"
 )
@@ -269,6 +273,13 @@ async def of_long_market(
     """Yield the events of one market in chain order, in lists of at most `piece` events. Needs a transaction."""
     async for rows in connection.pieces(_OF_LONG_MARKET, market_id, size=piece):
         yield [_chain_event(row) for row in rows]
+
+
+async def of_market_from(
+    connection: Connection, market_id: MarketId, slot: Slot, limit: int
+) -> list[ChainEvent]:
+    """Return the first `limit` events of one market from `slot` on, in chain order."""
+    return [_chain_event(row) for row in await connection.fetch(_OF_MARKET_FROM, market_id, slot, limit)]
 
 
 async def counts(connection: Connection, market_ids: Collection[MarketId]) -> dict[MarketId, int]:

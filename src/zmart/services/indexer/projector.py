@@ -1,4 +1,8 @@
-"""Fold events into the projections: each market of a batch once, on top of its row or again from its first event."""
+"""Fold events into the projections: each market of a batch once, on top of its row or again from its first event.
+
+Webhooks bring events in any order. A trade whose predecessor is missing cannot be folded, so its market waits at the
+last event before the gap. The missing event and those that wait are then folded on top of the row.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from zmart.market.fold import Folded, FoldRules, ImpossibleEvent, fold
 from zmart.market.fold_config import ChainKey, ConfigHistory, chain_key, is_config
 from zmart.market.fold_state import FoldedVote, MarketFold, PositionFold
 from zmart.market.pricing import PricingModelName
-from zmart.market.types import Address, MarketId, Wallet
+from zmart.market.types import Address, MarketId, Slot, Wallet
 from zmart.services.indexer import metrics
 from zmart.store import chain_events, projections
 from zmart.store.chain_events import AffectedProjections
@@ -80,14 +84,18 @@ class Projector:
         for new_events in by_market.values():
             new_events.sort(key=chain_key)
         heads = await projections.read_heads(connection, by_market.keys())
-        on_top = {}
+        on_top, gaps = {}, []
         for market_id, new_events in by_market.items():
             match _plan(heads.get(market_id), chain_key(new_events[0])):
                 case "on top" if market_id not in to_refold:
                     on_top[market_id] = new_events
+                case "closes a gap" if market_id not in to_refold:
+                    gaps.append(heads[market_id])
                 case "again":
                     to_refold.add(market_id)
         await self._extend(connection, rules, on_top, heads, store)
+        if gaps:
+            to_refold |= await self._close(connection, rules, gaps)
         await self.refold(connection, to_refold, rules)
 
     async def refold(
@@ -144,6 +152,28 @@ class Projector:
         await projections.write(
             connection, ProjectionRows(markets=last.markets, positions=last.positions, heads=[head])
         )
+
+    async def _close(
+        self, connection: Connection, rules: FoldRules, heads: Sequence[FoldHead]
+    ) -> set[MarketId]:
+        """Fold the events after these heads, which are stored, on top of the rows. Return the markets that must be
+        folded from their first event instead."""
+        waiting = {head.market_id: await self._events_after(connection, head) for head in heads}
+        found = {market_id: events for market_id, events in waiting.items() if events}
+        await self._extend(connection, rules, found, {head.market_id: head for head in heads}, _nothing)
+        return waiting.keys() - found.keys()
+
+    async def _events_after(self, connection: Connection, head: FoldHead) -> list[ChainEvent]:
+        """Return the market's events after that of `head`; an empty list if that is gone, or if there are too many."""
+        assert head.slot is not None  # of an event that was folded
+        most = self.refold_events_max
+        events = await chain_events.of_market_from(connection, head.market_id, Slot(head.slot), most)
+        if len(events) == most:
+            return []
+        for position, event in enumerate(events):
+            if (event.signature, event.ordinal) == (head.signature, head.ordinal):
+                return events[position + 1 :]
+        return []
 
     async def refold_affected(self, connection: Connection, affected: AffectedProjections) -> None:
         """Fold again the markets that changed transactions affect; all markets if their config events changed."""
@@ -212,13 +242,16 @@ async def _nothing() -> None:
 def _plan(head: FoldHead | None, first: ChainKey) -> str:
     """Return how to fold a market's new events, of which `first` is the earliest.
 
-    "on top": on top of the market's row. "again": from its first event, because an event came late. "wait": not at
-    all, because the market is stuck at an earlier event.
+    "on top": on top of the market's row. "closes a gap": on top of the row, too, with the events that wait behind the
+    one at which the market is stuck. "again": from its first event, because an event came later than others that are
+    folded. "wait": not at all, because the market is stuck at an earlier event.
     """
     if head is None:
         return "on top"
     if head.error_key is not None:
-        return "again" if first[0] <= head.error_key[0] else "wait"
+        if first[0] > head.error_key[0]:
+            return "wait"
+        return "closes a gap" if head.key is not None and first > head.key else "again"
     if head.key is None or first > head.key:
         return "on top"
     return "again"
