@@ -159,9 +159,9 @@ class Projector:
         """Fold the events after these heads, which are stored, on top of the rows. Return the markets that must be
         folded from their first event instead."""
         waiting = {head.market_id: await self._events_after(connection, head) for head in heads}
-        found = {market_id: events for market_id, events in waiting.items() if events}
-        await self._extend(connection, rules, found, {head.market_id: head for head in heads}, _nothing)
-        return waiting.keys() - found.keys()
+        ready = {market_id: events for market_id, events in waiting.items() if events}
+        await self._extend(connection, rules, ready, {head.market_id: head for head in heads}, _nothing)
+        return waiting.keys() - ready.keys()
 
     async def _events_after(self, connection: Connection, head: FoldHead) -> list[ChainEvent]:
         """Return the market's events after that of `head`; an empty list if that is gone, or if there are too many."""
