@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 import secrets
 
@@ -11,12 +12,12 @@ from redis.asyncio import Redis
 
 from kit.chain_life import CID, SOL, name
 from kit.nonces import Nonce
-from kit.rpc_proxy import Call, Edit, Fault, Proxy, drops, first_of, not_found
+from kit.rpc_proxy import Body, Call, Edit, Fault, Proxy, drops, first_of, not_found
 from kit.services import running_service
 from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
-from zmart.errors import ChainError
+from zmart.errors import ChainError, ProgramError
 from zmart.services.gateway.api.relay import Relay
 
 AGAIN_S = 0.05
@@ -199,3 +200,56 @@ async def refused(rpc, raw):
     except ChainError:
         return True
     return False
+
+
+def refuses(err: object):
+    """Return the script of a node whose preflight of each transaction fails with `err`."""
+    body = json.dumps({"code": -32002, "message": "Simulation failed", "data": {"err": err, "logs": []}})
+    answer = Body('{"jsonrpc":"2.0","id":%d,"error":' + body + "}")
+
+    def script(call: Call) -> Fault | None:
+        is_checked = call.method == "sendTransaction" and not call.params[1]["skipPreflight"]
+        return answer if is_checked else None
+
+    return script
+
+
+SLIPPAGE = {"InstructionError": [1, {"Custom": 6015}]}
+
+
+@pytest.mark.parametrize("has_redis", [True, False])
+async def test_a_landed_transaction_that_is_sent_again_is_not_refused(world, has_redis):
+    """I4: a client repeats its request when the lifetime is over: told "too old", its user would trade once more."""
+    nonce = await Nonce(world.rpc).create()
+    transaction = await nonce.signed(world.call(nonce.owner))
+    signature = await world.send(transaction)
+    await world.becomes(signature, "landed")
+    world.relay = world.another() if has_redis else Relay(world.program, world.proxied, None, AGAIN_S)
+    world.proxy.script = refuses("BlockhashNotFound")
+    assert await world.send(transaction) == signature
+
+
+@pytest.mark.parametrize("by_another", [False, True])
+async def test_a_transaction_in_flight_that_is_sent_again_is_not_refused(world, by_another):
+    """I4: a node has accepted the transaction, which may land although its preflight fails at the second request."""
+    nonce = await Nonce(world.rpc).create()
+    transaction = await nonce.signed(world.call(nonce.owner))
+    world.proxy.script = drops
+    signature = await world.send(transaction)
+    world.relay = world.another() if by_another else world.relay
+    world.proxy.script = refuses(SLIPPAGE)
+    assert await world.send(transaction) == signature
+    await nonce.advance()
+    await world.becomes(signature, "expired")
+    with pytest.raises(ProgramError, match="SlippageExceeded"):
+        await world.send(transaction)
+
+
+async def test_a_transaction_that_no_node_has_accepted_is_refused_each_time(world):
+    """I4: it cannot land, and each request with it says so."""
+    nonce = await Nonce(world.rpc).create()
+    transaction = await nonce.signed(world.call(nonce.owner))
+    world.proxy.script = refuses(SLIPPAGE)
+    for _ in range(2):
+        with pytest.raises(ProgramError, match="SlippageExceeded"):
+            await world.send(transaction)

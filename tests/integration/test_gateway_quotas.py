@@ -82,7 +82,8 @@ async def test_a_transaction_that_the_node_refuses_is_not_remembered(here: Site,
 async def test_a_refusal_forgets_nothing_that_was_accepted_before(here: Site, redis: Redis) -> None:
     """A11: an accepted transaction stays remembered if the same bytes are refused later.
 
-    That happens when its blockhash has expired or its wallet is empty.
+    That happens when its blockhash has expired or its wallet is empty. The answer is that of the first request: the
+    transaction has landed, or may land.
     """
     text = await signed(here, await funded(here, 8 * SOL))
     assert (await here.post("/api/transactions", {"transaction": text})).status_code == 202
@@ -94,7 +95,7 @@ async def test_a_refusal_forgets_nothing_that_was_accepted_before(here: Site, re
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chain, "send_raw_transaction", refuses)
-        assert (await here.post("/api/transactions", {"transaction": text})).status_code >= 400
+        assert (await here.post("/api/transactions", {"transaction": text})).status_code == 202
     assert await redis.keys("relay:*") == before != []
 
 

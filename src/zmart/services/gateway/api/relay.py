@@ -88,13 +88,24 @@ class Relay:
             await self._chain().send_raw_transaction(raw)
         except RpcError as problem:
             if not _is_known(problem):
-                if is_new:  # if not, an earlier request with it may have been accepted
+                if await self._may_have_landed(pending, is_new=is_new):
+                    return pending.signature
+                if is_new:
                     await self._forget(pending)
                 raise _as_refusal(self._program, problem) from problem
         traces.record(traces.TransactionStep.SEND, pending.signature, began_ns)
         await self._remember(pending, await self._remembered_s(transaction))
         self._rebroadcast.add(pending)
         return pending.signature
+
+    async def _may_have_landed(self, pending: PendingTransaction, *, is_new: bool) -> bool:
+        """Return whether a transaction that a node has just refused has landed, or may land because an earlier request
+        with it may have been accepted: a node also refuses what has landed once its blockhash or nonce is over. Raises
+        ChainError when the RPC cannot tell."""
+        if not is_new and (earlier := await self._recall(pending.signature)) is not None:
+            return not isinstance(await judge([self._chain()], earlier), Dead)
+        statuses = await self._chain().get_signature_statuses([pending.signature], search_history=True)
+        return statuses.values[0] is not None
 
     async def _remembered_s(self, transaction: VersionedTransaction) -> int:
         """Return for how many seconds an accepted transaction is stored: a day, or _IN_DOUBT_S above the quota of its
