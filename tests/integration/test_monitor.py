@@ -284,6 +284,21 @@ async def test_the_pause_of_a_market_does_not_outlive_an_outage(pool: Pool, outa
     assert (work.next_attempt_at - work.last_attempt_at).total_seconds() <= 5
 
 
+async def test_a_market_that_fails_with_other_words_each_time_raises_an_alert_too(pool: Pool) -> None:
+    """A node that is behind says by how many slots: no two errors are the same, however long nothing is decided."""
+    await add_market(pool, market_id(1), "RESOLVING", proposed_at=NOW)
+    for behind in range(30, 35):
+        assert await alerts.open_alerts(pool) == []
+
+        async def work_in_vain(slots: int = behind) -> None:
+            raise TransientRpcError(f"The RPC did not answer getBalance: Node is behind by {slots} slots.")
+
+        assert not await run_job(pool, market_id(1), Job.FINALIZE, work_in_vain)
+    (alert,) = await alerts.open_alerts(pool)
+    assert alert.key == f"failing:finalize:{market_id(1)}"
+    assert "behind by 34 slots" in alert.message
+
+
 async def test_markets_without_progress_for_seven_days_are_found(pool: Pool) -> None:
     await add_market(pool, market_id(1), "PROPOSED")
     await add_market(pool, market_id(2), "DISPUTED", disputed_at=NOW)

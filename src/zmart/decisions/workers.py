@@ -37,6 +37,8 @@ OUTAGE_PAUSE_S = 5.0
 """The longest pause in seconds after a server was unavailable; a longer one would delay work after the outage."""
 WAITING_PAUSE_S = 30.0
 """The pause in seconds between two attempts at a market that waits for a person, another service or the index."""
+ALERT_AFTER = 5
+"""How often in a row work may fail with different errors before an alert is raised; with the same error it is twice."""
 
 log = structlog.get_logger()
 
@@ -115,9 +117,10 @@ class MarketWorkers:
 async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> bool:
     """Run work on a market and return whether it succeeded.
 
-    A failure is stored with a growing pause, and raises an alert if the same error repeats. Work that waits for the
-    index (IndexIncomplete) has not failed: it resumes as soon as the index is complete enough. Raises StoreError if
-    the result cannot be stored.
+    A failure is stored with a growing pause. It raises an alert if the same error repeats, or at the ALERT_AFTER-th
+    failure with errors that differ, as those of a node that says how far it is behind. Work that waits for the index
+    (IndexIncomplete) has not failed: it resumes as soon as the index is complete enough. Raises StoreError if the
+    result cannot be stored.
     """
     started = time.monotonic()
     try:
@@ -146,7 +149,7 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
         error = f"{type(problem).__name__}: {problem}"
         longest_s = OUTAGE_PAUSE_S if is_outage(problem) else market_work.LONGEST_PAUSE_S
         failure = await market_work.failed(pool, market_id, job, error, longest_s)
-        if failure.same_error:
+        if failure.same_error or failure.attempts >= ALERT_AFTER:
             text = f"The {job.value} of market {market_id} failed {failure.attempts} times in a row: {error}"
             await alerts.raise_alert(pool, _key("failing", job, market_id), "critical", text)
         return False
