@@ -19,6 +19,7 @@ from solders.transaction import VersionedTransaction
 
 from kit.chain_life import CID
 from kit.gateway import OPERATOR, Site, site
+from kit.rpc_proxy import Call, Edit, Fault, Proxy
 from kit.services import running_service
 from kit.transactions_v1 import signed_v1
 from kit.waiting import until
@@ -284,6 +285,29 @@ async def test_trades_that_cannot_be_are_told_apart(stage: Stage) -> None:
     assert reported["transaction"]
     unknown = {**buy, "market_id": "ab" * 32}
     assert (await stage.ask(user, "/api/trades/buy", unknown)).status_code == 404
+
+
+def knows_no_new_blockhash(call: Call) -> Fault | None:
+    """Simulate like a node that is some blocks behind the one that gave the blockhash."""
+    if call.method != "simulateTransaction" or call.params[1].get("replaceRecentBlockhash"):
+        return None
+    refused = {"err": "BlockhashNotFound", "logs": [], "unitsConsumed": 0}
+    return Edit(lambda result: {**result, "value": {**result["value"], **refused}})
+
+
+async def test_a_node_that_does_not_know_the_newest_blockhash_yet_simulates_all_the_same(
+    local_chain: object, database_url: str, redis_url: str
+) -> None:
+    """One RPC may be many nodes: the simulation is refused by one that lags, while the transaction is good."""
+    async with (
+        Proxy.before(local_chain.rpc_url) as proxy,
+        site(database_url, redis_url, with_rules=False, solana_rpc_url=proxy.url) as here,
+    ):
+        stage = Stage(here, local_chain)
+        user = await stage.user()
+        proxy.script = knows_no_new_blockhash
+        built = await stage.create(user)
+        assert built["simulation"]["units"] > 0
 
 
 async def test_only_signed_transactions_of_the_program_are_relayed(stage: Stage) -> None:

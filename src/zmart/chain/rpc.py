@@ -324,17 +324,25 @@ class Rpc:
         return Signature(await self._rpc.typed(str, "sendTransaction", params))
 
     async def simulate(
-        self, raw: bytes, *, accounts: Sequence[Address] = (), verify_signatures: bool = False
+        self,
+        raw: bytes,
+        *,
+        accounts: Sequence[Address] = (),
+        verify_signatures: bool = False,
+        own_blockhash: bool = False,
     ) -> SimulationResult:
         """Run a transaction against the confirmed bank.
 
         The result holds `accounts` as they would be afterwards. Signatures are checked only with `verify_signatures`.
+        With `own_blockhash` the node uses its own newest blockhash in place of the transaction's.
         """
         options: dict[str, object] = {
             "encoding": "base64",
             "commitment": "confirmed",
             "sigVerify": verify_signatures,
         }
+        if own_blockhash:
+            options["replaceRecentBlockhash"] = True
         if accounts:
             options["accounts"] = {"encoding": "base64", "addresses": list(accounts)}
         params = [base64.b64encode(raw).decode(), options]

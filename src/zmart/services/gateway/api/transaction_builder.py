@@ -115,6 +115,8 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
         compose.compile(who, instructions, latest.blockhash, compute_unit_limit=compute_budget.MAX_UNITS)
     )
     result = await rpc.simulate(bytes(trial))
+    if result.err == "BlockhashNotFound":  # this node lags behind the one that gave the blockhash
+        result = await rpc.simulate(bytes(trial), own_blockhash=True)
     limit = compute_budget.unit_limit(result.units if result.ok else 0, _UNITS_MARGIN_PERCENT, _UNITS_EXTRA)
     message = compose.compile(
         who,
