@@ -66,6 +66,19 @@ async def test_what_is_given_back_is_counted_no_more_and_nothing_else_is(
     assert await redis.hget("rate:drafts:another", "n") == b"0"
 
 
+async def test_gateways_whose_clocks_differ_do_not_forget_counts_as_a_window_begins(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two gateways is in the new minute already; its count does not start again when the other one counts."""
+    policy, boundary = RateLimitPolicy("writes", 20), (time.time() // 60 + 1) * 60
+    early, late, allowed = RateLimiter(redis), RateLimiter(redis), 0
+    for _ in range(40):
+        for gateway, now in ((early, boundary + 0.02), (late, boundary - 0.02)):
+            monkeypatch.setattr(time, "time", lambda now=now: now)
+            allowed += (await gateway.take(policy, "one")).allowed
+    assert allowed == 20
+
+
 async def _calls(redis: RedisClient) -> int:
     figures = await redis.info("commandstats")
     return sum(figures.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))

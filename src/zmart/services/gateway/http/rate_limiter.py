@@ -32,7 +32,8 @@ _MAX_CLIENTS = 20_000
 # KEYS: one per client. ARGV: the time in ms, then for each key its limit, how many requests to count (less than 0: to
 # count no more), its window in ms. Returns for each key how many of these requests are admitted, and how many were left
 # before.
-# The count of a sliding window is that of the present minute (or day), plus a part of the previous one's count.
+# The count of a sliding window is that of the present minute (or day), plus a part of the previous one's count. Once a
+# gateway whose clock is ahead has begun a window, it is the present one for all.
 _LUA = """
 local now, out = tonumber(ARGV[1]), {}
 for i, key in ipairs(KEYS) do
@@ -41,6 +42,7 @@ for i, key in ipairs(KEYS) do
   local share = 1 - (now % window) / window
   local held = redis.call('HMGET', key, 'w', 'n', 'p')
   local w, n, p = tonumber(held[1]) or this, tonumber(held[2]) or 0, tonumber(held[3]) or 0
+  if w == this + 1 then this, share = w, 1 end
   if w == this - 1 then p, n = n, 0 elseif w ~= this then p, n = 0, 0 end
   local used = n + p * share
   local granted = math.max(0, math.min(requested, math.ceil(limit - used)))
