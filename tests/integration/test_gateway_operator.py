@@ -1,4 +1,4 @@
-"""Tests of an operator's action that goes on after the response to its request."""
+"""Tests of an operator's action that continues after the response to its request."""
 
 from __future__ import annotations
 
@@ -10,13 +10,57 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from kit.gateway import ADMIN, add_market, site
+from kit.gateway import ADMIN, Site, add_market, site
 from kit.wallets import address_of, market_id
 from zmart.chain.rpc import Rpc
-from zmart.errors import ChainError
+from zmart.chain.sender import Expired, Failed, InsufficientFunds, Outcome
+from zmart.errors import ChainError, ProgramError
 from zmart.services.gateway.api import operator
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
+from zmart.services.gateway.context import AppContext
+from zmart.store import intents
 from zmart.store.intents import Action
+
+
+async def proposed(here: Site) -> tuple[AppContext, MarketOnChain]:
+    """Write a proposed market, and return it with the context of a gateway that has the admin's key."""
+    await add_market(here.pool, 1, "PROPOSED")
+    rpc = cast("Rpc", object())  # nothing uses it, since `execute` is replaced
+    on_chain = SimpleNamespace(
+        account=SimpleNamespace(market_id=market_id(1)),
+        config=SimpleNamespace(admin=address_of(ADMIN)),
+        address=address_of(ADMIN),
+    )
+    return replace(here.gateway.context, admin=ADMIN, rpc=rpc), cast("MarketOnChain", on_chain)
+
+
+async def test_an_action_that_an_aggregator_continues_is_not_called_failed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever prevents an action now, it remains planned, and an aggregator executes it later.
+
+    An operator who read that it failed, and then decided otherwise, would not expect that.
+    """
+    refused = Failed(6011, "CannotCancelMarket", "no")
+    outcomes: list[Outcome | ChainError] = [Expired(3), InsufficientFunds("Send it SOL."), refused]
+
+    async def execute(*_: object) -> Outcome:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, ChainError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(operator, "execute", execute)
+    async with site(database_url) as here:
+        context, on_chain = await proposed(here)
+        answer = await operator.send_as_admin(context, on_chain, Action.CANCEL_MARKET)
+        assert answer.status == "pending"
+        with pytest.raises(ChainError, match=r"Send it SOL. .* remains planned"):
+            await operator.send_as_admin(context, on_chain, Action.CANCEL_MARKET)
+        with pytest.raises(ProgramError, match="CannotCancelMarket"):
+            await operator.send_as_admin(context, on_chain, Action.CANCEL_MARKET)
+        (planned,) = await intents.open_intents(here.pool, [Action.CANCEL_MARKET])
+        assert planned.market_id == market_id(1)
 
 
 async def test_the_failure_of_an_action_whose_request_has_ended_is_logged(
@@ -35,15 +79,7 @@ async def test_the_failure_of_an_action_whose_request_has_ended_is_logged(
 
     monkeypatch.setattr(operator, "execute", execute)
     async with site(database_url) as here:
-        await add_market(here.pool, 1, "PROPOSED")
-        rpc = cast("Rpc", object())  # nothing uses it, since `execute` is replaced
-        context = replace(here.gateway.context, admin=ADMIN, rpc=rpc)
-        on_chain = SimpleNamespace(
-            account=SimpleNamespace(market_id=market_id(1)),
-            config=SimpleNamespace(admin=address_of(ADMIN)),
-            address=address_of(ADMIN),
-        )
-        on_chain = cast("MarketOnChain", on_chain)
+        context, on_chain = await proposed(here)
         request = asyncio.create_task(operator.send_as_admin(context, on_chain, Action.CANCEL_MARKET))
         await began.wait()
         request.cancel()

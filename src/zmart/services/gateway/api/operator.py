@@ -26,16 +26,18 @@ from zmart.votes.completeness import require_recent
 log = structlog.get_logger()
 
 _WAIT_S = 12.0
+_REMAINS = "The action remains planned, and an aggregator executes it as soon as it can: `zmart intents list` shows it."
 _PENDING: set[asyncio.Task[Outcome | None]] = set()
 """The tasks that execute actions of the admin; each may continue after the response to its request."""
 
 
 async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Action) -> OperatorTransaction:
     """Execute an action of the admin, or return its unsigned transaction if the gateway does not have the admin's key.
-    If the result is not known after 12 s, or another process executes the action, the status is `pending`.
+    If the result is not known after 12 s, another process executes the action, or its transactions expired, the status
+    is `pending`: an aggregator continues what is planned.
 
     Raises IndexIncomplete for an approval while the index may lack votes that contradict it, ProgramError when the
-    program refuses the transaction, ChainError when the transaction expired or its result cannot be determined.
+    program refuses the transaction, ChainError when it cannot be sent now or its result cannot be determined.
     """
     market_id = on_chain.account.market_id
     if action is Action.APPROVE_PROPOSAL:
@@ -56,7 +58,12 @@ async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Ac
             task.add_done_callback(_log_failure)
     if not task.done():
         return _answer(on_chain, "pending", sent=True)
-    return _result_of(on_chain, task.result())
+    try:
+        return _result_of(on_chain, task.result())
+    except ProgramError:  # nothing continues what the program has refused
+        raise
+    except ChainError as problem:
+        raise ChainError(f"{problem} {_REMAINS}") from problem
 
 
 def _log_failure(task: asyncio.Task[Outcome | None]) -> None:
@@ -67,7 +74,7 @@ def _log_failure(task: asyncio.Task[Outcome | None]) -> None:
 
 def _result_of(on_chain: MarketOnChain, outcome: Outcome | None) -> OperatorTransaction:
     match outcome:
-        case None:
+        case None | Expired():
             return _answer(on_chain, "pending", sent=True)
         case Landed():
             return _answer(on_chain, "landed", sent=True, signature=outcome.signature)
@@ -75,10 +82,6 @@ def _result_of(on_chain: MarketOnChain, outcome: Outcome | None) -> OperatorTran
             return _answer(on_chain, "already_done", sent=False)
         case Failed():
             raise refusal(ProgramError(outcome.code, outcome.name, outcome.message))
-        case Expired():
-            raise ChainError(
-                f"The transaction was signed {outcome.signings} times and did not land: try again."
-            )
         case Uncertain():
             raise ChainError(f"It is unknown whether {outcome.signature} landed: {outcome.reason}.")
     assert_never(outcome)
