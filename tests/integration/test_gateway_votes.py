@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
+from solders.keypair import Keypair
 
 from kit.gateway import (
+    ADMIN,
     NOW,
     OPERATOR,
     add_market,
@@ -19,8 +23,26 @@ from kit.gateway import (
     site,
 )
 from kit.servers import LocalChain
-from kit.wallets import address, market_id, wallet
+from kit.wallets import address, address_of, market_id, wallet
+from zmart.proofs.receipts import VoteReceipt, receipt_holds
 from zmart.store import dispute_reviews, votes
+
+
+@pytest.mark.parametrize(
+    ("signer", "is_signed"), [(ADMIN, True), (wallet(1), False)], ids=["named", "another"]
+)
+async def test_only_the_key_that_the_program_names_signs_receipts(
+    database_url: str, redis_url: str, tmp_path: Path, signer: Keypair, is_signed: bool
+) -> None:
+    """A receipt by another key, such as the former one after a change, would prove nothing and look as if it did."""
+    path = tmp_path / "key.json"
+    path.write_text(signer.to_json())
+    async with site(database_url, redis_url, backend_keypair_path=str(path)) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        answer = await here.post("/api/votes/proposal", ballot(here, wallet(2), market))
+    receipt = msgspec.convert(answer.json()["receipt"], VoteReceipt)
+    assert receipt_holds(receipt, address_of(ADMIN)) is is_signed
+    assert (receipt.signature is not None) is is_signed
 
 
 async def test_a_signed_vote_is_counted_and_proved(database_url: str, redis_url: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from litestar import Router, get, post
 from litestar.params import BodyKwarg, QueryParameter
+from solders.keypair import Keypair
 
 from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid, Unauthenticated
@@ -130,7 +131,7 @@ async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ba
         signature=signature,
     )
     try:
-        accepted = await casting.cast_vote(context.pool, command, _policy(context))
+        accepted = await casting.cast_vote(context.pool, command, await _policy(context))
     except Unauthenticated as problem:
         raise _unproven(context, problem, market_id, kind, choice, wallet) from None
     return _answer(accepted)
@@ -156,14 +157,23 @@ def _unproven(
     return MissingStatement(str(problem), statement.text())
 
 
-def _policy(context: AppContext) -> AcceptancePolicy:
+async def _policy(context: AppContext) -> AcceptancePolicy:
     return AcceptancePolicy(
         statement_required=context.settings.votes_require_statement,
         dispute_voting_s=context.settings.dispute_voting_hours * 3600,
-        receipt_signer=context.backend,
+        receipt_signer=await _receipt_signer(context),
         admit=context.voters.admit,
         chain_time=context.chain_time.get,
     )
+
+
+async def _receipt_signer(context: AppContext) -> Keypair | None:
+    """Return the gateway's backend key, or None if the program names another backend authority: a receipt that this key
+    signs would not hold."""
+    key, rules = context.backend, await context.rules.get()
+    if key is None or (rules is not None and str(key.pubkey()) != rules.backend_authority):
+        return None
+    return key
 
 
 async def _voter(
