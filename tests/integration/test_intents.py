@@ -429,6 +429,29 @@ async def test_alerts_about_decisions_close_when_their_reason_is_gone(pool: Pool
     assert await decision_alerts.resolve_outdated(pool) == [f"failing:finalize:{jobs[2][0]}"]
 
 
+async def test_the_alert_about_an_effect_that_cannot_be_judged_closes_once_it_is_judged(
+    pool: Pool, intent: IntentRow, claims: Claims
+) -> None:
+    """It is also closed if the transaction failed or expired, an operator's request settled the effect, or the process
+    that judged it was killed before it closed the alert."""
+    key, number = f"uncertain:{intent.id}", str(intent.id)
+    async with claims.claim(intent.id) as claim:
+        assert claim is not None
+        journal = claim.journal
+        for judged in (
+            lambda: journal.mark_failed(number, 6007, "InvalidMarketState", "no"),
+            lambda: journal.mark_dead(number, ONE),
+            lambda: journal.mark_landed(number, ONE, Slot(5)),
+        ):
+            await journal.save_signed(number, ONE, b"raw", 1)
+            await journal.mark_uncertain(number, "no history")
+            await alerts.raise_alert(pool, key, "critical", "Nobody can tell.")
+            assert await decision_alerts.resolve_outdated(pool) == []
+            await judged()
+            assert await decision_alerts.resolve_outdated(pool) == [key]
+            await pool.execute("DELETE FROM intent_signatures")
+
+
 async def test_a_person_resolves_an_intent_as_soon_as_no_service_holds_it(pool: Pool) -> None:
     intent = await intents.plan(pool, market_id(1), Action.FINALIZE_MARKET, 0, {})
     async with Claims(pool) as claims:

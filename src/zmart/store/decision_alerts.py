@@ -1,4 +1,5 @@
-"""Close the alerts about decisions that no longer apply. The keys of these alerts are `<topic>:<job>:<market>`."""
+"""Close the alerts about decisions that no longer apply. The keys of these alerts are `<topic>:<job>:<market>`, and
+`uncertain:<intent>` for an effect whose transaction cannot be judged."""
 
 from __future__ import annotations
 
@@ -7,17 +8,23 @@ from zmart.store.pool import Connection, Pool
 
 _RESOLVE_OUTDATED = """
 UPDATE alerts a SET resolved_at = now()
-WHERE a.resolved_at IS NULL AND split_part(a.key, ':', 1) IN ('failing', 'waiting')
-  AND NOT EXISTS (
+WHERE a.resolved_at IS NULL AND CASE split_part(a.key, ':', 1)
+  WHEN 'uncertain' THEN NOT EXISTS (
+    SELECT FROM intents i
+    WHERE i.id::text = split_part(a.key, ':', 2) AND i.state IN ('signed', 'sent', 'uncertain'))
+  WHEN 'failing' THEN NOT EXISTS (
     SELECT FROM market_work w
-    WHERE w.market_id = split_part(a.key, ':', 3) AND w.job = split_part(a.key, ':', 2)
-      AND CASE split_part(a.key, ':', 1) WHEN 'failing' THEN w.status = 'failing' ELSE w.status = ANY ($1) END)
+    WHERE w.market_id = split_part(a.key, ':', 3) AND w.job = split_part(a.key, ':', 2) AND w.status = 'failing')
+  WHEN 'waiting' THEN NOT EXISTS (
+    SELECT FROM market_work w
+    WHERE w.market_id = split_part(a.key, ':', 3) AND w.job = split_part(a.key, ':', 2) AND w.status = ANY ($1))
+  ELSE false END
 RETURNING a.key
 """
 
 
 async def resolve_outdated(db: Pool | Connection) -> list[str]:
     """Close the alerts whose job has changed, and return their keys. These are each `failing` alert whose job no
-    longer fails, and each `waiting` alert whose job no longer waits for a person, whichever process raised the
-    alert."""
+    longer fails, each `waiting` alert whose job no longer waits for a person, and each `uncertain` alert whose intent
+    has no transaction under way any more, whichever process raised the alert."""
     return [row["key"] for row in await db.fetch(_RESOLVE_OUTDATED, list(WAITS_FOR_A_PERSON))]
