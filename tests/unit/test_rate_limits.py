@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmart.services.gateway.http.rate_limiter import RateLimiter
+from zmart.services.gateway.http.rate_limiting import within_quotas
 from zmart.services.gateway.http.rate_limits import (
     WINDOW_S,
     LocalCounts,
@@ -19,6 +20,7 @@ from zmart.services.gateway.http.rate_limits import (
     limit_header,
     policies,
     policy_header,
+    quota,
 )
 from zmart.settings import Settings
 
@@ -91,3 +93,12 @@ def test_what_is_given_back_in_this_process_may_be_taken_again() -> None:
     for _ in range(2):
         assert [counts.take("k", 3, 86_400).allowed for _ in range(4)] == [True, True, True, False]
         assert counts.grant("k", 3, -5, 86_400).granted == -3
+
+
+async def test_a_request_that_ends_by_its_time_limit_does_not_count_for_a_quota() -> None:
+    """The database hangs: nothing is stored within the time limit, and the client is told to repeat its request."""
+    limiter, use = RateLimiter(None), (quota("drafts", 1), "one")
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), within_quotas(limiter, use):
+                await asyncio.Event().wait()

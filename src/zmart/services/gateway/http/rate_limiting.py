@@ -3,6 +3,7 @@ that anyone can name any wallet."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -60,15 +61,15 @@ async def admit_within_quota(limiter: RateLimiter, policy: RateLimitPolicy, key:
 @asynccontextmanager
 async def within_quotas(limiter: RateLimiter, *uses: QuotaUse) -> AsyncIterator[None]:
     """Count one use of each daily quota for the block, in which something is stored. Raises TooManyRequests beyond one
-    of them. If that happens, or the block raises StoreError, nothing was stored and nothing stays counted: a client may
-    repeat its request for as long as the database is unavailable."""
+    of them. If that happens, the block raises StoreError or its time limit ends it, nothing stays counted: a client may
+    repeat its request for as long as the database is unavailable or hangs."""
     counted: list[QuotaUse] = []
     try:
         for policy, key in uses:
             await admit_within_quota(limiter, policy, key)
             counted.append((policy, key))
         yield
-    except (TooManyRequests, StoreError):
+    except (TooManyRequests, StoreError, asyncio.CancelledError):
         for policy, key in counted:
             await limiter.give_back(policy, key)
         raise
