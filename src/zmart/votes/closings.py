@@ -86,8 +86,12 @@ async def extend_vote(connection: Connection, closing: VoteClosing) -> None:
     await vote_closings.write(connection, msgspec.structs.replace(closing, voting_over=False))
 
 
-async def reopen_vote(pool: Pool, market_id: MarketId, kind: VoteKind) -> None:
-    """Remove the vote's closing, if there is one, so that voting continues."""
+async def reopen_vote(pool: Pool, seen: VoteClosing) -> None:
+    """Remove the vote's closing, so that voting continues, unless it is another one than `seen` by now.
+
+    Another process may have closed the vote since, with an approval on its way.
+    """
     async with pool.transaction() as connection:
-        await vote_log.lock(connection, market_id)
-        await vote_closings.remove(connection, market_id, kind)
+        await vote_log.lock(connection, seen.market_id)
+        if await vote_closings.find(connection, seen.market_id, seen.kind) == seen:
+            await vote_closings.remove(connection, seen.market_id, seen.kind)

@@ -90,7 +90,8 @@ class ProposalDecider:
                 await market_work.done(pool, market_id, Job.PROPOSAL)
                 return False
             case Step.WAIT:
-                await reopen_vote(pool, market_id, VoteKind.PROPOSAL)
+                if closing is not None:
+                    await reopen_vote(pool, closing)
                 await market_work.done(pool, market_id, Job.PROPOSAL)
                 return False
             case other:
@@ -109,11 +110,17 @@ class ProposalDecider:
             fresh = datetime.now(UTC) - intent.updated_at < _FRESH
             last = closing is not None and closing.voting_over and closing.closed_at == row.closed_at
             recorded = Recorded(row.tally, row.passed, intent.state.is_done, fresh, last)
-        expired = self._has_expired(account)
+        expired = self._has_expired(account) or self._closed_as_expired(account, closing)
         return next_step(self.policy, counts, expired, recorded, proposal_counts(account))
 
     def _has_expired(self, account: MarketAccount) -> bool:
         return self.clock.unix_timestamp >= self.deadlines.proposal_closes_at(account.created_at)
+
+    def _closed_as_expired(self, account: MarketAccount, closing: VoteClosing | None) -> bool:
+        """Return whether the vote was closed at the proposal's deadline, which the clock of a node that lags, or of a
+        tick that began earlier, does not show yet."""
+        deadline = self.deadlines.proposal_closes_at(account.created_at)
+        return closing is not None and closing.voting_over and closing.closed_at >= deadline
 
     async def _close(self, market_id: MarketId, account: MarketAccount) -> VoteClosing:
         """Return the closing up to which votes count, written now unless there is one.
