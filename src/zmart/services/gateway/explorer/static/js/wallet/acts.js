@@ -2,7 +2,6 @@
 import { ZmartError, encodeBase58 } from "../../client/zmart-client.js";
 import { shares, sol, units } from "../numbers.js";
 import { api, chainNow, site, withSession } from "./api.js";
-import { bodyOf } from "./trade.js";
 
 const POLL_MS = 300;
 const INDEXED_WITHIN_MS = 30000;
@@ -70,8 +69,7 @@ export async function vote({ signer, say, market, button }) {
   return { text: `Your vote counts. It is number ${receipt.index + 1} in the market's log.` };
 }
 
-export async function trade({ form, signer, say, market }) {
-  const { path, body } = bodyOf(form, market);
+export async function trade({ order: { path, body }, signer, say }) {
   const made = await transact(signer, say, path, { body });
   const { quote } = made;
   const did = quote.side === "buy" ? "Bought" : "Sold";

@@ -8,7 +8,7 @@ import { chosen, showWallet } from "./chooser.js";
 import { isSure, replyTo, showComments } from "./comments.js";
 import { connect, signer, usable } from "./connection.js";
 import { countDown } from "./countdown.js";
-import { quoteAgain, watchTrade } from "./trade.js";
+import { bodyOf, quoteAgain, quoteAnew, watchTrade } from "./trade.js";
 
 const MONTH_MS = 30 * 86400000;
 const part = () => document.querySelector("[data-part]");
@@ -40,7 +40,9 @@ async function execute(form, button) {
   buttons.forEach((each) => (each.disabled = true));
   form.setAttribute("aria-busy", "true");
   try {
-    const { text, signature } = await ACTS[nameOf(form)]({ form, button, say, signer: await ready(say), market: market() });
+    const order = nameOf(form) === "trade" ? bodyOf(form, market()) : null; // as it is now, however long connecting takes
+    const act = { form, button, say, order, signer: await ready(say), market: market() };
+    const { text, signature } = await ACTS[nameOf(form)](act);
     say(text, { signature });
     if (nameOf(form) === "comment") replyTo(null);
     document.dispatchEvent(new CustomEvent("zmart:acted"));
@@ -49,6 +51,7 @@ async function execute(form, button) {
   }
   buttons.forEach((each) => (each.disabled = false));
   form.removeAttribute("aria-busy");
+  if (nameOf(form) === "trade") quoteAnew();
   showAll();
 }
 

@@ -22,9 +22,8 @@ export function watchTrade(newForm, id, whose) {
   if (!newForm || newForm === form) return;
   form = newForm;
   form.addEventListener("input", (event) => {
-    sendButton().disabled = true; // until the quote of this input is on the page
     if (event.target.type === "radio") suggest(event.target.name === "side");
-    quoteAgain();
+    quoteAnew();
   });
   const asked = /^#buy-(yes|no)$/.exec(location.hash)?.[1]; // a price that was pressed in the list
   if (asked) form.elements.outcome.value = asked.toUpperCase();
@@ -32,6 +31,7 @@ export function watchTrade(newForm, id, whose) {
   form.querySelector("[data-amounts]").addEventListener("click", ({ target }) => {
     if (target.dataset.add) take((units(chosen("amount")) ?? 0n) + units(target.dataset.add));
   });
+  quoteAnew();
 }
 
 // Another's trade changes the quote, and not what this wallet has.
@@ -41,6 +41,14 @@ document.addEventListener("zmart:price", () => soon(REST_MS));
 export function quoteAgain(restMs = REST_MS) {
   known = null;
   soon(restMs);
+}
+
+// The same where the quote on the page may be another one's: nothing can be sent until the new one is there, and an answer
+// to an earlier request is not shown any more.
+export function quoteAnew(restMs = REST_MS) {
+  lastRequest++;
+  sendButton().disabled = true;
+  quoteAgain(restMs);
 }
 
 function soon(restMs) {
@@ -77,7 +85,7 @@ async function suggest(isOtherSide) {
     const mine = await held().catch(() => 0n);
     if (field.value === before && chosen("side") === side) field.value = unitsText(mine); // else something was typed meanwhile
   } else if (isOtherSide) field.value = "0.5";
-  quoteAgain();
+  quoteAnew();
 }
 
 async function takeMax() {
@@ -87,8 +95,7 @@ async function takeMax() {
 
 function take(amount) {
   form.elements.amount.value = unitsText(amount);
-  sendButton().disabled = true; // until its quote is on the page
-  quoteAgain(0);
+  quoteAnew(0);
 }
 
 async function held() {
@@ -108,6 +115,7 @@ async function show() {
   const request = ++lastRequest;
   let lines = [];
   let has = null;
+  let isTransient = false;
   let reason = amount ? "" : "Enter an amount, such as 0.5.";
   try {
     has = wallet() ? await available(side, outcome) : null;
@@ -121,13 +129,14 @@ async function show() {
     }
   } catch (problem) {
     reason = words(problem);
-    if (problem.status === 0 || problem.status === 429 || problem.status >= 500) quoteAgain(RETRY_MS);
+    isTransient = problem.status === 0 || problem.status === 429 || problem.status >= 500;
   }
   if (request !== lastRequest || !form.isConnected) return;
+  if (isTransient) soon(RETRY_MS);
   showHeld(side, outcome, has);
   form.querySelector("[data-quote]").replaceChildren(...(reason ? [element("dt", { class: "whole why" }, reason)] : []), ...lines);
   sendButton().textContent = `${side === "buy" ? "Buy" : "Sell"} ${outcome}`;
-  sendButton().disabled = Boolean(reason);
+  sendButton().disabled = Boolean(reason) || form.hasAttribute("aria-busy");
 }
 
 function showHeld(side, outcome, has) {

@@ -1,0 +1,111 @@
+"""Tests of the trade form: only what its page shows can be sent, with the bound that stood there at that moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.async_api import Page, Route, expect
+
+from kit import standard_wallet
+from kit.explorer_browser import chromium, reader
+from kit.gateway import add_market
+from kit.gateway_server import server
+from kit.wallets import wallet
+from zmart.store.pool import Pool
+
+SOL = 10**9
+
+
+class Market:
+    """What the page asks of a market: `per_share` lamports a share, and no trade is built.
+
+    `asked`: an event for each cost, set when its quote was asked for. A cost in `held` has its quote once that event is
+    set. `orders` holds what the page sent.
+    """
+
+    def __init__(self) -> None:
+        self.per_share = SOL // 2
+        self.held: dict[int, asyncio.Event] = {}
+        self.asked: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self.orders: list[dict[str, object]] = []
+
+    async def quote(self, route: Route) -> None:
+        cost = int(parse_qs(urlsplit(route.request.url).query)["max_cost"][0])
+        self.asked[cost].set()
+        if cost in self.held:
+            await self.held[cost].wait()
+        shares = cost * SOL // self.per_share
+        fees = {"protocol": 0, "resolver": 0, "liquidity_provider": 0, "total": 0}
+        await route.fulfill(
+            json={
+                "side": "buy", "outcome": "YES", "shares": shares, "cost": cost, "fees": fees, "total": cost,
+                "average_price": "0.5", "price_yes_after": "0.51", "price_impact_percent": 1, "min_shares": shares - 1,
+            }
+        )  # fmt: skip
+
+    async def order(self, route: Route) -> None:
+        self.orders.append(json.loads(route.request.post_data or ""))
+        await route.fulfill(status=409, json={"error": "Conflict", "message": "It was not built."})
+
+
+@asynccontextmanager
+async def opened(database_url: str, redis_url: str, market: Market) -> AsyncIterator[Page]:
+    """Yield the page of an active market, in a browser that has a wallet."""
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1)
+    await pool.close()
+    with server(database_url, redis_url) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await page.route("**/api/markets/*/quote*", market.quote)
+            await page.route("**/api/trades/buy", market.order)
+            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": 100 * SOL}))
+            await standard_wallet.install(page, wallet(2))
+            await page.goto(f"/markets/{key}")
+            yield page
+
+
+async def test_nothing_can_be_sent_while_the_page_shows_the_quote_of_another_amount(
+    database_url: str, redis_url: str
+) -> None:
+    """The quote of 1 SOL arrives while 12 SOL are in the form already."""
+    market = Market()
+    market.held = {cost: asyncio.Event() for cost in (SOL // 2, SOL, 12 * SOL)}
+    async with opened(database_url, redis_url, market) as page:
+        send, amount = page.locator("[data-send]"), page.get_by_label("SOL to spend")
+        await expect(send).to_be_disabled()  # before the first quote
+        await amount.fill("1")
+        await market.asked[SOL].wait()
+        await amount.fill("12")
+        market.held[SOL].set()
+        await market.asked[12 * SOL].wait()
+        await asyncio.sleep(0.2)
+        await expect(send).to_be_disabled()
+        market.held[12 * SOL].set()
+        await expect(page.locator("[data-quote]")).to_contain_text("24.00 YES shares")
+        await expect(send).to_be_enabled()
+
+
+async def test_the_bound_is_that_of_the_moment_in_which_the_button_was_pressed(
+    database_url: str, redis_url: str
+) -> None:
+    """The price doubles while the wallet is being connected."""
+    market = Market()
+    async with opened(database_url, redis_url, market) as page:
+        await expect(page.locator("[data-quote]")).to_contain_text("1.00 YES shares")
+        async with page.expect_request("**/quote?*"):
+            await page.evaluate("document.dispatchEvent(new CustomEvent('zmart:renewed'))")
+            await expect(page.locator("[data-send]")).to_be_enabled()  # its quote is on the page
+        await page.get_by_role("button", name="Buy YES").click()
+        await expect(page.locator("dialog")).to_be_visible()
+        market.per_share = SOL
+        await page.evaluate("document.dispatchEvent(new CustomEvent('zmart:price'))")
+        await expect(page.locator("[data-quote]")).to_contain_text("0.50 YES shares")
+        await expect(page.locator("[data-send]")).to_be_disabled()  # a trade is under way
+        await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
+        await expect(page.locator("[data-part] [data-status]")).to_contain_text("It was not built.")
+        assert market.orders[0]["min_shares"] == SOL - 1
