@@ -185,6 +185,49 @@ async def test_a_final_market_says_what_its_shares_pay_by_the_configured_program
         assert pays in " ".join(text.split())
 
 
+@pytest.mark.parametrize(
+    ("model", "state", "pool_sol", "claimed_sol", "note", "possible"),
+    [
+        ("reference", "FINALIZED", 7, 0, "can withdraw 3.000 SOL, which no claim can need.", True),
+        ("reference", "FINALIZED", 6, 2, "can withdraw 4.000 SOL, which no claim can need.", True),
+        ("reference", "FINALIZED", 4, 0, "The 4.000 SOL in the pool are for claims.", False),
+        ("reference", "FINALIZED", 0, 4, "The pool is empty: its creator has withdrawn.", False),
+        ("reference", "CANCELLED", 7, 0, "can withdraw 7.000 SOL, which no claim can need.", True),
+        ("v069", "FINALIZED", 7, 0, "account holds, open claims included.", True),
+        ("v069", "FINALIZED", 0, 0, "The pool is empty: its creator has withdrawn.", False),
+        ("v069", "CANCELLED", 7, 0, None, False),
+    ],
+)
+async def test_a_withdrawal_is_offered_where_the_program_makes_it(
+    database_url: str,
+    model: str,
+    state: str,
+    pool_sol: int,
+    claimed_sol: int,
+    note: str | None,
+    possible: bool,
+) -> None:
+    """Four shares of YES won. v0.69 pays nothing from a cancelled market."""
+    async with site(database_url, pricing_model=model) as here:
+        is_final = state == "FINALIZED"
+        key = await add_market(
+            here.pool, 1, state, shares=(4 * 10**9, 10**9) if is_final else (0, 0),
+            final_outcome=True if is_final else None, finalized_at=NOW if is_final else None,
+        )  # fmt: skip
+        await here.pool.execute(
+            "UPDATE markets SET current_liquidity = $2, claimed_shares = $3, "
+            "cancelled_at = CASE state WHEN 'CANCELLED' THEN now() END WHERE market_id = $1",
+            key, pool_sol * 10**9, claimed_sol * 10**9,
+        )  # fmt: skip
+        page = (await here.get(f"/markets/{key}")).text
+        form = re.search(r"<form data-withdraw.*?</form>", page, re.S)
+        assert (form is None) is (note is None)
+        if form is not None:
+            assert note is not None
+            assert note in form[0]
+            assert ("disabled" not in form[0]) is possible
+
+
 async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(
     database_url: str, redis_url: str
 ) -> None:

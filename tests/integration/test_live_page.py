@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
+from kit import standard_wallet
 from kit.explorer_browser import chromium, reader
 from kit.gateway import add_market, add_trade
 from kit.gateway_server import server
@@ -114,3 +115,23 @@ async def test_a_page_whose_market_moved_on_asks_again_when_the_server_could_not
             await expect(page.locator("#part-title")).to_have_text("Dispute")
             assert refused == 2
     await pool.close()
+
+
+async def test_a_resolver_can_fetch_a_debt_from_an_empty_pool(database_url: str, redis_url: str) -> None:
+    """Only the market's account shows what it owes to its resolver, so the page lets the resolver ask."""
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1, "FINALIZED", final_outcome=True, finalized_at=datetime.now(UTC))
+    await pool.execute(
+        "UPDATE markets SET current_liquidity = 0, resolver = $2 WHERE market_id = $1", key, address(2)
+    )
+    await pool.close()
+    with server(database_url, redis_url) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await standard_wallet.install(page, wallet(2))
+            await page.goto(f"/markets/{key}")
+            withdraw = page.get_by_role("button", name="Withdraw")
+            await expect(withdraw).to_be_hidden()
+            await page.get_by_role("button", name="Connect wallet").click()
+            await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
+            await expect(withdraw).to_be_visible()
+            await expect(withdraw).to_be_enabled()

@@ -6,16 +6,20 @@ fees, and a market starts with b / 1000 shares on each side.
 
 from __future__ import annotations
 
-from typing import Protocol, assert_never
+from typing import Any, Protocol, TypeAlias, assert_never
 
 from msgspec.structs import replace
 
 from zmart.market import valuation
+from zmart.market.columns import MarketColumns
 from zmart.market.fold_state import MarketFold, PositionFold
 from zmart.market.lifecycle import FoldError
 from zmart.market.pricing import PricingModelName, TradeFees
 from zmart.market.types import Lamports, MarketState, Shares
 from zmart.market.valuation import FinalMarket
+
+AnyMarket: TypeAlias = MarketColumns[Any, bool, Any]
+"""A market of the fold or a row of the store."""
 
 
 class Books(Protocol):
@@ -33,7 +37,7 @@ class Books(Protocol):
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
         """Return the market after a claim that paid `amount` lamports for `position`."""
 
-    def free(self, market: MarketFold) -> Lamports:
+    def free(self, market: AnyMarket) -> Lamports:
         """Return the lamports that the creator could withdraw now, as far as the events show it."""
         ...
 
@@ -107,7 +111,7 @@ class ReferenceBooks:
             accumulated_resolver_fees=reward_left,
         )
 
-    def free(self, market: MarketFold) -> Lamports:
+    def free(self, market: AnyMarket) -> Lamports:
         """Return what the pool holds above open claims, plus LP fees, plus a reward that no claim can pay.
 
         Raises FoldError if the pool holds less than the open claims.
@@ -181,7 +185,7 @@ class DeployedBooks:
             return market
         return replace(market, accumulated_resolver_fees=0)
 
-    def free(self, market: MarketFold) -> Lamports:
+    def free(self, market: AnyMarket) -> Lamports:
         """Return 0: a withdrawal takes all lamports of the account, and no event shows how many these are."""
         return Lamports(0)
 
@@ -213,19 +217,19 @@ def _minus(whole: int, part: int, what: str) -> int:
     return whole - part
 
 
-def _winning_shares(market: MarketFold) -> int:
+def _winning_shares(market: AnyMarket) -> int:
     return market.shares_yes if market.final_outcome else market.shares_no
 
 
-def _open_claims(market: MarketFold) -> int:
-    if market.state is MarketState.CANCELLED:
+def _open_claims(market: AnyMarket) -> int:
+    if market.cancelled_at is not None:
         return 0
     if market.final_outcome is None:
         return (market.shares_yes + market.shares_no - market.claimed_shares + 1) // 2
     return _minus(_winning_shares(market), market.claimed_shares, "the winning side")
 
 
-def _lost_reward(market: MarketFold) -> int:
+def _lost_reward(market: AnyMarket) -> int:
     """Return the resolver's accumulated fees if no claim can pay them out, else 0."""
     is_unclaimable = market.final_outcome is None or _winning_shares(market) == 0
     return market.accumulated_resolver_fees if is_unclaimable else 0

@@ -10,7 +10,13 @@ from zmart.services.gateway.api import paging, serializers, timeline, vote_terms
 from zmart.services.gateway.api.paging import TapeKey, TimeKey
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.explorer import charts, discussion_threads, market_timeline, vote_totals
+from zmart.services.gateway.explorer import (
+    charts,
+    discussion_threads,
+    market_timeline,
+    vote_totals,
+    withdrawals,
+)
 from zmart.store import (
     change_feed,
     discussions,
@@ -56,6 +62,7 @@ async def values(
         "deadline": _deadline(row, policy),
         "opens_for_outcome": _opens_for_outcome(context, row, policy),
         "pricing_model": context.pricing.name,
+        "withdrawal": withdrawals.of_creator(row, context.claim_rule),
         "finalize_after": serializers.finalize_after(row, policy),
         "ballots": vote_totals.of_market(
             row, vote_totals.totals_by_kind(counts, not_counted, voting), policy

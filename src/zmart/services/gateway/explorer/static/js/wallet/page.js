@@ -98,7 +98,10 @@ function offer(address) {
     activation.querySelector("[data-not-for]").hidden = !isOther;
   }
   const withdrawal = part().querySelector("[data-withdraw]");
-  if (withdrawal) withdrawal.hidden = !address || ![creator, withdrawal.dataset.owed].includes(address);
+  if (!withdrawal) return;
+  const { owed } = withdrawal.dataset; // the resolver, to whom the market may owe something: only the chain knows
+  withdrawal.hidden = !address || ![creator, owed].includes(address);
+  if (address === owed) withdrawal.querySelector("button").disabled = withdrawal.hasAttribute("aria-busy");
 }
 
 function showPosition(held) {
