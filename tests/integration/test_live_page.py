@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from playwright.async_api import Page, Route, WebSocketRoute, expect
+from solders.hash import Hash
+from solders.message import Message
+from solders.transaction import Transaction
 
 from kit import standard_wallet
 from kit.explorer_browser import chromium, reader
@@ -135,3 +139,36 @@ async def test_a_resolver_can_fetch_a_debt_from_an_empty_pool(database_url: str,
             await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
             await expect(withdraw).to_be_visible()
             await expect(withdraw).to_be_enabled()
+
+
+async def test_a_dispute_whose_reason_was_not_posted_is_called_a_dispute(
+    database_url: str, redis_url: str
+) -> None:
+    """The server does not answer to the comment: to try the whole again would be refused."""
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1, "RESOLVING", proposed_at=datetime.now(UTC))
+    await pool.close()
+    message = Message.new_with_blockhash([], wallet(2).pubkey(), Hash.default())
+    built = {
+        "transaction": base64.b64encode(bytes(Transaction.new_unsigned(message))).decode(),
+        "simulation": {"ok": True},
+    }
+    signature = str(wallet(2).sign_message(bytes(message)))
+    landed = {"signature": signature, "status": "landed", "slot": 7}
+    with server(database_url, redis_url) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await standard_wallet.install(page, wallet(2))
+            await page.route("**/api/markets/*/dispute", lambda route: route.fulfill(json=built))
+            await page.route("**/api/transactions*", lambda route: route.fulfill(json=landed))
+            await page.route("**/api/transactions/*", lambda route: route.fulfill(json=landed))
+            await page.route("**/api/discussions", lambda route: route.abort())
+            await page.goto(f"/markets/{key}")
+            await page.get_by_role("button", name="Connect wallet").click()
+            await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
+            await page.get_by_label("Why it is wrong").fill("It froze in 1963.")
+            await page.get_by_role("button", name="Dispute the outcome").click()
+            status = page.locator("[data-part] [data-status]")
+            await expect(status).to_contain_text(
+                "Disputed, but the reason was not posted: The server does not answer"
+            )
+            await expect(status.get_by_role("link")).to_have_attribute("href", f"/transactions/{signature}")

@@ -1,7 +1,7 @@
 // What a wallet can do in the life of a market. Each act says how far it is, and returns the sentence that ends it.
 import { ZmartError, encodeBase58 } from "../../client/zmart-client.js";
 import { shares, sol, units } from "../numbers.js";
-import { api, chainNow, site, withSession } from "./api.js";
+import { api, chainNow, site, withSession, words } from "./api.js";
 
 const POLL_MS = 300;
 const INDEXED_WITHIN_MS = 30000;
@@ -95,8 +95,8 @@ export async function dispute({ form, signer, say, market }) {
   try {
     await comment({ signer, say, market, content: `Disputed: ${reason}` });
   } catch (problem) {
-    problem.message = `Disputed, but the reason was not posted: ${problem.message}`;
-    throw problem;
+    const failure = new ZmartError("ReasonNotPosted", `Disputed, but the reason was not posted: ${words(problem)}`);
+    throw withSignature(failure, made.signature); // to dispute again would fail
   }
   return done("Disputed. The vote on the outcome has begun.", made);
 }
