@@ -13,9 +13,10 @@ from playwright.async_api import Page, Route, expect
 
 from kit import standard_wallet
 from kit.explorer_browser import chromium, reader
-from kit.gateway import add_market
+from kit.gateway import add_market, add_position
 from kit.gateway_server import server
-from kit.wallets import wallet
+from kit.wallets import address, wallet
+from zmart.market.types import MarketId
 from zmart.store.pool import Pool
 
 SOL = 10**9
@@ -30,6 +31,7 @@ class Market:
 
     def __init__(self) -> None:
         self.per_share = SOL // 2
+        self.balance = 100 * SOL
         self.held: dict[int, asyncio.Event] = {}
         self.asked: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.orders: list[dict[str, object]] = []
@@ -63,7 +65,7 @@ async def opened(database_url: str, redis_url: str, market: Market) -> AsyncIter
         async with chromium() as browser, reader(browser, here) as page:
             await page.route("**/api/markets/*/quote*", market.quote)
             await page.route("**/api/trades/buy", market.order)
-            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": 100 * SOL}))
+            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": market.balance}))
             await standard_wallet.install(page, wallet(2))
             await page.goto(f"/markets/{key}")
             yield page
@@ -109,3 +111,32 @@ async def test_the_bound_is_that_of_the_moment_in_which_the_button_was_pressed(
         await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
         await expect(page.locator("[data-part] [data-status]")).to_contain_text("It was not built.")
         assert market.orders[0]["min_shares"] == SOL - 1
+
+
+async def test_a_purchase_leaves_what_a_first_position_and_the_wallet_itself_need(
+    database_url: str, redis_url: str
+) -> None:
+    """The program takes 0.0021576 SOL of rent for the first position; no wallet may be left below 0.00089088 SOL."""
+    market = Market()
+    market.balance = SOL
+    pool = await Pool.open(database_url, size=2)
+    async with opened(database_url, redis_url, market) as page:
+        await page.get_by_role("button", name="Connect wallet").click()
+        await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
+        send, amount = page.locator("[data-send]"), page.get_by_label("SOL to spend")
+        reason = page.locator("[data-quote] .why")
+        await amount.fill("0.999")
+        await expect(reason).to_contain_text(
+            "than the network asks for a fee and for rent: Max leaves enough for it."
+        )
+        await expect(send).to_be_disabled()
+        await amount.fill("0.9969")
+        await expect(send).to_be_enabled()
+        key = page.url.rsplit("/", 1)[1]
+        await add_position(pool, MarketId(key), address(2), SOL, 0, SOL)
+        await amount.fill("0.999")
+        await expect(send).to_be_enabled()
+        await amount.fill("0.9995")
+        await expect(reason).to_contain_text("for rent")
+        await expect(send).to_be_disabled()
+    await pool.close()

@@ -8,13 +8,15 @@ const REST_MS = 200;
 const RETRY_MS = 2000;
 const FEE_RESERVE = 10_000_000n; // for the fee and the rent of a first position
 const SIGNATURE_FEE = 5_000n; // the least that the network takes
+const POSITION_RENT = 2_157_600n; // which the first purchase in a market pays
+const WALLET_RENT = 890_880n; // a wallet is left with this at least, or with nothing
 let form = null;
 let timer = 0;
 let market = "";
 let wallet = () => null;
 let lastRequest = 0;
 let quoted = { of: "", bound: {} };
-let known = null; // what the wallet has of what is traded: {of, amount}
+let known = null; // what the wallet has of what is traded, and what a purchase costs beside its quote: {of, amount, extra}
 
 export function watchTrade(newForm, id, whose) {
   wallet = whose;
@@ -105,9 +107,17 @@ async function held() {
 }
 
 async function available(side, outcome) {
-  const of = `${wallet().address} ${side} ${outcome}`;
-  if (known?.of !== of) known = { of, amount: await (side === "sell" ? held() : balance(wallet().address)) };
-  return known.amount;
+  const { address } = wallet();
+  const of = `${address} ${side} ${outcome}`;
+  if (known?.of !== of) known = { of, ...(await (side === "sell" ? sellable() : spendable(address))) };
+  return known;
+}
+
+const sellable = async () => ({ amount: await held(), extra: 0n });
+
+async function spendable(address) {
+  const [amount, mine] = await Promise.all([balance(address), position(address, market)]);
+  return { amount, extra: mine ? SIGNATURE_FEE : SIGNATURE_FEE + POSITION_RENT };
 }
 
 async function show() {
@@ -115,15 +125,16 @@ async function show() {
   const request = ++lastRequest;
   let lines = [];
   let has = null;
+  let extra = 0n;
   let isTransient = false;
   let reason = amount ? "" : "Enter an amount, such as 0.5.";
   try {
-    has = wallet() ? await available(side, outcome) : null;
+    if (wallet()) ({ amount: has, extra } = await available(side, outcome));
     if (amount && side === "sell") reason = whyNotSell(amount, outcome, has ?? 0n);
     if (!reason) {
       const much = side === "buy" ? { max_cost: amount } : { shares: amount };
       const quote = await api.get("/api/markets/{key}/quote", { path: { key: market }, query: { side, outcome, ...much } });
-      if (side === "buy") reason = whyNotBuy(quote, has);
+      if (side === "buy") reason = whyNotBuy(quote, has, extra);
       lines = side === "buy" ? bought(quote) : sold(quote);
       if (request === lastRequest) quoted = { of: order(side, outcome, amount), bound: boundOf(quote) };
     }
@@ -147,14 +158,17 @@ function showHeld(side, outcome, has) {
 }
 
 // The reason why nobody should, or this wallet cannot, make the quoted purchase. Without a wallet its balance is unknown.
-function whyNotBuy(quote, has) {
+function whyNotBuy(quote, has, extra) {
   if (form.dataset.model === "reference" && quote.total >= quote.shares) {
     return "You would pay more than the most that it can pay: a share pays 1 SOL if it wins, and nothing if not.";
   }
-  if (has === null || quote.total + SIGNATURE_FEE <= has) return "";
+  if (has === null) return "";
+  const left = has - quote.total - extra;
+  if (left === 0n || left >= WALLET_RENT) return "";
   const most = has > FEE_RESERVE ? ": Max leaves enough for it" : "";
-  if (quote.total <= has) return `This costs all of the wallet's ${sol(has)} SOL, and the network takes a fee${most}.`;
-  return `This costs ${sol(quote.total)} SOL, and the wallet has ${sol(has)}.`;
+  if (quote.total > has) return `This costs ${sol(quote.total)} SOL, and the wallet has ${sol(has)}.`;
+  if (quote.total + SIGNATURE_FEE > has) return `This costs all of the wallet's ${sol(has)} SOL, and the network takes a fee${most}.`;
+  return `This leaves less of the wallet's ${sol(has)} SOL than the network asks for a fee and for rent${most}.`;
 }
 
 function whyNotSell(amount, outcome, mine) {
