@@ -56,12 +56,14 @@ class Market:
 
 
 @asynccontextmanager
-async def opened(database_url: str, redis_url: str, market: Market) -> AsyncIterator[Page]:
+async def opened(
+    database_url: str, redis_url: str, market: Market, **environment: str
+) -> AsyncIterator[Page]:
     """Yield the page of an active market, in a browser that has a wallet."""
     pool = await Pool.open(database_url, size=2)
     key = await add_market(pool, 1)
     await pool.close()
-    with server(database_url, redis_url) as here:
+    with server(database_url, redis_url, **environment) as here:
         async with chromium() as browser, reader(browser, here) as page:
             await page.route("**/api/markets/*/quote*", market.quote)
             await page.route("**/api/trades/buy", market.order)
@@ -140,3 +142,22 @@ async def test_a_purchase_leaves_what_a_first_position_and_the_wallet_itself_nee
         await expect(reason).to_contain_text("for rent")
         await expect(send).to_be_disabled()
     await pool.close()
+
+
+async def test_a_trade_that_v069_does_not_make_or_that_brings_nothing_is_not_offered(
+    database_url: str, redis_url: str
+) -> None:
+    """Its sell_shares never succeeds, and its buy_shares may sell 0 shares (docs/program.md)."""
+    market = Market()
+    async with opened(database_url, redis_url, market, PRICING_MODEL="v069") as page:
+        send, reason = page.locator("[data-send]"), page.locator("[data-quote] .why")
+        await expect(send).to_be_enabled()
+        market.per_share = 10**20
+        await page.get_by_label("SOL to spend").fill("0.0001")
+        await expect(reason).to_have_text("This amount buys no shares: enter a larger one.")
+        await expect(send).to_be_disabled()
+        await page.get_by_text("Sell", exact=True).click()
+        await expect(reason).to_contain_text("cannot pay for shares that are sold")
+        await page.get_by_label("YES shares to sell").fill("1")
+        await expect(page.get_by_role("button", name="Sell YES")).to_be_disabled()
+        await expect(reason).to_contain_text("cannot pay for shares that are sold")

@@ -130,7 +130,7 @@ async function show() {
   let reason = amount ? "" : "Enter an amount, such as 0.5.";
   try {
     if (wallet()) ({ amount: has, extra } = await available(side, outcome));
-    if (amount && side === "sell") reason = whyNotSell(amount, outcome, has ?? 0n);
+    if (side === "sell") reason = whyNotSell(amount, outcome, has ?? 0n) || reason;
     if (!reason) {
       const much = side === "buy" ? { max_cost: amount } : { shares: amount };
       const quote = await api.get("/api/markets/{key}/quote", { path: { key: market }, query: { side, outcome, ...much } });
@@ -159,6 +159,7 @@ function showHeld(side, outcome, has) {
 
 // The reason why nobody should, or this wallet cannot, make the quoted purchase. Without a wallet its balance is unknown.
 function whyNotBuy(quote, has, extra) {
+  if (quote.shares === 0n) return "This amount buys no shares: enter a larger one.";
   if (form.dataset.model === "reference" && quote.total >= quote.shares) {
     return "You would pay more than the most that it can pay: a share pays 1 SOL if it wins, and nothing if not.";
   }
@@ -172,7 +173,8 @@ function whyNotBuy(quote, has, extra) {
 }
 
 function whyNotSell(amount, outcome, mine) {
-  if (amount <= mine) return "";
+  if (form.dataset.model === "v069") return "This program (v0.69) cannot pay for shares that are sold.";
+  if (!amount || amount <= mine) return "";
   return mine > 0n ? `You hold ${shares(mine)} ${outcome} shares.` : `You hold no ${outcome} shares.`;
 }
 
