@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -338,6 +339,18 @@ async def test_status_and_health_say_what_services_said(database_url: str) -> No
             "event-indexer": (200, "ok"), "ipfs": (200, "degraded"), "market-monitor": (503, "down"),
         }  # fmt: skip
         assert (await here.get("/health/nothing")).status_code == 404
+
+
+async def test_nothing_is_quoted_while_the_program_is_paused(database_url: str, redis_url: str) -> None:
+    """The program refuses to buy and to sell then; a quote is back when its admin resumes it."""
+    async with site(database_url, redis_url) as here:
+        key = await add_market(here.pool, 1)
+        for is_paused in (False, True, False):
+            await here.pool.execute("UPDATE program_config SET is_paused = $1", is_paused)
+            await asyncio.sleep(1.2)  # the rules are read once a second
+            answer = await here.get(f"/api/markets/{key}/quote?outcome=YES&max_cost=100000000")
+            assert answer.status_code == (409 if is_paused else 200)
+            assert ("The protocol is paused" in answer.text) is is_paused
 
 
 @pytest.mark.parametrize("quantity", ["max_cost=1000000000", "shares=1000000000"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zmart.client.shapes.transactions import SimulationError
 from zmart.errors import ProgramError
 
+PAUSED = "The protocol is paused: nothing is created or traded until its admin resumes it."
 _MESSAGES = {
     "SlippageExceeded": "The price moved beyond your bound: ask for a new quote, or allow more slippage.",
     "InsufficientShares": "The wallet holds fewer shares of that side than you want to sell.",
@@ -12,7 +13,7 @@ _MESSAGES = {
     "TradeTooSmall": "The trade is too small: a trade is at least 0.00001 SOL.",
     "InvalidMarketState": "The market is not in the state that this needs: read its state again.",
     "InvalidStateTransition": "The market is not in the state that this needs: read its state again.",
-    "ProtocolPaused": "The protocol is paused: nothing is created or traded until its admin resumes it.",
+    "ProtocolPaused": PAUSED,
     "AlreadyClaimed": "This wallet has claimed its winnings already.",
     "NoWinnings": "This wallet holds no winning shares.",
     "NoVotesRecorded": "No votes are recorded on chain yet: wait for the aggregator's next run.",

@@ -17,6 +17,7 @@ from zmart.market.pricing import Quantities
 from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
+from zmart.services.gateway.api.error_messages import PAUSED
 from zmart.services.gateway.api.holders import holders
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMoment, between
@@ -175,6 +176,8 @@ async def market_quote(
     row = await lookup.market_of(context, lookup.market_in_path(key))
     if row.state != "ACTIVE":
         raise Conflict(f"Only an ACTIVE market is traded; this one is {row.state}.")
+    if (rules := (await context.policy()).rules) is not None and rules.is_paused:
+        raise Conflict(PAUSED)
     quantities = Quantities(row.shares_yes, row.shares_no, row.b_parameter)
     return quotes.quote(context.pricing, row.market_id, quantities, await context.fees(), order)
 
