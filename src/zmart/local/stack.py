@@ -31,8 +31,11 @@ from zmart.setting_values import reachable
 from zmart.settings import Settings
 
 SERVICE_GROUP = "services"
-PRESERVED_BY_FRESH = {"node", "backups", ".starting"}
-"""What `zmart up --fresh` keeps: the chain's addon, backups, and the lock that the running `zmart up` holds."""
+DELETED_BY_FRESH = (
+    *("postgres", "valkey", "chain", "pins", "webhooks", "keys", "logs", "run"),
+    *("releases", "releases.json"),
+)
+"""What `zmart up --fresh` deletes in ZMART_HOME: what a stack makes, without the chain's addon and backups."""
 
 
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,17 +192,18 @@ class LocalStack:
 
 
 def erase_home(settings: Settings) -> None:
-    """Delete all data, logs and keys in ZMART_HOME, even damaged ones, except PRESERVED_BY_FRESH."""
+    """Delete a stack's data, logs and keys in ZMART_HOME (DELETED_BY_FRESH), even damaged ones.
+
+    Nothing else is deleted: ZMART_HOME may be a folder that holds other files, too.
+    """
     home = private_folder(settings.zmart_home).resolve()
     if (home / "postgres").exists():
         Postgres(home / "postgres", settings.local_postgres_port, settings.local_postgres_bin_dir).erase()
-    for path in home.iterdir():
-        if path.name in PRESERVED_BY_FRESH:
-            continue
+    for path in (home / name for name in DELETED_BY_FRESH):
         if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+            shutil.rmtree(path.resolve())  # it may be a link to another disk
+        if not path.is_dir() or path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def supervisor_of(home: Path, answer_s: float = ANSWER_SECONDS) -> Supervisor:
