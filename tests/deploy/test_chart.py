@@ -173,6 +173,18 @@ def test_the_migration_runs_before_pods_and_its_secret_before_it(helm: Helm):
     assert weights["Secret"] < weights["Job"]
 
 
+def test_a_number_of_the_settings_is_written_with_all_its_digits(helm: Helm):
+    given = {
+        "ANSWER_CACHE_BYTES": 33_554_432,
+        "RPC_TIMEOUT_S": 2.5,
+        "HOLD_DECISIONS": True,
+        "LOG_LEVEL": "info",
+    }
+    rendered = of_kind(helm.render({**EXISTING, "settings": given}), "ConfigMap")["zmart"]["data"]
+    expected = {"ANSWER_CACHE_BYTES": "33554432", "RPC_TIMEOUT_S": "2.5", "HOLD_DECISIONS": "true"}
+    assert rendered.items() >= {**expected, "LOG_LEVEL": "info"}.items()
+
+
 def test_the_public_reaches_gateway_and_socket_and_no_page_of_operators(helm: Helm):
     [ingress] = of_kind(helm.render(EVERYTHING), "Ingress").values()
     [rule] = ingress["spec"]["rules"]

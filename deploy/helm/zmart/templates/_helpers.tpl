@@ -47,6 +47,11 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* A value as text. Numbers of a file are floats here, which Helm would write as 3.3554432e+07. */}}
+{{- define "zmart.text" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) }}{{ printf "%.0f" . }}{{ else if not (kindIs "invalid" .) }}{{ . }}{{ end }}
+{{- end }}
+
 {{/* Environment entries for secrets: a list of names, of which only DATABASE_URL must be there. */}}
 {{- define "zmart.secretEnv" -}}
 {{- $secret := .secret -}}
