@@ -173,6 +173,15 @@ def test_the_migration_runs_before_pods_and_its_secret_before_it(helm: Helm):
     assert weights["Secret"] < weights["Job"]
 
 
+def test_the_migration_runs_on_the_nodes_of_the_services(helm: Helm):
+    manifests = helm.render(EVERYTHING)
+    placed = [*of_kind(manifests, "Deployment").values(), *of_kind(manifests, "Job").values()]
+    for pod in (one["spec"]["template"] for one in placed):
+        assert pod["spec"]["nodeSelector"] == EVERYTHING["nodeSelector"]
+        assert pod["spec"]["tolerations"] == EVERYTHING["tolerations"]
+        assert pod["metadata"]["annotations"].items() >= EVERYTHING["podAnnotations"].items()
+
+
 def test_a_number_of_the_settings_is_written_with_all_its_digits(helm: Helm):
     given = {
         "ANSWER_CACHE_BYTES": 33_554_432,
