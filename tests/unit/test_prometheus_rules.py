@@ -72,3 +72,8 @@ def test_every_row_about_an_alert_has_a_case():
             assert expectation["exp_labels"]["alert"].startswith(about)
     assert played == expected
     assert len(rows) > 20
+
+
+def test_a_service_without_any_process_is_told_whichever_it_is():
+    [rule] = [rule for rule in rules() if rule["alert"] == "ZmartMissing"]
+    assert sorted(re.findall(r'absent\(up{job="zmart-(\w+)"}\)', rule["expr"])) == sorted(SERVICES)
