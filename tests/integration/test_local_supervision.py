@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,18 @@ def test_a_folder_with_a_long_name_gets_a_socket_that_the_kernel_takes(tmp_path:
         running.supervisor.shut_down()
         running.process.wait(20)
         running.supervisor.socket.parent.rmdir()
+
+
+def test_a_stack_is_found_from_a_terminal_with_another_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise `zmart ps` finds no stack there, and `zmart up` ends the one that runs."""
+    deep = tmp_path / ("long" * 20) / "run"
+    at_the_start = Supervisor(deep, deep).socket
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it is read again
+    assert tempfile.gettempdir() == str(tmp_path)
+    assert Supervisor(deep, deep).socket == at_the_start
 
 
 def test_what_a_program_says_is_in_its_log(tmp_path: Path) -> None:

@@ -157,7 +157,9 @@ class Supervisor:
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
         name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"zmart-{os.getuid()}-{name}" / "supervisor.sock"
+        # not TMPDIR, which may differ between the terminals of a user
+        temporary = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()  # noqa: S108
+        return Path(temporary) / f"zmart-{os.getuid()}-{name}" / "supervisor.sock"
 
     def write_config(self, programs: Sequence[SupervisedProgram], directory: Path) -> None:
         """Create the folders and write supervisord's configuration; programs run in `directory`.
