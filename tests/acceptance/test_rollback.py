@@ -108,6 +108,46 @@ def test_a_release_is_run_again_only_if_it_is_the_one_that_ran(tmp_path: Path) -
             command_of(tmp_path, other)
 
 
+# What a `git worktree add` leaves that was killed: a part of the files, and a lock.
+KILLED_GIT = """#!/bin/sh
+{git} "$@" || exit
+case "$*" in *"worktree add"*)
+    for tree in {checkout}/.git/worktrees/*; do echo initializing > "$tree/locked"; done
+    rm -r {home}/releases/*/src/zmart/votes
+    kill -9 $$
+esac
+"""
+
+
+def test_a_work_tree_that_git_did_not_finish_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    checkout = Checkout(tmp_path / "checkout", home)
+    checkout.commit()
+    checkout.record(home)
+    target = releases(home)[-1]
+    killed = tmp_path / "bin" / "git"
+    killed.parent.mkdir()
+    killed.write_text(KILLED_GIT.format(git=shutil.which("git"), home=home, checkout=checkout.folder))
+    killed.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{killed.parent}:{os.environ['PATH']}")
+        with pytest.raises(ConfigError, match="git cannot provide"):
+            command_of(home, target)
+    assert (Path(command_of(home, target).source) / "zmart" / "votes" / "__init__.py").exists()
+
+
+def test_a_machine_without_git_is_told_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    target = StackRelease(
+        version="0.1.0", commit="f" * 12, schema=HEAD, python=sys.executable, checkout="/x", last_started_at=0
+    )
+    with pytest.raises(ConfigError, match="needs git"):
+        command_of(tmp_path, target)
+
+
 @pytest.mark.slow
 def test_a_stack_goes_back_to_the_release_before_though_the_rollback_is_killed(
     tmp_path: Path, request: pytest.FixtureRequest

@@ -7,6 +7,7 @@ a work tree of git below ZMART_HOME/releases, with the virtual environment of th
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -139,19 +140,29 @@ def command_of(home: Path, release: StackRelease) -> ReleaseCommand:
 def _work_tree(home: Path, release: StackRelease) -> Path:
     folder = home / "releases" / release.commit
     if not (folder / "src").exists():
+        # The folder gets its name only when it is complete. Twice --force: a killed git leaves a locked work tree.
+        draft = folder.with_name(f"{release.commit}.unfinished")
+        shutil.rmtree(draft, ignore_errors=True)
         _git(release.checkout, ["worktree", "prune"])
-        _git(release.checkout, ["worktree", "add", "--force", "--detach", str(folder), release.commit])
+        options = ["--force", "--force", "--detach"]
+        _git(release.checkout, ["worktree", "add", *options, str(draft), release.commit])
+        _git(release.checkout, ["worktree", "move", str(draft), str(folder)])
     return folder
 
 
 def _git(checkout: str, arguments: Sequence[str]) -> None:
-    done = subprocess.run(
-        ["git", "-C", checkout, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_ANSWER_WITHIN_S,
-    )
+    try:
+        done = subprocess.run(
+            ["git", "-C", checkout, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_ANSWER_WITHIN_S,
+        )
+    except FileNotFoundError:
+        raise ConfigError("A rollback to a commit needs git: install it (Debian: apt install git).") from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"git did not provide the release within {_ANSWER_WITHIN_S:.0f} s.") from None
     if done.returncode != 0:
         raise ConfigError(f"git cannot provide the release: {done.stderr.strip()}")
 
