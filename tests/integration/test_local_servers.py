@@ -124,6 +124,16 @@ def test_a_data_folder_of_another_mode_is_refused(new_postgres: Postgres) -> Non
         new_postgres.start()
 
 
+def test_data_of_another_major_version_says_which_programs_it_needs(new_postgres: Postgres) -> None:
+    new_postgres.start()
+    new_postgres.stop()
+    (new_postgres.data / "PG_VERSION").write_text("14\n")
+    with pytest.raises(ConfigError, match=r"PostgreSQL 14.* LOCAL_POSTGRES_BIN_DIR") as refused:
+        new_postgres.start()
+    assert "postgresql-14" in str(refused.value)
+    assert "nothing was deleted" in str(refused.value)
+
+
 def test_valkey_keeps_its_keys_after_kill_9(new_valkey: Valkey) -> None:
     new_valkey.start()
     with redis.Redis.from_url(new_valkey.url()) as client:

@@ -204,12 +204,14 @@ class Postgres(ChildServer):
     def prepare(self) -> None:
         """Create the data folder if it is missing, and write the server's settings.
 
-        Raises ConfigError if another user's files are in `folder` or the data is damaged, StartError if initdb fails or
-        the settings cannot be written, StoreError if the password cannot be written.
+        Raises ConfigError if another user's files are in `folder`, the data is damaged, or another major version of
+        PostgreSQL made it, StartError if initdb fails or the settings cannot be written, StoreError if the password
+        cannot be written.
         """
         self._check_owner()
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
+        self._check_version()
         settings = SETTINGS.format(port=self.port) + ("" if self._durable else NOT_DURABLE)
         path = self.data / "postgresql.conf"
         if path.read_text("utf-8") == settings:
@@ -218,6 +220,16 @@ class Postgres(ChildServer):
             path.write_text(settings, encoding="utf-8")
         except OSError as problem:
             raise StartError(f"{path} cannot be written ({problem.strerror}): is the disk full?") from None
+
+    def _check_version(self) -> None:
+        """Raise ConfigError if PostgreSQL would refuse the data, which it does without a word about what to do."""
+        ours, theirs = self._major_version(), (self.data / "PG_VERSION").read_text("ascii", "replace").strip()
+        if ours and theirs.isdecimal() and int(theirs) != ours:
+            raise ConfigError(
+                f"{self.data} was made by PostgreSQL {theirs}, and {self.bin_dir} is PostgreSQL {ours}: nothing was "
+                f"deleted. Set LOCAL_POSTGRES_BIN_DIR to the programs of {theirs} (Debian: apt install "
+                f"postgresql-{theirs}, /usr/lib/postgresql/{theirs}/bin), or start over with `zmart up --fresh`."
+            )
 
     def _initdb(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -252,7 +264,7 @@ class Postgres(ChildServer):
 
     def _major_version(self) -> int:
         output = subprocess.run(
-            [self._bin_dir / "postgres", "--version"], capture_output=True, check=True
+            [self.bin_dir / "postgres", "--version"], capture_output=True, check=True
         ).stdout
         match = re.search(rb"\) (\d+)", output)
         return int(match.group(1)) if match else 0
