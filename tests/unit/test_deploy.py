@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import tomllib
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,6 +126,16 @@ def test_caddy_passes_on_to_the_ports_of_gateway_and_socket_and_services_trust_i
         one["environment"]["TRUSTED_PROXIES"] for name, one in ours().items() if name[-2:] in ("-1", "-2")
     }
     assert trusted == {caddy}
+
+
+def test_no_other_container_is_given_the_address_that_services_trust():
+    """Docker and Podman count up from the network's first address, also while Caddy is down."""
+    caddy = composed(DEPLOY / "compose.yaml")["caddy"]["networks"]["inside"]["ipv4_address"]
+    network = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["networks"]["inside"]["ipam"]["config"][0]
+    fixed, subnet = IPv4Address(filled(caddy, {})), IPv4Network(filled(network["subnet"], {}))
+    started = composed(DEPLOY / "compose.yaml", DEPLOY / "trial" / "compose.yaml")
+    assert fixed in subnet
+    assert int(fixed) - int(subnet.network_address) > 10 * len(started)
 
 
 def test_the_health_check_knows_the_port_of_every_service(monkeypatch: pytest.MonkeyPatch):
