@@ -40,6 +40,10 @@ async def _page(settings: Settings) -> str:
     return page
 
 
+def _headline(page: str) -> str:
+    return page.partition("<h1>")[2].partition("</h1>")[0]
+
+
 async def test_six_ready_services_are_healthy(settings: Settings) -> None:
     async with _database(settings) as pool:
         for name in SERVICES:
@@ -59,6 +63,18 @@ async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
     page = await _page(settings)
     assert "monitor not ready" in page
     assert "no report for 20 s" in page
+
+
+async def test_what_a_ready_service_lacks_is_no_headline_over_a_critical_alert(settings: Settings) -> None:
+    async with _database(settings) as pool:
+        for name in SERVICES:
+            reason = "1 of 2 workers do not run." if name == "gateway" else ""
+            await service_status.report(pool, name, "here:1", True, reason, {})
+        assert "1 of 2 workers do not run" in _headline(await _page(settings))
+        await pool.execute(
+            "INSERT INTO alerts (key, severity, message) VALUES ('payer low:x', 'critical', 'The payer is empty')"
+        )
+    assert "The payer is empty" in _headline(await _page(settings))
 
 
 async def test_the_reason_and_the_open_alerts_are_shown_as_text(settings: Settings) -> None:

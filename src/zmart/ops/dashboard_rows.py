@@ -55,15 +55,15 @@ def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
     down = [row.service for row in services if not row.ready]
     if down:
         return f"{', '.join(down)} not ready"
-    waiting = [f"{row.service}: {row.reason}" for row in services if row.reason]
-    if waiting:
-        return waiting[0]
     if state.figures.intents_uncertain:
         return f"{state.figures.intents_uncertain} transactions with an unknown outcome"
     if state.figures.dead_letters:
         return f"{state.figures.dead_letters} dead letters"
     critical = [alert for alert in state.alerts if alert.severity == "critical"]
-    return critical[0].message if critical else ""
+    if critical:
+        return critical[0].message
+    waiting = [f"{row.service}: {row.reason}" for row in services if row.reason]
+    return waiting[0] if waiting else ""
 
 
 def cards(figures: OverviewFigures, markets: dict[str, int]) -> list[FigureCard]:
