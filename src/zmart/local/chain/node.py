@@ -80,13 +80,25 @@ def install(folder: Path, node: Path) -> bool:
     with _alone(private_folder(folder)):
         if is_installed(folder):
             return False
+        draft = folder / "unfinished"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
         for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(SOURCE / name, folder / name)
-        done = _npm_ci(folder, node)
-        if done.returncode != 0 or not is_installed(folder):
-            (folder / "package-lock.json").unlink()
+            shutil.copyfile(SOURCE / name, draft / name)
+        done = _npm_ci(draft, node)
+        if done.returncode != 0 or not (draft / ADDON).exists():
             raise StartError(f"npm could not install the local chain's addon: {_reason(done.stderr)}")
+        _replace(folder, draft)
         return True
+
+
+def _replace(folder: Path, draft: Path) -> None:
+    """Move a complete installation from `draft` to `folder`; the file by which it counts as installed comes last."""
+    (folder / "package-lock.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "node_modules", ignore_errors=True)
+    for name in ("node_modules", "package.json", "package-lock.json"):
+        (draft / name).replace(folder / name)
+    shutil.rmtree(draft, ignore_errors=True)
 
 
 def _npm_ci(folder: Path, node: Path) -> subprocess.CompletedProcess[str]:
