@@ -123,9 +123,12 @@ lock: setup-dev ## pin the newest allowed packages again
 	@# on its own: it lives in a folder of its own
 	$(COMPILE) -o requirements/client-generator.txt requirements/client-generator.in
 
-clean: ## stop the local stack, then remove its data and the virtual environment
+clean: ## stop the local stack, then remove its data, except backups, and the virtual environment
 	@if $(BIN)/python -I -c 'import psutil, zmart.cli' 2>/dev/null; then $(ZMART) stop --all; fi
-	rm -rf $(VENV) .zmart artifacts dist
+	rm -rf $(VENV) artifacts dist
+	@if [ -d .zmart/backups ] && [ ! -L .zmart ]; then \
+		find .zmart -mindepth 1 -maxdepth 1 ! -name backups -exec rm -rf {} + && echo "Backups stay in .zmart/backups."; \
+	else rm -rf .zmart; fi
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "ZMART needs Python 3.11 or newer: install it (Debian: apt install python3 python3-venv) and run make again."; exit 1; }

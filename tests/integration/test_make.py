@@ -74,6 +74,19 @@ def test_clean_works_without_an_installation(tmp_path: Path) -> None:
     assert not (tmp_path / ".zmart").exists()
 
 
+def test_clean_keeps_backups(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    backup = tmp_path / ".zmart" / "backups" / "zmart-20260101T000000Z" / "zmart.dump"
+    for path in (backup, tmp_path / ".zmart" / "keys" / "admin.json", tmp_path / ".zmart" / ".starting"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+    done = make(tmp_path, "clean")
+    assert done.returncode == 0
+    assert ".zmart/backups" in done.stdout
+    assert [path.name for path in (tmp_path / ".zmart").iterdir()] == ["backups"]
+    assert backup.read_text() == "content"
+
+
 LISTED = """\
 :env:.index-url='https://environment.example/simple'
 :env:.user='1'
