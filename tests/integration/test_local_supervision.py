@@ -20,7 +20,7 @@ from kit.waiting import wait_for
 from zmart.cli.stack_output import rows
 from zmart.local import doctor, process_group
 from zmart.local.processes import start_command
-from zmart.local.startup import is_up, stop_stack
+from zmart.local.startup import is_up, running_stack, stop_stack
 from zmart.local.supervision import (
     ANSWER_SECONDS,
     LOG_BACKUPS,
@@ -280,6 +280,19 @@ def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Runni
     assert time.monotonic() - before < 15
     assert process_group.members(tmp_path) == []
     assert not running.supervisor.socket.exists()
+
+
+def test_a_command_that_needs_a_stack_does_not_end_one_that_is_slow_to_answer(
+    running: Running, tmp_path: Path
+) -> None:
+    """`zmart demo` starts a stack only where none runs."""
+    running.process.send_signal(signal.SIGSTOP)
+    said: list[str] = []
+    with pytest.raises(SupervisorHangs), running_stack(load_settings(zmart_home=tmp_path), said.append):
+        pass
+    running.process.send_signal(signal.SIGCONT)
+    assert said == []
+    wait_for(running.supervisor.answers)
 
 
 def test_more_callers_than_a_hanging_supervisor_has_room_for_wait_no_longer(running: Running) -> None:

@@ -253,10 +253,10 @@ class StackStart:
 def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
     """Provide the local stack for the block: the running one, or a new one that is stopped after the block.
 
-    Raises the errors of `StackStart.start`.
+    Raises the errors of `StackStart.start`, and SupervisorHangs if the running stack does not answer in time.
     """
     home = private_folder(settings.zmart_home).resolve()
-    if is_up(home):
+    if _runs(home):
         yield
         return
     say("No stack runs here: starting one for this command ...")
@@ -298,6 +298,17 @@ def stop_stack(home: Path) -> int:
 def is_up(home: Path) -> bool:
     """Return whether the supervisord of the stack in `home` answers."""
     return supervisor_of(home).answers()
+
+
+def _runs(home: Path) -> bool:
+    """Return whether a supervisord of the stack in `home` runs. Raises SupervisorHangs if it is slow to answer."""
+    try:
+        supervisor_of(home).call("supervisor.getState")
+    except SupervisorHangs:
+        raise
+    except SupervisionError:
+        return False
+    return True
 
 
 def _all(futures: Sequence[Future[None]]) -> None:
