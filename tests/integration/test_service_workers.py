@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import signal
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from kit import commands
 from kit.waiting import until
+from zmart.errors import ConfigError
 from zmart.local.processes import free_port
+from zmart.ops import worker_parent
 from zmart.services.contract import Readiness
 from zmart.services.workers.address_counts import AddressCounts, clear_row, create_table
 from zmart.services.workers.metric_sums import ended_counters, summed
@@ -224,3 +228,16 @@ def test_metrics_are_added_up_and_those_of_a_worker_that_ended_stay() -> None:
         "s_count 15.0",
         "s_sum 10.0",
     } <= set(lines)
+
+
+def test_workers_without_a_folder_for_temporary_files_say_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in the image, whose root file system is read-only."""
+
+    def none_is_usable(**_: object) -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", none_is_usable)
+    with pytest.raises(ConfigError, match="TMPDIR"), worker_parent._folder():
+        pass

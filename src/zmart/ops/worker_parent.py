@@ -173,7 +173,13 @@ def _reserved_port(service: str, settings: Settings) -> Iterator[int]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="zmart-workers-"))
+    try:
+        path = Path(tempfile.mkdtemp(prefix="zmart-workers-"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "--workers needs a folder for temporary files, and none can be written: in a container mount one at /tmp "
+            "(compose: tmpfs; Kubernetes: emptyDir), elsewhere set TMPDIR."
+        ) from None
     try:
         yield path
     finally:
