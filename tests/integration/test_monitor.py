@@ -24,6 +24,8 @@ from zmart.services import monitor
 from zmart.services.monitor import metrics
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work, tallies
+from zmart.store.intent_claims import Claims
+from zmart.store.intents import Action
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool
 from zmart.votes import vote_log
@@ -311,3 +313,21 @@ async def test_markets_without_progress_for_seven_days_are_found(pool: Pool) -> 
         (market_id(1), MarketState.PROPOSED),
         (market_id(2), MarketState.DISPUTED),
     ]
+
+
+async def test_the_command_waits_for_a_monitor_that_finalizes_the_market_already(scene: Scene) -> None:
+    """The failure that is stored is from before: what the command says is the result of what is done now."""
+    market = await scene.resolving()
+    await scene.travel(3 * DAY_S + 60)
+    await market_work.failed(scene.pool, market, Job.FINALIZE, "InsufficientFunds: send it SOL.", 3_600)
+    plan = await intents.plan(scene.pool, market, Action.FINALIZE_MARKET, 0, {})
+    async with Claims(scene.pool) as claims:
+        async with claims.claim(plan.id) as claim:
+            assert claim is not None
+            command = asyncio.create_task(zmart(scene, "finalize", market))
+            await asyncio.wait([command], timeout=6)
+            assert not command.done(), command.result()
+        status, output = await command
+    assert status == 0, output
+    assert "landed" in output
+    assert await scene.state(market) is MarketState.FINALIZED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Market = Annotated[str | None, typer.Argument(help=f"{HELP} (default: all markets that are due)")]
 _MAX_INTENTS = 1_000
+_OTHERS_WITHIN_S = 30.0
+_POLL_S = 0.3
 decisions = typer.Typer(no_args_is_help=True, help="Review the results of disputes.")
 
 
@@ -147,17 +150,19 @@ async def _report(
 ) -> bool:
     """Run `work`, and print the intents whose state it changed and the jobs that are still open.
 
-    With a market `only`, its jobs are first made due. Returns False if an open job fails.
+    With a market `only`, its jobs are first made due, and what another process is doing about it is waited for. Returns
+    False if an open job fails.
     """
     from zmart.store import intents as store
     from zmart.store import market_work
 
     pool = context.pool
-    if only is not None:
-        await context.market(only)
-        await market_work.without_pause(pool, only)
     before = {row.id: row.state for row in await store.recent(pool, _MAX_INTENTS, market_id=only)}
-    await work()
+    if only is None:
+        await work()
+    else:
+        await context.market(only)
+        await _work_alone(context, only, work)
     after = await store.recent(pool, _MAX_INTENTS, market_id=only)
     changed = [row for row in after if before.get(row.id) is not row.state]
     open_jobs = await (market_work.everything(pool) if only is None else market_work.of_market(pool, only))
@@ -171,6 +176,43 @@ async def _report(
         ]
         typer.echo("\n".join(lines) if lines else "nothing was due")
     return all(job.status != "failing" for job in open_jobs)
+
+
+async def _work_alone(
+    context: DecisionContext, market_id: MarketId, work: Callable[[], Awaitable[None]]
+) -> None:
+    """Run `work` on a market whose jobs are made due, after other processes have executed its intents, for which it
+    waits 30 s at most. Run it again, at most twice, if a job still has a failure from before.
+    """
+    from zmart.store import market_work
+
+    deadline = time.monotonic() + _OTHERS_WITHIN_S
+    for _ in range(3):
+        await _wait_for_others(context, market_id, deadline)
+        attempted = {
+            job.job: job.last_attempt_at for job in await market_work.of_market(context.pool, market_id)
+        }
+        await market_work.without_pause(context.pool, market_id)
+        await work()
+        jobs = await market_work.of_market(context.pool, market_id)
+        is_old = any(
+            job.status == "failing" and job.last_attempt_at == attempted.get(job.job) for job in jobs
+        )
+        if not is_old:
+            return
+        await asyncio.sleep(_POLL_S)
+
+
+async def _wait_for_others(context: DecisionContext, market_id: MarketId, deadline: float) -> None:
+    """Wait until no other process executes an intent of the market, or until `deadline` of the monotonic clock."""
+    from zmart.store import intents as store
+
+    assert context.claims is not None  # of a context that was opened
+    for row in await store.recent(context.pool, _MAX_INTENTS, market_id=market_id):
+        while not row.state.is_done and not await context.claims.is_free(row.id):
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(_POLL_S)
 
 
 def register(root: typer.Typer) -> None:
