@@ -124,13 +124,25 @@ async def test_a_service_that_stops_in_order_is_no_alert(pool: Pool) -> None:
     assert await open_keys(pool) == []
 
 
-async def test_a_service_that_has_been_silent_for_a_day_is_no_longer_expected(pool: Pool) -> None:
+async def test_a_service_that_is_down_for_days_is_not_told_as_resolved(pool: Pool) -> None:
     await service_status.report(pool, "indexer", "here:1", True, "", {})
     await be_silent(pool, "indexer", 86_300)
     silent = await report_silence(pool, await report_silence(pool, frozenset()))
     assert await open_keys(pool) == ["silent:indexer"]
-    await be_silent(pool, "indexer", 86_500)
-    assert await report_silence(pool, silent) == frozenset()
+    await be_silent(pool, "indexer", 9 * 86_400)
+    await service_status.report(pool, "gateway", "here:1", True, "", {})
+    await service_status.forget(pool, "gateway", "here:1")
+    assert await report_silence(pool, silent) == {"indexer"}
+    assert await open_keys(pool) == ["silent:indexer"]
+
+
+async def test_a_process_that_was_replaced_is_not_missed_when_its_service_stops_in_order(pool: Pool) -> None:
+    """As a pod that was killed, and whose successor has another name, when its deployment is removed later."""
+    await service_status.report(pool, "indexer", "pod-a:1", True, "", {})
+    await be_silent(pool, "indexer", 400)
+    await service_status.report(pool, "indexer", "pod-b:1", True, "", {})
+    await service_status.forget(pool, "indexer", "pod-b:1")
+    assert await report_silence(pool, await report_silence(pool, frozenset())) == frozenset()
     assert await open_keys(pool) == []
 
 

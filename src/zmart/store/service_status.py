@@ -9,17 +9,20 @@ import msgspec
 
 from zmart.store.pool import Pool
 
+# A process that ended without a word is forgotten once another one of its service has taken its place.
 _REPORT = """
+WITH replaced AS (
+    DELETE FROM service_status WHERE (service, instance) IN (
+        SELECT service, instance FROM service_status
+        WHERE service = $1 AND instance <> $2 AND seen_at < now() - interval '5 minutes' FOR UPDATE SKIP LOCKED))
 INSERT INTO service_status (service, instance, ready, reason, details) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (service, instance) DO UPDATE
 SET seen_at = now(), ready = excluded.ready, reason = excluded.reason, details = excluded.details
 RETURNING extract(epoch FROM now())::float8
 """
 _FORGET = "DELETE FROM service_status WHERE service = $1 AND instance = $2"
-_FORGET_OLD = "DELETE FROM service_status WHERE seen_at < now() - interval '1 day'"
 _SILENCE = """
-SELECT service, extract(epoch FROM now() - max(seen_at))::float8 AS age_s
-FROM service_status WHERE seen_at > now() - interval '1 day' GROUP BY service
+SELECT service, extract(epoch FROM now() - max(seen_at))::float8 AS age_s FROM service_status GROUP BY service
 """
 _ALL = """
 SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
@@ -43,22 +46,22 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 async def report(
     pool: Pool, service: str, instance: str, ready: bool, reason: str, details: Mapping[str, object]
 ) -> float:
-    """Store the status of this process. Returns the database's time in Unix seconds."""
+    """Store the status of this process, and forget those of its service that have not reported for 5 minutes. Returns
+    the database's time in Unix seconds."""
     encoded = msgspec.json.encode(details).decode()
     now_s: float = await pool.fetchval(_REPORT, service, instance, ready, reason, encoded)
     return now_s
 
 
 async def forget(pool: Pool, service: str, instance: str) -> None:
-    """Delete the status of a process that stops in an orderly way, and every status that was not renewed for a day."""
+    """Delete the status of a process that stops in an orderly way."""
     await pool.execute(_FORGET, service, instance)
-    await pool.execute(_FORGET_OLD)
 
 
 async def silence(pool: Pool) -> dict[str, float]:
     """Return the seconds since the last report of any process of a service, by service.
 
-    A service is left out if all its processes stopped in an orderly way, or if none has reported for a day.
+    A service is left out once its last process has stopped in an orderly way.
     """
     return {row["service"]: row["age_s"] for row in await pool.fetch(_SILENCE)}
 
