@@ -97,7 +97,7 @@ async def test_a_chain_that_has_grown_restarts_and_remembers_every_transaction_t
             async def send() -> bool:
                 with suppress(ChainError):
                     await asyncio.gather(*(confirm(rpc, payer, confirmed) for _ in range(20)))
-                return starts > 1
+                return starts > 1 and len(confirmed) >= 40
 
             await until(send, within_s=90)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import AsyncIterator
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from secrets import token_hex
 
@@ -51,13 +51,15 @@ async def test_what_was_executed_before_a_list_was_requested_is_in_it(chain: Cha
     executed: list[Signature] = []
 
     async def sends() -> None:
-        for _ in range(40):
+        for number in count():
+            if number >= 40 and lists > 5:  # a busy machine makes lists more slowly than transactions
+                return
             message = compose.compile(payer.pubkey(), [compose.memo(token_hex(8))], blockhash)
             executed.append(await rpc.send_raw_transaction(bytes(compose.sign(message, [payer]))))
 
     blockhash = (await rpc.get_latest_blockhash()).blockhash
-    sending = asyncio.gather(*(sends() for _ in range(5)))
     lists = 0
+    sending = asyncio.gather(*(sends() for _ in range(5)))
     while not sending.done():
         before = set(executed)
         assert before <= set(await listed(rpc, address))

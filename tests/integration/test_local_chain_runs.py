@@ -266,7 +266,7 @@ def test_blockhashes_are_random_and_valid_as_long_as_their_block_height_says(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert (done.returncode, done.stdout) == (0, "all valid\n"), done.stderr
 

@@ -70,8 +70,8 @@ INSERT INTO false_deliveries (signature, differs, received_at) VALUES ('forged',
 INSERT INTO backfills (from_slot, to_slot, oldest_signature, oldest_slot, new_count) VALUES (1, 900, 'old', 3, 12);
 INSERT INTO unknown_events VALUES (5, 'sig', 0, '\\xff');
 INSERT INTO chain_events (signature, ordinal, slot, index_in_block, name, market_id, event)
-SELECT 'outside', ordinal, 900000000000, index_in_block, name, market_id, event FROM chain_events WHERE market_id IS NULL
-LIMIT 1;
+SELECT 'outside', ordinal, 900000000000, index_in_block, name, market_id, event FROM chain_events
+WHERE market_id IS NULL LIMIT 1;
 INSERT INTO ipfs_anchors (kind, market_id, snapshot_day, cid, size_bytes, provider, pinned_at)
 VALUES ('snapshot', '{market_id(_VOTED)}', '2026-01-01', 'bafysnapshot', 2048, 'local', now());
 INSERT INTO alerts (key, severity, message) VALUES ('k', 'critical', 'It is late.');
