@@ -173,10 +173,12 @@ class SocketRecorder:
         while True:
             try:
                 async with connect(self._url, max_size=None, proxy=socket_proxy(self._url)) as connection:
-                    self._connection = connection
                     self.reconnects += 1
-                    for channel in self._channels:
+                    for channel in self._channels:  # also those that are added meanwhile
                         await connection.send(self._subscribe(channel))
+                    self._connection = (
+                        connection  # from now on `add` subscribes: never both, or changes come twice
+                    )
                     async for frame in connection:
                         await self._take(frame)
             except (OSError, WebSocketException, TimeoutError):
