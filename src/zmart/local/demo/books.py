@@ -178,7 +178,11 @@ async def _replay_agrees(world: DemoWorld) -> str:
         if offsets != sorted(set(offsets)):
             raise ZmartError(f"{channel}: offsets are not strictly rising: {offsets}")
         if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
-            raise ZmartError(f"{channel}: the replay differs from the live messages")
+            again = [message.offset for message in replayed[channel]]
+            raise ZmartError(
+                f"{channel}: the replay differs from the live messages: {again} after {late.reconnects} reconnects, "
+                f"not {offsets} after {world.socket.reconnects}"
+            )
     total = sum(len(messages) for messages in live.values())
     reconnects, gaps = world.socket.reconnects, sum(map(len, world.socket.gaps.values()))
     return f"{total} messages in {len(channels)} channels, {reconnects} reconnects, {gaps} gaps"
