@@ -178,9 +178,9 @@ async def _replay_agrees(world: DemoWorld) -> str:
         if offsets != sorted(set(offsets)):
             raise ZmartError(f"{channel}: offsets are not strictly rising: {offsets}")
         if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
-            again = [message.offset for message in replayed[channel]]
+            replay_offsets = [message.offset for message in replayed[channel]]
             raise ZmartError(
-                f"{channel}: the replay differs from the live messages: {again} after {late.reconnects} reconnects, "
+                f"{channel}: the replay differs from the live messages: {replay_offsets} after {late.reconnects} reconnects, "
                 f"not {offsets} after {world.socket.reconnects}"
             )
     total = sum(len(messages) for messages in live.values())
