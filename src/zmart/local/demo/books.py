@@ -180,8 +180,8 @@ async def _replay_agrees(world: DemoWorld) -> str:
         if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
             replay_offsets = [message.offset for message in replayed[channel]]
             raise ZmartError(
-                f"{channel}: the replay differs from the live messages: {replay_offsets} after {late.reconnects} reconnects, "
-                f"not {offsets} after {world.socket.reconnects}"
+                f"{channel}: the replay differs from the live messages: {replay_offsets} after {late.reconnects} "
+                f"reconnects, not {offsets} after {world.socket.reconnects}"
             )
     total = sum(len(messages) for messages in live.values())
     reconnects, gaps = world.socket.reconnects, sum(map(len, world.socket.gaps.values()))
