@@ -125,11 +125,13 @@ DELETE FROM chain_events e USING chain_transactions t
 WHERE e.slot = t.slot AND e.signature = t.signature AND t.signature = ANY($1::text[])
 """
 _REMOVE = "DELETE FROM chain_transactions WHERE signature = ANY($1::text[])"
-_FINAL_BELOW = """
-SELECT signature, event_count > 0 AS has_events FROM chain_transactions
-WHERE slot < $1 AND finality = 'finalized' ORDER BY slot DESC LIMIT $2
+_NEWEST_BELOW = """
+SELECT slot FROM chain_transactions WHERE slot < $1 AND finality = 'finalized' AND event_count > 0
+ORDER BY slot DESC LIMIT 1
 """
-_FINAL_BELOW_COUNT = 10
+_LAST_FINAL = """
+SELECT signature FROM chain_transactions WHERE slot < $1 AND finality = 'finalized' ORDER BY slot DESC LIMIT 1
+"""
 
 _event = msgspec.json.Decoder(StoredEvent)
 
@@ -171,9 +173,9 @@ class UnfinalTransaction(msgspec.Struct, frozen=True):
 
 
 class FinalBelow(msgspec.Struct, frozen=True):
-    """Final transactions of the index below a slot. A scan from the tip may end at `until` (`until` of
-    getSignaturesForAddress), the tenth below the slot; None if there are fewer. `is_listed`: one of the newest ten has
-    events, so the chain's list of the program's transactions must contain it."""
+    """Final transactions of the index below a slot. `is_listed`: one has events, so the chain's list of the program's
+    transactions must contain it. `until`: one in a slot below that, at which a scan from the tip may end (`until` of
+    getSignaturesForAddress); None if there is none."""
 
     until: Signature | None
     is_listed: bool
@@ -344,9 +346,9 @@ async def remove(connection: Connection, signatures: Sequence[Signature]) -> Aff
 
 async def final_below(pool: Pool, slot: Slot) -> FinalBelow:
     """Return what the index has of the chain's final transactions below `slot`."""
-    rows = await pool.fetch(_FINAL_BELOW, slot, _FINAL_BELOW_COUNT)
-    until = rows[-1]["signature"] if len(rows) == _FINAL_BELOW_COUNT else None
-    return FinalBelow(until, any(row["has_events"] for row in rows))
+    listed: Slot | None = await pool.fetchval(_NEWEST_BELOW, slot)
+    until: Signature | None = await pool.fetchval(_LAST_FINAL, slot if listed is None else listed)
+    return FinalBelow(until, listed is not None)
 
 
 async def first_final_after(pool: Pool, slot: Slot) -> Signature | None:
