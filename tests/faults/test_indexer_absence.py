@@ -343,7 +343,7 @@ async def test_a_node_whose_history_is_shorter_than_the_downtime_completes_nothi
 @pytest.mark.parametrize("in_one_slot", [1, 4, 12])
 async def test_a_list_meets_what_is_known_however_many_transactions_a_slot_has(database_url, in_one_slot):
     """A scan meets transactions that it knows, and does not ask for all that the program ever had."""
-    story = Story(24, markets=1, trades=14)
+    story = Story(24, markets=1, trades=40)
     slot = story.txs[-in_one_slot].slot
     crowd = [Tx(tx.signature, slot, n, tx.events, tx.err) for n, tx in enumerate(story.txs[-in_one_slot:])]
     txs = [*story.txs[:-in_one_slot], *crowd]

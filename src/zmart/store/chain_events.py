@@ -129,8 +129,10 @@ _NEWEST_BELOW = """
 SELECT slot FROM chain_transactions WHERE slot < $1 AND finality = 'finalized' AND event_count > 0
 ORDER BY slot DESC LIMIT 1
 """
+# The tenth below: should a chain have lost the record of one, as a local chain that was killed may, others remain.
 _LAST_FINAL = """
-SELECT signature FROM chain_transactions WHERE slot < $1 AND finality = 'finalized' ORDER BY slot DESC LIMIT 1
+SELECT signature FROM chain_transactions WHERE slot < $1 AND finality = 'finalized'
+ORDER BY slot DESC LIMIT 1 OFFSET 9
 """
 
 _event = msgspec.json.Decoder(StoredEvent)
@@ -174,8 +176,8 @@ class UnfinalTransaction(msgspec.Struct, frozen=True):
 
 class FinalBelow(msgspec.Struct, frozen=True):
     """Final transactions of the index below a slot. `is_listed`: one has events, so the chain's list of the program's
-    transactions must contain it. `until`: one in a slot below that, at which a scan from the tip may end (`until` of
-    getSignaturesForAddress); None if there is none."""
+    transactions must contain it. `until`: the tenth in the slots below that, at which a scan from the tip may end
+    (`until` of getSignaturesForAddress); None if there are fewer."""
 
     until: Signature | None
     is_listed: bool
