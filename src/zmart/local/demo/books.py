@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from operator import itemgetter
 
 import msgspec
@@ -177,15 +177,21 @@ async def _replay_agrees(world: DemoWorld) -> str:
         offsets = [message.offset for message in live[channel]]
         if offsets != sorted(set(offsets)):
             raise ZmartError(f"{channel}: offsets are not strictly rising: {offsets}")
-        if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
-            replay_offsets = [message.offset for message in replayed[channel]]
+        pairs = zip_longest(live[channel], replayed[channel])
+        differing = next((pair for pair in pairs if _content(pair[0]) != _content(pair[1])), None)
+        if differing is not None:
             raise ZmartError(
-                f"{channel}: the replay differs from the live messages: {replay_offsets} after {late.reconnects} "
-                f"reconnects, not {offsets} after {world.socket.reconnects}"
+                f"{channel}: after {late.reconnects} reconnects the replay has {_content(differing[1])} where the live "
+                f"client received {_content(differing[0])}, after {world.socket.reconnects} reconnects; live offsets: "
+                f"{offsets}, replayed: {[message.offset for message in replayed[channel]]}"
             )
     total = sum(len(messages) for messages in live.values())
     reconnects, gaps = world.socket.reconnects, sum(map(len, world.socket.gaps.values()))
     return f"{total} messages in {len(channels)} channels, {reconnects} reconnects, {gaps} gaps"
+
+
+def _content(message: RecordedMessage | None) -> tuple[int, Json] | None:
+    return None if message is None else (message.offset, message.data)
 
 
 def _without_gaps(tape: list[RecordedMessage], gaps: list[range]) -> list[RecordedMessage]:
