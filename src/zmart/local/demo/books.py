@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import groupby, zip_longest
+from itertools import groupby
 from operator import itemgetter
 
 import msgspec
@@ -13,7 +13,7 @@ from zmart.chain.accounts import AccountInfo, PositionAccount, VoteRecord
 from zmart.chain.addresses import to_pubkey
 from zmart.errors import ZmartError
 from zmart.local.demo.api import Json, until
-from zmart.local.demo.recorder import RecordedMessage, SocketRecorder
+from zmart.local.demo.replay_check import compare_with_replay
 from zmart.local.demo.report import ConsistencyCheck
 from zmart.local.demo.world import FUNDS_LAMPORTS, DemoWorld, MarketPlay
 from zmart.market.tally import Tally
@@ -156,46 +156,8 @@ async def _network_fees(world: DemoWorld, wallets: list[Address]) -> int:
 
 
 async def _replay_agrees(world: DemoWorld) -> str:
-    """Check that a client that replays all channels from the first offset receives the same as the live client."""
     channels = [f"{kind}:{play.id}" for play in world.markets for kind in ("trades", "votes", "discussions")]
-    live = {channel: world.socket.tape(channel) for channel in channels}
-    async with SocketRecorder.listening(
-        world.where.socket, [], since=(world.socket.epoch, world.socket.first_offset - 1)
-    ) as late:
-        for channel in channels:
-            await late.add(channel)
-        for channel in channels:
-            if live[channel]:
-                await late.through(channel, live[channel][-1].offset)
-        replayed = {
-            channel: _without_gaps(late.tape(channel), world.socket.gaps.get(channel, []))[
-                : len(live[channel])
-            ]
-            for channel in channels
-        }
-    for channel in channels:
-        offsets = [message.offset for message in live[channel]]
-        if offsets != sorted(set(offsets)):
-            raise ZmartError(f"{channel}: offsets are not strictly rising: {offsets}")
-        pairs = zip_longest(live[channel], replayed[channel])
-        differing = next((pair for pair in pairs if _content(pair[0]) != _content(pair[1])), None)
-        if differing is not None:
-            raise ZmartError(
-                f"{channel}: after {late.reconnects} reconnects the replay has {_content(differing[1])} where the live "
-                f"client received {_content(differing[0])}, after {world.socket.reconnects} reconnects; live offsets: "
-                f"{offsets}, replayed: {[message.offset for message in replayed[channel]]}"
-            )
-    total = sum(len(messages) for messages in live.values())
-    reconnects, gaps = world.socket.reconnects, sum(map(len, world.socket.gaps.values()))
-    return f"{total} messages in {len(channels)} channels, {reconnects} reconnects, {gaps} gaps"
-
-
-def _content(message: RecordedMessage | None) -> tuple[int, Json] | None:
-    return None if message is None else (message.offset, message.data)
-
-
-def _without_gaps(tape: list[RecordedMessage], gaps: list[range]) -> list[RecordedMessage]:
-    return [message for message in tape if not any(message.offset in gap for gap in gaps)]
+    return await compare_with_replay(world.where.socket, world.socket, channels)
 
 
 def trades_of_messages(messages: Sequence[Json]) -> tuple[list[Json], bool]:
