@@ -4,10 +4,13 @@ the admin to sign."""
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import assert_never
 
 import structlog
 
+from zmart.chain.endpoint_guard import EndpointGuard
+from zmart.chain.rpc import Rpc
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
 from zmart.decisions.context import DecisionContext
@@ -19,8 +22,8 @@ from zmart.services.gateway.api import transaction_builder
 from zmart.services.gateway.api.error_messages import refusal
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext
-from zmart.store import intents, tallies
-from zmart.store.intents import Action
+from zmart.store import index_progress, intents, tallies
+from zmart.store.intents import Action, IntentRow
 from zmart.votes.completeness import require_recent
 
 log = structlog.get_logger()
@@ -48,7 +51,7 @@ async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Ac
     if context.admin is None or str(context.admin.pubkey()) != on_chain.config.admin:
         return await _unsigned(context, on_chain, action)
     intent = await intents.plan(context.pool, market_id, action, 0, {})
-    task = asyncio.create_task(execute(_decision_context(context), intent), name=f"{action} {market_id}")
+    task = asyncio.create_task(_execute(context, intent), name=f"{action} {market_id}")
     _PENDING.add(task)
     task.add_done_callback(_PENDING.discard)
     try:
@@ -112,15 +115,24 @@ async def _unsigned(context: AppContext, on_chain: MarketOnChain, action: Action
     )
 
 
-def _decision_context(context: AppContext) -> DecisionContext:
+async def _execute(context: AppContext, intent: IntentRow) -> Outcome | None:
+    """Execute a planned action. With two RPCs set, both must deny what was sent before it is signed again."""
     assert context.admin is not None
     settings = context.settings
-    return DecisionContext(
+    rpcs = Rpc.of_each_url(settings)
+    guard = EndpointGuard(partial(index_progress.read, context.pool))
+    for rpc in rpcs:
+        rpc.guard_with(guard)
+    decisions = DecisionContext(
         pool=context.pool,
-        rpc=context.chain(),
-        second_rpc=None,
+        rpc=rpcs[0],
+        second_rpc=rpcs[1] if len(rpcs) > 1 else None,
         program=context.program,
         backend=context.backend or context.admin,
         admin=context.admin,
         policy=SendPolicy(max_priority_fee_lamports=Lamports(settings.max_priority_fee_lamports)),
     )
+    try:
+        return await execute(decisions, intent)
+    finally:
+        await asyncio.gather(*(rpc.aclose() for rpc in rpcs))
