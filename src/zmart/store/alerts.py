@@ -19,6 +19,10 @@ SET times = alerts.times + 1, last_at = now(), severity = excluded.severity, mes
 RETURNING times
 """
 _RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE key = $1 AND resolved_at IS NULL RETURNING id"
+_RESOLVE_UNLESS_RAISED = """
+UPDATE alerts SET resolved_at = now()
+WHERE key = $1 AND resolved_at IS NULL AND (times = $2 OR last_at < now() - make_interval(secs => $3)) RETURNING id
+"""
 _OPEN = f"SELECT {_COLUMNS} FROM alerts WHERE resolved_at IS NULL ORDER BY severity, raised_at, id"
 # The lease is also the pause after a failed notification: the process that failed does not shorten it.
 _CLAIM = f"""
@@ -64,6 +68,17 @@ async def raise_alert(db: Pool | Connection, key: str, severity: Severity, messa
 async def resolve_alert(db: Pool | Connection, key: str) -> bool:
     """Close the open alert of `key`. Returns False when no alert of the key was open."""
     return await db.fetchval(_RESOLVE, key) is not None
+
+
+async def resolve_unless_raised_elsewhere(
+    db: Pool | Connection, key: str, times: int, within_s: float
+) -> bool:
+    """Close the open alert of `key`, of which this process raised the `times`th, if it was not raised since.
+
+    With `times` 0, or after another process raised it, it is closed once nobody has raised it for `within_s` seconds.
+    Returns whether it was closed.
+    """
+    return await db.fetchval(_RESOLVE_UNLESS_RAISED, key, times, within_s) is not None
 
 
 async def open_alerts(db: Pool | Connection) -> list[AlertRow]:
