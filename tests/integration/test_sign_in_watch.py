@@ -128,7 +128,7 @@ async def test_the_alert_is_raised_again_while_the_failure_lasts(gateways: Gatew
 
 
 async def test_the_alert_of_a_gateway_that_is_gone_is_closed_by_another(gateways: Gateways) -> None:
-    """Whoever raised it may have been killed, and replaced by one of another name."""
+    """The process that raised it may have been killed, and replaced by one of another name."""
     gateways.watches[1] = gateways.started(1, 10.0)
     gateways.failing[0] = True
     await gateways.turn(0)
