@@ -115,9 +115,10 @@ WITH {LOCKED}, failed AS (
         payload = CASE WHEN f.refetch THEN NULL ELSE payload END, delivered = delivered AND NOT f.refetch,
         state = CASE WHEN f.permanent THEN 'dead' ELSE 'pending' END,
         settled_at = CASE WHEN f.permanent THEN now() END,
-        next_attempt_at = now() + {_PAUSE.format(MAX_PAUSE_S)}
+        next_attempt_at = now() + {_PAUSE.format("f.most_s")}
     FROM locked l
-    JOIN unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[]) AS f (id, error, refetch, permanent) USING (id)
+    JOIN unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[], $5::integer[])
+        AS f (id, error, refetch, permanent, most_s) USING (id)
     WHERE i.id = l.id AND i.state = 'pending'
     RETURNING i.signature, i.state, f.refetch
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM failed WHERE refetch LIMIT 1)
@@ -244,12 +245,13 @@ class FetchFailure(msgspec.Struct, frozen=True, kw_only=True):
 class InboxFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A row that could not be indexed, and the error. `refetch`: discard the payload and fetch the transaction from the
     RPC. `permanent`: no attempt of this version can succeed, so the row becomes a dead letter; otherwise the row is
-    retried."""
+    retried, after at most `most_s` seconds."""
 
     id: int
     error: str
     refetch: bool = False
     permanent: bool = False
+    most_s: int = MAX_PAUSE_S
 
 
 class InboxDepth(msgspec.Struct, frozen=True, kw_only=True):
@@ -388,6 +390,7 @@ async def failed(connection: Connection | Pool, failures: Sequence[InboxFailure]
         [_text(failure.error) for failure in failures],
         [failure.refetch for failure in failures],
         [failure.permanent for failure in failures],
+        [failure.most_s for failure in failures],
     )
     return [row["signature"] for row in rows if row["state"] == "dead"]
 

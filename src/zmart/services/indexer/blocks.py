@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
@@ -20,10 +21,12 @@ class Unplaced(msgspec.Struct, frozen=True):
     """Why the position of a transaction in its block is unknown.
 
     `is_elsewhere` is true if the block was read and does not hold the transaction, false if it cannot be read now.
+    `is_outage`: no endpoint gave a usable answer.
     """
 
     reason: str
     is_elsewhere: bool = False
+    is_outage: bool = False
 
 
 class Blocks:
@@ -55,7 +58,9 @@ class Blocks:
             try:
                 signatures = await self._rpc.get_block_signatures(slot)
             except ChainError as error:
-                return dict.fromkeys(requested, Unplaced(f"The block of slot {slot} cannot be read: {error}"))
+                reason = f"The block of slot {slot} cannot be read: {error}"
+                unread = Unplaced(reason, is_outage=isinstance(error, TransientRpcError))
+                return dict.fromkeys(requested, unread)
         if signatures is None:
             problem = Unplaced(f"The node has no block of slot {slot} (yet, or any more).")
             return dict.fromkeys(requested, problem)

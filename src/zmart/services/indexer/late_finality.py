@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
+from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureStatus
 from zmart.errors import ChainError, ZmartError
@@ -16,6 +19,13 @@ from zmart.market.types import Signature, Slot
 _AT_ONCE = 256
 
 Placed = tuple[Signature, Slot]
+
+
+class FinalityDoubt(msgspec.Struct, frozen=True):
+    """Why a transaction is not known to be final in its slot; `is_outage`: no endpoint gave a usable answer."""
+
+    reason: str
+    is_outage: bool = False
 
 
 class FinalityUnknown(ZmartError):
@@ -29,17 +39,19 @@ class FinalityUnknown(ZmartError):
         self.requested = requested
 
 
-async def doubts(rpc: Rpc, requested: Sequence[Placed]) -> dict[Signature, str]:
-    """Return for each transaction why it is not known to be final in its slot; "" if it is final there.
+async def doubts(rpc: Rpc, requested: Sequence[Placed]) -> dict[Signature, FinalityDoubt | None]:
+    """Return for each transaction why it is not known to be final in its slot; None if it is final there.
 
     When the RPC cannot be asked, its error is the reason.
     """
-    reasons: dict[Signature, str] = {}
+    reasons: dict[Signature, FinalityDoubt | None] = {}
     for page in _pages(requested):
         try:
             answer = await rpc.get_signature_statuses([name for name, _ in page], search_history=True)
         except ChainError as error:
-            reasons |= {name: f"Whether it is final cannot be read for now: {error}" for name, _ in page}
+            reason = f"Whether it is final cannot be read for now: {error}"
+            doubt = FinalityDoubt(reason, is_outage=isinstance(error, TransientRpcError))
+            reasons |= dict.fromkeys((name for name, _ in page), doubt)
         else:
             reasons |= {
                 name: _doubt(slot, status) for (name, slot), status in zip(page, answer.values, strict=True)
@@ -47,15 +59,15 @@ async def doubts(rpc: Rpc, requested: Sequence[Placed]) -> dict[Signature, str]:
     return reasons
 
 
-def _doubt(slot: Slot, status: SignatureStatus | None) -> str:
+def _doubt(slot: Slot, status: SignatureStatus | None) -> FinalityDoubt | None:
     if status is not None and status.slot == slot and status.confirmation_status == "finalized":
-        return ""
+        return None
     where = (
         "does not know it"
         if status is None
         else f"has it as {status.confirmation_status} in slot {status.slot}"
     )
-    return (
+    return FinalityDoubt(
         f"The index is complete and final through slot {slot}, in which a node has this transaction: it must be final "
         f"there, but the node that was asked {where}."
     )

@@ -25,7 +25,7 @@ from zmart.services.indexer import batch as batches
 from zmart.services.indexer import late_finality, metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
 from zmart.services.indexer.blocks import Blocks, Unplaced
-from zmart.services.indexer.late_finality import FinalityUnknown
+from zmart.services.indexer.late_finality import FinalityDoubt, FinalityUnknown
 from zmart.services.indexer.prefetcher import MOST_BYTES, Prefetcher
 from zmart.services.indexer.projector import Mapped, Projector
 from zmart.services.indexer.wake_signal import WakeSignal
@@ -141,7 +141,7 @@ class Worker:
         These are read after the database transaction was rolled back, so that no lock is held meanwhile.
         """
         unplaced: dict[Signature, Unplaced] = {}
-        doubts: dict[Signature, str] = {}
+        doubts: dict[Signature, FinalityDoubt | None] = {}
         while True:
             try:
                 return await self._write_batch(batch, unplaced, doubts)
@@ -151,7 +151,10 @@ class Worker:
                 doubts |= await late_finality.doubts(self._rpc, unknown.requested)
 
     async def _write_batch(
-        self, batch: Batch, unplaced: Mapping[Signature, Unplaced], doubts: Mapping[Signature, str]
+        self,
+        batch: Batch,
+        unplaced: Mapping[Signature, Unplaced],
+        doubts: Mapping[Signature, FinalityDoubt | None],
     ) -> BatchOutcome:
         started = time.perf_counter()
         failures, markets = list(batch.failures), set[MarketId]()
@@ -235,7 +238,7 @@ class Worker:
         connection: Connection,
         batch: Batch,
         transactions: list[Transaction],
-        doubts: Mapping[Signature, str],
+        doubts: Mapping[Signature, FinalityDoubt | None],
         failures: list[InboxFailure],
     ) -> list[Transaction]:
         """Return the transactions without those in slots that the index has passed and that are not proven to be final.
@@ -250,12 +253,9 @@ class Worker:
         if unknown := [(signature, old[signature]) for signature in returned - doubts.keys()]:
             raise FinalityUnknown(unknown)
         batch.unproven += [batch.rows[signature].id for signature in delivered]
-        doubtful = {signature for signature in returned if doubts[signature]}
-        failures += [
-            InboxFailure(id=batch.rows[signature].id, error=doubts[signature], refetch=True)
-            for signature in doubtful
-        ]
-        return [t for t in transactions if t.row.signature not in delivered | doubtful]
+        doubtful = {signature: doubt for signature in returned if (doubt := doubts[signature])}
+        failures += [_without_proof(batch.rows[signature], doubt) for signature, doubt in doubtful.items()]
+        return [t for t in transactions if t.row.signature not in delivered | doubtful.keys()]
 
     async def _take(
         self,
@@ -351,7 +351,20 @@ def _without_position(row: ReadyTransaction, problem: Unplaced) -> InboxFailure:
 
     A delivery, or a transaction that its block does not hold, is fetched again from the RPC.
     """
-    return InboxFailure(id=row.id, error=problem.reason, refetch=row.delivered or problem.is_elsewhere)
+    return InboxFailure(
+        id=row.id,
+        error=problem.reason,
+        refetch=row.delivered or problem.is_elsewhere,
+        most_s=_most_s(problem.is_outage),
+    )
+
+
+def _without_proof(row: ReadyTransaction, doubt: FinalityDoubt) -> InboxFailure:
+    return InboxFailure(id=row.id, error=doubt.reason, refetch=True, most_s=_most_s(doubt.is_outage))
+
+
+def _most_s(is_outage: bool) -> int:
+    return inbox.UNAVAILABLE_PAUSE_S if is_outage else inbox.MAX_PAUSE_S
 
 
 def _trace(batch: Batch, transactions: list[Transaction], seconds: float) -> None:
