@@ -99,14 +99,20 @@ def test_a_request_is_in_its_callers_trace_with_its_id_and_nothing_personal(
         market = "ab" * 32
         missing = httpx.get(f"{running.url}/api/markets/{market}?wallet=w", headers=SAMPLED)
         listed = httpx.get(f"{running.url}/api/markets?search=person", headers=SAMPLED)
+        httpx.head(f"{running.url}/api/markets", headers=SAMPLED).raise_for_status()
         httpx.get(f"{running.url}/api/markets").raise_for_status()
         httpx.get(f"{running.url}/ready", headers=SAMPLED).raise_for_status()
-        wait_for(lambda: len(collector.spans) >= 2, 30)
+        wait_for(lambda: len(collector.spans) >= 3, 30)
         running.stop()
     assert (missing.status_code, listed.status_code) == (404, 200)
     assert missing.headers["x-request-id"] == SAMPLED["x-request-id"]
-    one, other = collector.spans
-    assert (one.name, other.name) == ("GET /api/markets/{key}", "GET /api/markets")
+    one, other, head = collector.spans
+    assert [span.name for span in collector.spans] == [
+        "GET /api/markets/{key}",
+        "GET /api/markets",
+        "HEAD /api/markets",
+    ]
+    assert head.attributes["http.route"] == "/api/markets"
     assert (one.attributes["http.response.status_code"], other.attributes["http.response.status_code"]) == (
         404,
         200,

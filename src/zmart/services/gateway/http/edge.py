@@ -35,6 +35,7 @@ class Edge:
         response = _Response(send, request.request_id.encode(), self._headers.of(given.get(b"origin")))
         enter(scope, request)
         method: str = scope["method"]
+        received = scope
         if method == "HEAD":  # handled as GET; the server omits the body
             scope = {**scope, "method": "GET"}
         if method == "OPTIONS" and b"access-control-request-method" in given:
@@ -43,6 +44,10 @@ class Edge:
             await self._app(scope, receive, response.send)
         seconds = time.perf_counter() - began_s
         route = str(scope.get("path_template") or "unknown")
+        if scope is not received:
+            received["path_template"] = scope.get(
+                "path_template"
+            )  # the span around this names its request by it
         metrics.REQUESTS.count(method, route, response.status, seconds)
         if route not in _NOT_LOGGED:
             self._access_log.note(method, scope["path"], response.status, seconds, request.request_id)
