@@ -119,7 +119,14 @@ class World:
                 self.asked_since.append(since)
                 return look and await self.balance(rpc) > 0
 
-            sender = Sender(self.program, rpc, self.payer, self.journal, second_rpc=second, policy=policy)
+            sender = Sender(
+                self.program,
+                rpc,
+                self.payer,
+                self.journal,
+                witnesses=(rpc, second) if second else (),
+                policy=policy,
+            )
             return await sender.execute(Intent("one", instructions, [], already_done, self.journal.stored))
 
     async def advance(self, blocks):

@@ -319,7 +319,7 @@ async def test_only_both_endpoints_together_bury_a_transaction(fast):
     async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
         with pytest.raises(ChainError):
             await judge([fast.rpc, away], pending)
-        outcome = await fast.sender(second_rpc=away, policy=policy).execute(fast.intent(pending))
+        outcome = await fast.sender(witnesses=[fast.rpc, away], policy=policy).execute(fast.intent(pending))
     assert isinstance(outcome, Uncertain)
     assert outcome.signature == pending.signature
     assert fast.journal.names == ["mark_sent", "mark_uncertain"]
@@ -332,9 +332,10 @@ async def test_an_uncertain_transaction_is_settled_when_it_is_taken_up_again(fas
     policy = SendPolicy(poll_s=0.02, uncertain_after_s=0.1)
     async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
         assert isinstance(
-            await fast.sender(second_rpc=away, policy=policy).execute(fast.intent(pending)), Uncertain
+            await fast.sender(witnesses=[fast.rpc, away], policy=policy).execute(fast.intent(pending)),
+            Uncertain,
         )
-    assert isinstance(await fast.sender(second_rpc=fast.rpc).execute(fast.intent(pending)), Landed)
+    assert isinstance(await fast.sender(witnesses=[fast.rpc, fast.rpc]).execute(fast.intent(pending)), Landed)
     assert await fast.balance() == AMOUNT
 
 
@@ -347,7 +348,7 @@ async def test_an_uncertain_transaction_is_judged_again_briefly_and_stays_uncert
     await fast.until_expired(pending)
     policy = SendPolicy(rebroadcast_s=0.02, poll_s=0.02, uncertain_after_s=600, recheck_for_s=0.1)
     async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
-        sender = fast.sender(second_rpc=away, policy=policy)
+        sender = fast.sender(witnesses=[fast.rpc, away], policy=policy)
         assert isinstance(await sender.execute(fast.intent(pending, was_uncertain=True)), Uncertain)
     assert fast.journal.names == ["mark_uncertain"]
 

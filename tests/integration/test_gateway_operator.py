@@ -109,7 +109,7 @@ async def test_what_one_of_two_endpoints_denies_is_not_signed_again_by_a_gateway
     asked: list[list[str]] = []
 
     async def execute(decisions: DecisionContext, _: IntentRow) -> None:
-        asked.extend([endpoint.url for endpoint in rpc._rpc._endpoints] for rpc in decisions._rpcs)
+        asked.extend([endpoint.url for endpoint in rpc._rpc._endpoints] for rpc in decisions.witnesses)
 
     monkeypatch.setattr(operator, "execute", execute)
     async with site(database_url, helius_rpc_url=second, solana_rpc_url=NODE) as here:

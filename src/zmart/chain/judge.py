@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
 from solders.transaction import VersionedTransaction
 
+from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.nonces import durable_nonce, nonce_state
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureStatus
+from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
+
+_OTHERS_WITHIN_S = 2.0
+"""How long the status of another endpoint is waited for after one has answered that it has none."""
 
 
 class PendingTransaction(msgspec.Struct, frozen=True):
@@ -52,11 +58,11 @@ Verdict = Seen | Live | Dead
 
 
 async def judge(rpcs: Sequence[Rpc], attempt: PendingTransaction) -> Verdict:
-    """Judge a pending transaction; Dead needs the agreement of all `rpcs`.
+    """Judge a pending transaction: one of `rpcs` suffices for Seen, Dead needs the agreement of all.
 
     Raises ChainError if an endpoint that must agree cannot be asked.
     """
-    status = (await rpcs[0].get_signature_statuses([attempt.signature])).values[0]
+    status = await _any_status(rpcs, attempt.signature)
     if status is not None:
         return _seen(status)
     slot = Slot(0)
@@ -66,6 +72,37 @@ async def judge(rpcs: Sequence[Rpc], attempt: PendingTransaction) -> Verdict:
             return verdict
         slot = max(slot, verdict.slot)
     return Dead(slot)
+
+
+async def _any_status(rpcs: Sequence[Rpc], signature: Signature) -> SignatureStatus | None:
+    """Ask all endpoints at once for a recent status; return the first that is there, None if all have none.
+
+    Raises ChainError if no endpoint has one and one of them cannot be asked, or is much slower than the others.
+    """
+    problem: ChainError | None = None
+    has_answered = False
+    waiting = {asyncio.create_task(rpc.get_signature_statuses([signature])) for rpc in rpcs}
+    try:
+        while waiting:
+            within_s = _OTHERS_WITHIN_S if has_answered else None
+            done, waiting = await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                raise TransientRpcError("Another RPC has not answered getSignatureStatuses in time.")
+            for task in done:
+                try:
+                    status = task.result().values[0]
+                except ChainError as error:
+                    problem = error
+                    continue
+                has_answered = True
+                if status is not None:
+                    return status
+    finally:
+        for task in waiting:
+            task.cancel()
+    if problem is not None:
+        raise problem
+    return None
 
 
 async def _expired(rpc: Rpc, attempt: PendingTransaction) -> Verdict:

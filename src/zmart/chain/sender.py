@@ -146,7 +146,8 @@ class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class Sender:
     """Execute intents, with one key that pays the fees.
 
-    `second_rpc`, if given, must agree before a transaction is judged Dead.
+    `rpc` reads and simulates. `witnesses` has one client for each endpoint, by default `rpc` alone: transactions are
+    sent to all of them, one suffices to see that a transaction landed, and all must agree before it is judged Dead.
     """
 
     def __init__(
@@ -156,12 +157,12 @@ class Sender:
         payer: Keypair,
         journal: IntentJournal,
         *,
-        second_rpc: Rpc | None = None,
+        witnesses: Sequence[Rpc] = (),
         policy: SendPolicy | None = None,
     ) -> None:
         self._program = program
         self._rpc = rpc
-        self._rpcs = (rpc, second_rpc) if second_rpc else (rpc,)
+        self._witnesses = witnesses or (rpc,)
         self._payer = payer
         self._journal = journal
         self._policy = policy or SendPolicy()
@@ -267,7 +268,7 @@ class Sender:
                     await self._journal.mark_sent(intent.id, attempt.signature)
                     sent = True
             try:
-                verdict: Verdict = await judge(self._rpcs, attempt)
+                verdict: Verdict = await judge(self._witnesses, attempt)
             except ChainError as error:
                 verdict, reason = Live(), str(error)
             match verdict:
@@ -285,17 +286,20 @@ class Sender:
                     assert_never(verdict)
 
     async def _broadcast(self, attempt: PendingTransaction) -> str:
-        """Send the transaction to every endpoint; return the last refusal, or an empty text.
+        """Send the transaction to every endpoint at once; return a refusal, or an empty text.
 
-        A refusal decides nothing: the bytes may already be in flight, so only `judge` decides.
+        A refusal decides nothing: the bytes may already be in flight, so only `judge` decides. An endpoint that is
+        slower than `rebroadcast_s` is not waited for if another one has answered.
         """
-        refusal = ""
-        for rpc in self._rpcs:
-            try:
-                await rpc.send_raw_transaction(attempt.raw_tx, skip_preflight=True, max_retries=0)
-            except ChainError as error:
-                refusal = str(error)
-        return refusal
+        sends = {asyncio.create_task(_send(rpc, attempt)) for rpc in self._witnesses}
+        try:
+            done, _ = await asyncio.wait(sends, timeout=self._policy.rebroadcast_s)
+            if not done:
+                done, _ = await asyncio.wait(sends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in sends:
+                task.cancel()
+        return next(filter(None, (task.result() for task in done)), "")
 
     async def _confirm(self, intent: Intent, attempt: PendingTransaction, slot: Slot, err: object) -> Outcome:
         if err is not None:
@@ -323,3 +327,12 @@ class Sender:
             reason = str(error)
         await self._journal.mark_uncertain(intent.id, reason)
         return Uncertain(attempt.signature, reason)
+
+
+async def _send(rpc: Rpc, attempt: PendingTransaction) -> str:
+    """Send a transaction to one endpoint; return its refusal, or an empty text."""
+    try:
+        await rpc.send_raw_transaction(attempt.raw_tx, skip_preflight=True, max_retries=0)
+    except ChainError as error:
+        return str(error)
+    return ""

@@ -28,13 +28,14 @@ from zmart.store.pool import Pool
 class DecisionContext:
     """The connections and keys with which a service acts on chain for the backend.
 
-    Open it with `DecisionContext.open`, close it with `aclose`. `second_rpc` is another endpoint that must agree before
-    something is considered not to exist; None if only one is set. `admin` is None if the service has no admin key.
+    Open it with `DecisionContext.open`, close it with `aclose`. `rpc` asks another endpoint when one fails; `witnesses`
+    has one client for each endpoint, which must all agree before something is considered not to exist. `admin` is None
+    if the service has no admin key.
     """
 
     pool: Pool
     rpc: Rpc
-    second_rpc: Rpc | None
+    witnesses: Sequence[Rpc]
     program: Program
     backend: Keypair
     admin: Keypair | None
@@ -55,15 +56,12 @@ class DecisionContext:
         program = Program.from_settings(settings)
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=30.0)
         claims = await Claims.open(settings.require("database_url"))
-        first, *others = Rpc.of_each_url(settings)
-        guard = EndpointGuard(partial(index_progress.read, pool))
-        for rpc in (first, *others):
-            rpc.guard_with(guard)
+        rpc, witnesses = guarded_rpcs(settings, pool)
         context = cls(
             pool=pool,
             claims=claims,
-            rpc=first,
-            second_rpc=others[0] if others else None,
+            rpc=rpc,
+            witnesses=witnesses,
             program=program,
             backend=backend,
             admin=admin,
@@ -83,13 +81,12 @@ class DecisionContext:
 
     async def report_refused(self, service: str) -> None:
         """Raise an alert while answers of an RPC endpoint are refused, and resolve it when none are."""
-        await report_refused(self.pool, self._rpcs, service)
+        await report_refused(self.pool, self.witnesses, service)
 
     async def aclose(self) -> None:
         """Close the connections to the RPCs and the database."""
-        await self.rpc.aclose()
-        if self.second_rpc is not None:
-            await self.second_rpc.aclose()
+        for rpc in (self.rpc, *self.witnesses):
+            await rpc.aclose()
         if self.claims is not None:
             await self.claims.close()
         await self.pool.close()
@@ -100,11 +97,19 @@ class DecisionContext:
         Raises ConfigError if no endpoint has the account, and ChainError if an endpoint cannot be asked.
         """
         address = self.program.addresses.market(market_id)
-        info = await absence.account(self._rpcs, address, since)
+        info = await absence.account((self.rpc, *self.witnesses), address, since)
         if info is None:
             raise ConfigError(f"Market {market_id} has no account at {address} on this cluster.")
         return self.program.accounts.market(info)
 
-    @property
-    def _rpcs(self) -> Sequence[Rpc]:
-        return (self.rpc,) if self.second_rpc is None else (self.rpc, self.second_rpc)
+
+def guarded_rpcs(settings: Settings, pool: Pool) -> tuple[Rpc, list[Rpc]]:
+    """Return a client that asks another endpoint when one fails, and one client for each endpoint.
+
+    They share one guard. Raises SettingError if no RPC is set.
+    """
+    rpc, witnesses = Rpc.from_settings(settings), Rpc.of_each_url(settings)
+    guard = EndpointGuard(partial(index_progress.read, pool))
+    for each in (rpc, *witnesses):
+        each.guard_with(guard)
+    return rpc, witnesses

@@ -117,7 +117,7 @@ async def _execute(context: DecisionContext, claim: Claim) -> Outcome:
         context.rpc,
         context.backend,
         claim.journal,
-        second_rpc=context.second_rpc,
+        witnesses=context.witnesses,
         policy=context.policy,
     )
     started = time.monotonic()

@@ -4,16 +4,13 @@ the admin to sign."""
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import assert_never
 
 import structlog
 
-from zmart.chain.endpoint_guard import EndpointGuard
-from zmart.chain.rpc import Rpc
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
-from zmart.decisions.context import DecisionContext
+from zmart.decisions.context import DecisionContext, guarded_rpcs
 from zmart.decisions.execution import execute
 from zmart.errors import ChainError, ProgramError
 from zmart.market.published import same_named
@@ -22,7 +19,7 @@ from zmart.services.gateway.api import transaction_builder
 from zmart.services.gateway.api.error_messages import refusal
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext
-from zmart.store import index_progress, intents, tallies
+from zmart.store import intents, tallies
 from zmart.store.intents import Action, IntentRow
 from zmart.votes.completeness import require_recent
 
@@ -118,21 +115,17 @@ async def _unsigned(context: AppContext, on_chain: MarketOnChain, action: Action
 async def _execute(context: AppContext, intent: IntentRow) -> Outcome | None:
     """Execute a planned action. With two RPCs set, both must deny what was sent before it is signed again."""
     assert context.admin is not None
-    settings = context.settings
-    rpcs = Rpc.of_each_url(settings)
-    guard = EndpointGuard(partial(index_progress.read, context.pool))
-    for rpc in rpcs:
-        rpc.guard_with(guard)
+    rpc, witnesses = guarded_rpcs(context.settings, context.pool)
     decisions = DecisionContext(
         pool=context.pool,
-        rpc=rpcs[0],
-        second_rpc=rpcs[1] if len(rpcs) > 1 else None,
+        rpc=rpc,
+        witnesses=witnesses,
         program=context.program,
         backend=context.backend or context.admin,
         admin=context.admin,
-        policy=SendPolicy(max_priority_fee_lamports=Lamports(settings.max_priority_fee_lamports)),
+        policy=SendPolicy(max_priority_fee_lamports=Lamports(context.settings.max_priority_fee_lamports)),
     )
     try:
         return await execute(decisions, intent)
     finally:
-        await asyncio.gather(*(rpc.aclose() for rpc in rpcs))
+        await asyncio.gather(*(each.aclose() for each in (rpc, *witnesses)))
