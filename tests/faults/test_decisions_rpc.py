@@ -10,7 +10,7 @@ import pytest
 from kit.decisions import (
     Scene,
 )
-from kit.rpc_proxy import Broken, Proxy, drops, half, honest, loses_history, not_found
+from kit.rpc_proxy import Broken, Call, Fault, Late, Proxy, drops, half, honest, loses_history, not_found
 from kit.waiting import until
 from kit.wallets import address_of
 from zmart.chain.sender import PAYER_RENT_LAMPORTS, SendPolicy
@@ -36,6 +36,11 @@ async def open_alerts(scene: Scene) -> list[str]:
     return [alert.key.split(":")[0] for alert in await alerts.open_alerts(scene.pool)]
 
 
+async def intents_done(scene: Scene) -> bool:
+    rows = await intents.recent(scene.pool, 10)
+    return len(rows) == 2 and all(row.state.is_done for row in rows)
+
+
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 async def test_a_service_with_errors_on_half_of_its_calls_has_one_effect(
     scene: Scene, proxy: Proxy, seed: int
@@ -50,11 +55,7 @@ async def test_a_service_with_errors_on_half_of_its_calls_has_one_effect(
         await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, within_s=60)
         proxy.script = honest
 
-        async def closed() -> bool:
-            rows = await intents.recent(scene.pool, 10)
-            return len(rows) == 2 and all(row.state.is_done for row in rows)
-
-        await until(closed, within_s=30)
+        await until(lambda: intents_done(scene), within_s=30)
     finally:
         stop.set()
         await asyncio.wait_for(running, 10)
@@ -173,3 +174,33 @@ async def test_a_payer_that_runs_dry_alerts_below_one_sol_and_signs_nothing_at_t
     finally:
         await fund(scene.rpc, backend, FUNDS["backend"])
     assert await scene.events(market) == END
+
+
+@pytest.mark.parametrize("how", ["answers 503", "answers nothing", "answers 503 once a transaction was sent"])
+async def test_decisions_go_on_while_one_of_two_rpcs_is_away(scene: Scene, proxy: Proxy, how: str) -> None:
+    """The preferred RPC is down: the other one reads, sends, and shows that the transactions landed."""
+    market = await scene.market()
+    await scene.vote(market, yes=3)
+    sent = False
+
+    def away(call: Call) -> Fault | None:
+        nonlocal sent
+        sent = sent or call.method == "sendTransaction"
+        if how == "answers nothing":
+            return Late(60)
+        return Broken("503") if sent or how == "answers 503" else None
+
+    proxy.script = away
+    urls = {"helius_rpc_url": proxy.url, "solana_rpc_url": scene.chain.rpc_url}
+    settings = scene.with_settings(**urls, aggregator_cron="* * * * * *", rpc_timeout_s=1.0)
+    service, stop = await aggregator.create(settings), asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    try:
+        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, within_s=30)
+        await until(lambda: intents_done(scene), within_s=30)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 20)
+    assert [row.attempts for row in await intents.recent(scene.pool, 10)] == [1, 1]
+    assert await scene.events(market) == END
+    assert "uncertain" not in await open_alerts(scene)
