@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,21 @@ import pytest
 from kit.decisions import (
     Scene,
 )
-from kit.rpc_proxy import Broken, Call, Fault, Late, Proxy, drops, half, honest, loses_history, not_found
+from kit.rpc_proxy import (
+    Broken,
+    Call,
+    Edit,
+    Fault,
+    Late,
+    Proxy,
+    Refuse,
+    Say,
+    drops,
+    half,
+    honest,
+    loses_history,
+    not_found,
+)
 from kit.waiting import until
 from kit.wallets import address_of
 from zmart.chain.sender import PAYER_RENT_LAMPORTS, SendPolicy
@@ -190,17 +205,53 @@ async def test_decisions_go_on_while_one_of_two_rpcs_is_away(scene: Scene, proxy
             return Late(60)
         return Broken("503") if sent or how == "answers 503" else None
 
-    proxy.script = away
     urls = {"helius_rpc_url": proxy.url, "solana_rpc_url": scene.chain.rpc_url}
-    settings = scene.with_settings(**urls, aggregator_cron="* * * * * *", rpc_timeout_s=1.0)
-    service, stop = await aggregator.create(settings), asyncio.Event()
+    service = await aggregator.create(scene.with_settings(**urls, aggregator_cron="* * * * * *"))
+    proxy.script = away
+    stop = asyncio.Event()
     running = asyncio.create_task(service.run(stop))
     try:
-        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, within_s=30)
+        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, within_s=60)
         await until(lambda: intents_done(scene), within_s=30)
+        async with asyncio.timeout(3):  # as a probe asks
+            assert (await service.readiness()).ready
     finally:
         stop.set()
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 30)
     assert [row.attempts for row in await intents.recent(scene.pool, 10)] == [1, 1]
     assert await scene.events(market) == END
     assert "uncertain" not in await open_alerts(scene)
+
+
+async def test_a_decision_does_not_wait_for_the_next_tick_because_one_of_two_rpcs_is_behind(
+    scene: Scene, proxy: Proxy
+) -> None:
+    """The other RPC shows first that the counts landed: what follows is read from a node that has them, too."""
+    market = await scene.market()
+    await scene.vote(market, yes=3)
+    before: dict[str, object] = {}
+    sent_at = 0.0
+
+    def behind(call: Call) -> Fault | None:
+        nonlocal sent_at
+        if call.method == "sendTransaction":
+            sent_at = sent_at or time.monotonic()
+        lags = bool(sent_at) and time.monotonic() - sent_at < 1.5
+        if call.method == "getSignatureStatuses" and lags:
+            return not_found(call)
+        if call.method != "getMultipleAccounts":
+            return None
+        addresses, options = call.params
+        if lags and "minContextSlot" in options:
+            return Refuse(-32016, "Minimum context slot has not been reached")
+        if lags:
+            return Say(before[str(addresses)]) if str(addresses) in before else None
+        return Edit(lambda result: before.setdefault(str(addresses), result))
+
+    proxy.script = behind
+    urls = {"helius_rpc_url": proxy.url, "solana_rpc_url": scene.chain.rpc_url}
+    async with scene.context(**urls) as context:
+        service = Aggregator(scene.with_settings(**urls), context, None)
+        await service.decide_due()
+        await service.finish()
+    assert await scene.state(market) is MarketState.APPROVED

@@ -80,7 +80,7 @@ async def fill(pool: Pool, number: int) -> None:
 
 async def life(pool: Pool, number: int) -> None:
     settings = Settings(_env_file=None, vote_rule_disputes="staked:50000000")
-    voters = Voters(pool, Program.from_settings(settings), None, settings)
+    voters = Voters(pool, Program.from_settings(settings), [], settings)
     await vote_rules.fix(pool, MARKET, KIND, terms_of(settings, KIND))
     await fill(pool, number)
     assert (await votes.not_counted(pool, MARKET))[KIND] == number
@@ -127,7 +127,7 @@ async def test_voters_are_judged_by_indexes(pool: Pool) -> None:
 async def test_what_was_held_is_not_asked_again(pool: Pool) -> None:
     """Under the rule `funded`, a count of voters who are all judged needs no RPC; this test has none."""
     settings = Settings(_env_file=None, vote_rule_disputes="funded:5")
-    voters = Voters(pool, Program.from_settings(settings), None, settings)
+    voters = Voters(pool, Program.from_settings(settings), [], settings)
     await vote_rules.fix(pool, MARKET, KIND, terms_of(settings, KIND))
     await fill(pool, 100)
     await pool.execute(

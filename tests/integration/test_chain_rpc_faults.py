@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.json_rpc import JsonRpc, RpcError, TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_answer import ANSWERS
@@ -16,6 +20,7 @@ from zmart.chain.versions import NEWEST_READABLE_VERSION
 from zmart.errors import ChainError, ConfigError, UnsupportedVersion
 
 OK = {"result": 42}
+GENESIS = "G" * 44
 REFUSED = {"code": -32602, "message": "Invalid params"}
 
 
@@ -243,6 +248,53 @@ async def test_the_second_url_answers_while_the_first_is_away():
 async def test_the_second_url_answers_while_the_first_refuses_connections():
     async with playing(OK) as (good, _), Rpc(["http://127.0.0.1:1", good]) as rpc:
         assert await rpc.get_slot() == 42
+
+
+async def test_a_silent_url_is_not_preferred_once_a_caller_has_given_up():
+    """A caller with less patience than the RPC's time limit, as a probe is, must not wait for the same URL again."""
+    async with playing(None) as (silent, _), playing(OK) as (good, _), Rpc([silent, good]) as rpc:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.2):
+                await rpc.get_slot()
+        async with asyncio.timeout(1.2):
+            assert await rpc.get_slot() == 42
+
+
+async def test_callers_that_wait_together_for_the_chain_of_a_silent_url_turn_to_the_next_one_together():
+    """Otherwise each of them would wait for its time limit, one after the other."""
+
+    async def recorded():
+        return SimpleNamespace(genesis_hash=GENESIS, final_slot=0, final_time=0)
+
+    def answer(_):
+        return {"result": GENESIS if seen[-1]["method"] == "getGenesisHash" else 42}
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # accepts nothing
+        silent = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with playing(answer) as (good, seen), Rpc([silent, good], timeout_s=0.5) as rpc:
+            rpc.guard_with(EndpointGuard(recorded))
+            async with asyncio.timeout(4):
+                assert await asyncio.gather(*(rpc.get_block_height() for _ in range(16))) == [42] * 16
+
+
+async def test_one_call_at_a_time_tries_a_url_that_failed_after_ever_longer_pauses():
+    """Otherwise all calls would wait for a URL that is down each time that its pause is over."""
+    state = {"answer": (500, b"")}
+    async with (
+        playing(lambda _: state["answer"]) as (first, seen),
+        playing(OK) as (good, _),
+        Rpc([first, good]) as rpc,
+    ):
+        endpoint = rpc._rpc._endpoints[0]
+        for tried in range(1, 4):
+            assert await asyncio.gather(*(rpc.get_slot() for _ in range(10))) == [42] * 10
+            assert len(seen) == (10 if tried == 1 else 9 + tried)  # the first time nobody knows
+            left_s = endpoint.paused_until - time.monotonic()
+            assert left_s == pytest.approx(15 * 2 ** (tried - 1), abs=7)
+            endpoint.paused_until = time.monotonic()
+        state["answer"] = {"result": 43}
+        assert sorted(await asyncio.gather(*(rpc.get_slot() for _ in range(3)))) == [42, 42, 43]
+        assert await rpc.get_slot() == 43
 
 
 async def test_silence_ends_at_the_time_limit():

@@ -6,6 +6,7 @@ The effect is a transfer to a new account, whose balance shows how often it happ
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from solders.keypair import Keypair
@@ -15,6 +16,7 @@ from kit.waiting import until
 from zmart.chain import compose, compute_budget
 from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, judge
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureStatus, Statuses
 from zmart.chain.sender import (
     PAYER_RENT_LAMPORTS,
     AlreadyDone,
@@ -324,6 +326,70 @@ async def test_only_both_endpoints_together_bury_a_transaction(fast):
     assert outcome.signature == pending.signature
     assert fast.journal.names == ["mark_sent", "mark_uncertain"]
     assert await fast.balance() == 0
+
+
+class Node:
+    """An endpoint that answers getSignatureStatuses `after_s` seconds later, with a status or an error."""
+
+    def __init__(self, answer, after_s=0.0):
+        self.answer, self.after_s = answer, after_s
+
+    async def get_signature_statuses(self, signatures, **_):
+        await asyncio.sleep(self.after_s)
+        if isinstance(self.answer, ChainError):
+            raise self.answer
+        status = self.answer and SignatureStatus(slot=5, err=None, confirmation_status=self.answer)
+        return Statuses(values=[status], context_slot=5)
+
+
+FAILS = ChainError("no")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "verdict"),
+    [
+        ([Node(FAILS), Node("confirmed")], Seen),
+        ([Node("confirmed"), Node(FAILS)], Seen),
+        ([Node("processed"), Node("confirmed", 0.05)], Seen),
+        ([Node(None), Node("finalized", 0.05)], Seen),
+        ([Node("confirmed", 0.05), Node(None, 60)], Seen),
+        ([Node("processed"), Node(FAILS)], Live),
+        ([Node("processed"), Node(None, 60)], Live),
+        ([Node(None), Node(FAILS)], ChainError),
+        ([Node(None), Node("confirmed", 60)], ChainError),
+        ([Node(FAILS), Node(FAILS)], ChainError),
+    ],
+)
+async def test_one_endpoint_suffices_to_see_that_a_transaction_landed(monkeypatch, nodes, verdict):
+    monkeypatch.setattr("zmart.chain.judge.OTHERS_WITHIN_S", 0.3)
+    unheard, loop = [], asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: unheard.append(context))
+    pending = PendingTransaction("5" * 64, b"", 0)
+    if verdict is ChainError:
+        with pytest.raises(ChainError):
+            await judge(nodes, pending)
+    else:
+        assert isinstance(await judge(nodes, pending), verdict)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert unheard == []
+
+
+async def test_a_slow_endpoint_gets_the_transaction_while_the_other_one_refuses_it(effect, local_chain):
+    """It is given up only if another one has taken the transaction."""
+    pending, taken = await effect.signed(), []
+
+    class Slow(Rpc):
+        async def send_raw_transaction(self, raw, *, skip_preflight=False, max_retries=None):
+            await asyncio.sleep(0.5)
+            taken.append(await super().send_raw_transaction(raw, skip_preflight=skip_preflight))
+            return taken[0]
+
+    policy = SendPolicy(rebroadcast_s=0.1, poll_s=0.02, uncertain_after_s=20)
+    async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away, Slow([local_chain.rpc_url]) as slow:
+        outcome = await effect.sender(witnesses=[away, slow], policy=policy).execute(effect.intent(pending))
+    assert isinstance(outcome, Landed)
+    assert len(taken) >= 1
 
 
 async def test_an_uncertain_transaction_is_settled_when_it_is_taken_up_again(fast):

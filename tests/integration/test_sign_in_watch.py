@@ -106,16 +106,22 @@ def gateways(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Gateways:
     return Gateways(pool, monkeypatch)
 
 
-async def test_the_alert_stays_while_one_of_two_gateways_cannot_write(gateways: Gateways) -> None:
-    gateways.watches = [gateways.started(0, 30.0), gateways.started(1, 30.0)]
+@pytest.mark.parametrize("first", [0, 1])
+async def test_the_alert_stays_while_one_of_two_gateways_cannot_write(gateways: Gateways, first: int) -> None:
+    """Whichever of them raised it first, or last."""
     gateways.failing = [True, True]
     await gateways.turn(0)
     await gateways.turn(1)
-    gateways.failing[0] = False
-    await gateways.turn(0)
-    assert await gateways.alerts() == [2]
-    gateways.failing[1] = False
-    await gateways.turn(1)
+    times = await gateways.alerts()
+    gateways.failing[first] = False
+    gateways.watches[first]._renewed_every_s = 30.0
+    await gateways.turn(first)
+    assert await gateways.alerts() == times
+    await gateways.turn(1 - first)
+    gateways.failing[1 - first] = False
+    await gateways.pass_time(91)
+    gateways.watches[1 - first]._renewed_every_s = 30.0
+    await gateways.turn(1 - first)
     assert await gateways.alerts() == []
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from solders.keypair import Keypair
@@ -17,11 +17,13 @@ from kit.votes import (
     vote_signed,
 )
 from kit.wallets import address_of
-from zmart.errors import EligibilityUnknown, IndexIncomplete, NotEligible
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError, EligibilityUnknown, IndexIncomplete, NotEligible
 from zmart.local.chain.genesis import fund
-from zmart.market.eligibility import Rule
+from zmart.market.eligibility import Rule, VoteOpening, VoterFacts
 from zmart.market.tally import Tally
-from zmart.market.types import Lamports, MarketId, VoteKind
+from zmart.market.types import Lamports, MarketId, VoteKind, Wallet
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_receipts import verify_receipts
 from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
@@ -32,7 +34,9 @@ from zmart.services.monitor.service import Monitor
 from zmart.settings import Settings
 from zmart.store import alerts, dispute_reviews, market_work, tallies, vote_rules, votes
 from zmart.store.market_work import Job
+from zmart.store.pool import Pool
 from zmart.store.vote_rules import VotingTerms
+from zmart.votes import eligibility
 from zmart.votes.casting import AcceptedVote
 from zmart.votes.eligibility import Voters
 from zmart.votes.vote_log import read_log
@@ -52,7 +56,7 @@ async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Sce
 
 
 def voters(scene: Scene, settings: Settings | None = None) -> Voters:
-    return Voters(scene.pool, scene.chain.program, scene.rpc, settings or scene.settings)
+    return Voters(scene.pool, scene.chain.program, [scene.rpc], settings or scene.settings)
 
 
 async def disputed(scene: Scene, traders: list[Keypair], lamports: int = 60_000_000) -> MarketId:
@@ -247,7 +251,7 @@ async def test_what_the_rpc_does_not_say_lets_nobody_in_and_refuses_nobody(scene
     """A1: a `funded` vote without an RPC, or before its opening is indexed, is neither accepted nor refused."""
     market, stranger = await disputed(scene, []), Keypair()
     funded = scene.with_settings(vote_rule_disputes="funded:50000000")
-    blind = Voters(scene.pool, scene.chain.program, None, funded)
+    blind = Voters(scene.pool, scene.chain.program, [], funded)
     with pytest.raises(EligibilityUnknown, match="SOLANA_RPC_URL"):
         await vote(scene, market, stranger, True, blind)
     with pytest.raises(EligibilityUnknown, match="does not know yet when"):
@@ -377,3 +381,37 @@ async def test_an_operator_releases_a_result_by_the_command(scene: Scene) -> Non
     stored = await dispute_reviews.find(scene.pool, market)
     assert stored is not None
     assert (stored.released_by, stored.note) == ("command line: ada", "We know them.")
+
+
+UNKNOWN, HELD = VoterFacts(why_unknown="it keeps no history"), VoterFacts(held=Lamports(7))
+
+
+@pytest.mark.parametrize(
+    ("shown", "asked", "facts"),
+    [
+        ([HELD, UNKNOWN], 1, HELD),
+        ([UNKNOWN, HELD], 2, HELD),
+        ([ChainError("503"), HELD], 2, HELD),
+        ([UNKNOWN, ChainError("503")], 2, VoterFacts(why_unknown="503")),
+    ],
+)
+async def test_what_a_wallet_held_is_read_from_one_endpoint_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch, shown: list[VoterFacts | ChainError], asked: int, facts: VoterFacts
+) -> None:
+    """That one node lists no transaction of a wallet proves nothing about the history that another node keeps."""
+    rpcs, seen = [object(), object()], []
+
+    async def held_before(rpc: object, *_: object) -> VoterFacts:
+        seen.append(rpc)
+        answer = shown[rpcs.index(rpc)]
+        if isinstance(answer, ChainError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(eligibility, "held_before", held_before)
+    voters = Voters(
+        cast("Pool", None), cast("Program", None), cast("list[Rpc]", rpcs), cast("Settings", None)
+    )
+    opening = cast("VoteOpening", None)
+    assert await voters._held(Wallet("1" * 32), opening, asyncio.Semaphore(1)) == facts
+    assert seen == rpcs[:asked]

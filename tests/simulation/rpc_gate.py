@@ -82,10 +82,26 @@ class RpcGate:
         if fault == CUT:
             raise httpx.ReadError("connection reset", request=request)
         if fault == LATE:
-            await asyncio.sleep(4.0)
-        elif fault is not None:
+            return await asyncio.shield(self._answer_later(process, node, asked, request))
+        if fault is not None:
             status, body = ANSWERS[fault]
             return httpx.Response(status, content=body.replace(b"%d", b"%d" % asked.id), request=request)
+        return self._answer(process, node, asked, request)
+
+    def _answer_later(
+        self, process: SimulatedProcess | None, node: SimulatedNode, asked: _Request, request: httpx.Request
+    ) -> asyncio.Task[httpx.Response]:
+        """Answer in 4 s by a task that goes on if the process gives up: the node takes a transaction nevertheless."""
+
+        async def answer() -> httpx.Response:
+            await asyncio.sleep(4.0)
+            return self._answer(process, node, asked, request)
+
+        return asyncio.create_task(answer())
+
+    def _answer(
+        self, process: SimulatedProcess | None, node: SimulatedNode, asked: _Request, request: httpx.Request
+    ) -> httpx.Response:
         try:
             body = b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (
                 asked.id,

@@ -42,7 +42,8 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 """Maximum size of an answer in bytes, enough for a list of all positions. A client that reads no lists sets a lower
 one."""
 _MAX_REFUSAL_BYTES = 4_096
-_PAUSE_S, _SHORT_PAUSE_S = 15.0, 1.0
+_PAUSE_S, _LONGEST_PAUSE_S, _SHORT_PAUSE_S = 15.0, 240.0, 1.0
+_SILENT_S = 1.0
 _SLOWEST_ANSWER = 3
 """The whole answer may take this many times `timeout_s`: httpx limits only each read."""
 _ADVICE = {
@@ -82,12 +83,16 @@ class _Endpoint:
         self.name = _name(url)
         self.secrets = secrets_of(url)
         self.paused_until = 0.0
+        self.failures = 0
+        """How often it failed in a row; calls that were under way together count once."""
+        self.is_tried = False
+        """Whether one call tries it after a pause, while all others go to another endpoint."""
         self.guard: EndpointGuard | None = None
         self.guarded = GuardedEndpoint(url, self.name)
 
     def failed(self, method: str, reason: str) -> TransientRpcError:
-        """Pause the endpoint, so that others are preferred for 15 s, and return the error to raise."""
-        self._pause(_PAUSE_S)
+        """Pause the endpoint, so that others are preferred for 15 s or more, and return the error to raise."""
+        self._pause_longer()
         return TransientRpcError(
             f"{self.name} did not answer {method}: {safe_message(reason, self.secrets)}."
         )
@@ -99,10 +104,24 @@ class _Endpoint:
         """
         message = safe_message(refusal.message, self.secrets)
         if refusal.is_answer:
+            self.answered()
             return RpcError(method, refusal.code, message, refusal.data, self.name)
-        self._pause(_SHORT_PAUSE_S if refusal.code in LAG_CODES else _PAUSE_S)
+        if refusal.code in LAG_CODES:
+            self._pause(_SHORT_PAUSE_S)
+        else:
+            self._pause_longer()
         message = f"{self.name} did not answer {method}: {message} (code {refusal.code})."
         return TransientRpcError(message, refusal.code)
+
+    def answered(self) -> None:
+        """End a series of failures: calls prefer the endpoint again."""
+        if self.failures:
+            self.failures, self.is_tried, self.paused_until = 0, False, 0.0
+
+    def _pause_longer(self) -> None:
+        if self.is_tried or time.monotonic() >= self.paused_until:
+            self.failures, self.is_tried = self.failures + 1, False
+            self._pause(min(_PAUSE_S * 2.0 ** (self.failures - 1), _LONGEST_PAUSE_S))
 
     def _pause(self, seconds: float) -> None:
         self.paused_until = time.monotonic() + seconds
@@ -229,9 +248,18 @@ class JsonRpc:
         if endpoint.guard is None:
             return
         try:
-            await endpoint.guard.admit(endpoint.guarded, partial(self._once, endpoint), now=now)
+            call = partial(self._unless_failed, endpoint, endpoint.failures)
+            await endpoint.guard.admit(endpoint.guarded, call, now=now)
         except BadAnswer as problem:
             raise endpoint.failed(method, str(problem)) from problem
+
+    async def _unless_failed(
+        self, endpoint: _Endpoint, failures: int, method: str, params: Sequence[object]
+    ) -> bytes:
+        """Call the endpoint unless it failed while the caller waited for others that asked it for its chain."""
+        if endpoint.failures > failures:
+            raise TransientRpcError(f"{endpoint.name} did not answer {method}.")
+        return await self._once(endpoint, method, params)
 
     async def _once(
         self, endpoint: _Endpoint, method: str, params: Sequence[object], request_id: int | None = None
@@ -240,14 +268,20 @@ class JsonRpc:
         body = msgspec.json.encode(
             {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
         )
+        began_s = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout_s * _SLOWEST_ANSWER):
                 raw = await self._post(endpoint.url, body)
             answer = read_answer(raw, request_id)
+        except asyncio.CancelledError:  # who asked has given up: the next call prefers another endpoint
+            if time.monotonic() - began_s >= _SILENT_S:
+                endpoint.failed(method, "it was silent")
+            raise
         except (httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError) as error:
             raise endpoint.failed(method, str(error) or type(error).__name__) from error
         if isinstance(answer, JsonRpcError):
             raise endpoint.refused(method, answer)
+        endpoint.answered()
         return answer
 
     async def _post(self, url: str, body: bytes) -> bytes:
@@ -273,11 +307,16 @@ class JsonRpc:
     def _pick(self) -> _Endpoint:
         """Return the first endpoint that is not paused after a failure.
 
-        If all are paused, return the one whose pause ends first.
+        When a pause is over, one call tries the endpoint; the others wait for its result with another endpoint. If all
+        are paused, return the one whose pause ends first.
         """
         now = time.monotonic()
-        usable = (endpoint for endpoint in self._endpoints if endpoint.paused_until <= now)
-        return next(usable, None) or min(self._endpoints, key=lambda endpoint: endpoint.paused_until)
+        for endpoint in self._endpoints:
+            if endpoint.paused_until <= now:
+                if endpoint.failures:
+                    endpoint.is_tried, endpoint.paused_until = True, now + self._timeout_s
+                return endpoint
+        return min(self._endpoints, key=lambda endpoint: endpoint.paused_until)
 
 
 def decode_answer(kind: type[Answer], method: str, raw: bytes) -> Answer:

@@ -15,7 +15,7 @@ from zmart.chain.rpc_types import SignatureStatus
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 
-_OTHERS_WITHIN_S = 2.0
+OTHERS_WITHIN_S = 2.0
 """How long the status of another endpoint is waited for after one has answered that it has none."""
 
 
@@ -80,29 +80,38 @@ async def _any_status(rpcs: Sequence[Rpc], signature: Signature) -> SignatureSta
     Raises ChainError if no endpoint has one and one of them cannot be asked, or is much slower than the others.
     """
     problem: ChainError | None = None
+    processed: SignatureStatus | None = None
     has_answered = False
-    waiting = {asyncio.create_task(rpc.get_signature_statuses([signature])) for rpc in rpcs}
+    waiting = {asyncio.create_task(_status(rpc, signature)) for rpc in rpcs}
     try:
         while waiting:
-            within_s = _OTHERS_WITHIN_S if has_answered else None
+            within_s = OTHERS_WITHIN_S if has_answered else None
             done, waiting = await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                raise TransientRpcError("Another RPC has not answered getSignatureStatuses in time.")
-            for task in done:
-                try:
-                    status = task.result().values[0]
-                except ChainError as error:
-                    problem = error
+                problem = TransientRpcError("Another RPC has not answered getSignatureStatuses in time.")
+                break
+            for answer in [task.result() for task in done]:
+                if isinstance(answer, ChainError):
+                    problem = answer
                     continue
                 has_answered = True
-                if status is not None:
-                    return status
+                if answer is not None and answer.confirmation_status != "processed":
+                    return answer
+                processed = answer or processed
     finally:
         for task in waiting:
             task.cancel()
-    if problem is not None:
+    if processed is None and problem is not None:
         raise problem
-    return None
+    return processed
+
+
+async def _status(rpc: Rpc, signature: Signature) -> SignatureStatus | ChainError | None:
+    """Return the recent status that one endpoint has, or its error: the task's result may be read by nobody."""
+    try:
+        return (await rpc.get_signature_statuses([signature])).values[0]
+    except ChainError as error:
+        return error
 
 
 async def _expired(rpc: Rpc, attempt: PendingTransaction) -> Verdict:

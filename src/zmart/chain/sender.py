@@ -289,13 +289,14 @@ class Sender:
         """Send the transaction to every endpoint at once; return a refusal, or an empty text.
 
         A refusal decides nothing: the bytes may already be in flight, so only `judge` decides. An endpoint that is
-        slower than `rebroadcast_s` is not waited for if another one has answered.
+        slower than `rebroadcast_s` is not waited for if another one has taken the transaction.
         """
         sends = {asyncio.create_task(_send(rpc, attempt)) for rpc in self._witnesses}
         try:
-            done, _ = await asyncio.wait(sends, timeout=self._policy.rebroadcast_s)
-            if not done:
-                done, _ = await asyncio.wait(sends, return_when=asyncio.FIRST_COMPLETED)
+            done, waiting = await asyncio.wait(sends, timeout=self._policy.rebroadcast_s)
+            while waiting and all(task.result() for task in done):  # only refusals so far
+                more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                done |= more
         finally:
             for task in sends:
                 task.cancel()

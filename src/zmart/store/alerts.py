@@ -73,10 +73,10 @@ async def resolve_alert(db: Pool | Connection, key: str) -> bool:
 async def resolve_unless_raised_elsewhere(
     db: Pool | Connection, key: str, times: int, within_s: float
 ) -> bool:
-    """Close the open alert of `key`, of which this process raised the `times`th, if it was not raised since.
+    """Close the open alert of `key`, which this process has raised `times` times, if no other process raised it.
 
-    With `times` 0, or after another process raised it, it is closed once nobody has raised it for `within_s` seconds.
-    Returns whether it was closed.
+    If another did, or with `times` 0, it is closed once nobody has raised it for `within_s` seconds. Returns whether it
+    was closed.
     """
     return await db.fetchval(_RESOLVE_UNLESS_RAISED, key, times, within_s) is not None
 

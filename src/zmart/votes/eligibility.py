@@ -48,11 +48,12 @@ def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
 
 @dataclass(frozen=True)
 class Voters:
-    """Judge whether wallets may vote. Without an `rpc` no wallet can be judged by the rule `funded`."""
+    """Judge whether wallets may vote. `rpcs` has one client for each endpoint; without one no wallet can be judged by
+    the rule `funded`."""
 
     pool: Pool
     program: Program
-    rpc: Rpc | None
+    rpcs: Sequence[Rpc]
     settings: Settings
 
     async def terms(self, market_id: MarketId, kind: VoteKind) -> VotingTerms:
@@ -172,13 +173,21 @@ class Voters:
         }
 
     async def _held(self, wallet: Wallet, opening: VoteOpening, permits: asyncio.Semaphore) -> VoterFacts:
-        if self.rpc is None:
-            return VoterFacts(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
+        """Return what a wallet held, from the first endpoint that shows it.
+
+        One endpoint answers all questions about a wallet: that a node lists no transaction of it proves nothing about
+        the history that another node keeps.
+        """
+        facts = VoterFacts(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
         async with permits:
-            try:
-                return await held_before(self.rpc, wallet, opening)
-            except ChainError as problem:
-                return VoterFacts(why_unknown=str(problem))
+            for rpc in self.rpcs:
+                try:
+                    facts = await held_before(rpc, wallet, opening)
+                except ChainError as problem:
+                    facts = VoterFacts(why_unknown=str(problem))
+                if not facts.why_unknown:
+                    break
+        return facts
 
 
 def _row(wallet: Wallet, facts: VoterFacts, judgement: Judgement) -> VoterJudgement:

@@ -59,7 +59,9 @@ class ProposalDecider:
 
     async def _decide(self, market_id: MarketId) -> None:
         for _ in range(_MOST_STEPS):
-            account = await self.context.market(market_id)
+            # Another RPC than the one that is read now may have shown that the counts landed.
+            _, intent = await _recorded(self.context.pool, market_id)
+            account = await self.context.market(market_id, intent.landed_slot if intent else None)
             if account.state is not MarketState.PROPOSED:
                 await market_work.done(self.context.pool, market_id, Job.PROPOSAL)
                 return

@@ -44,7 +44,7 @@ class Aggregator:
         self._settings = settings
         self._context = context
         self._cache = cache
-        self._voters = Voters(context.pool, context.program, context.rpc, settings)
+        self._voters = Voters(context.pool, context.program, context.witnesses, settings)
         self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
         self._ticks = TickRecord("aggregator", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()

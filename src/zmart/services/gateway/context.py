@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from litestar.di import NamedDependency
@@ -39,7 +40,7 @@ from zmart.votes.eligibility import Voters
 @dataclass(frozen=True)
 class AppContext:
     """The settings, connections, keys and caches of one gateway, for its request handlers. `redis`, `rpc`, `pins`,
-    `admin` and `backend` are None if they are not configured."""
+    `admin` and `backend` are None if they are not configured. `witnesses` has one client for each RPC endpoint."""
 
     settings: Settings
     pool: Pool
@@ -47,6 +48,7 @@ class AppContext:
     program: Program
     pricing: PricingModel
     rpc: Rpc | None
+    witnesses: Sequence[Rpc]
     pins: PinClient | None
     admin: Keypair | None
     backend: Keypair | None
@@ -77,7 +79,7 @@ class AppContext:
     @property
     def voters(self) -> Voters:
         """Return the Voters object, which judges whether a wallet may vote on a market."""
-        return Voters(self.pool, self.program, self.rpc, self.settings)
+        return Voters(self.pool, self.program, self.witnesses, self.settings)
 
     def chain(self) -> Rpc:
         """Return the Solana RPC client. Raises ChainError, which is answered with 503, if no RPC is configured."""

@@ -79,8 +79,8 @@ class Gateway:
     async def close(self) -> None:
         """Close all connections. Call this when no request is in progress any more."""
         await self.context.limiter.close()
-        if self.context.rpc is not None:
-            await self.context.rpc.aclose()
+        for rpc in filter(None, (self.context.rpc, *self.context.witnesses)):
+            await rpc.aclose()
         if isinstance(self.context.pins, PinataClient):
             await self.context.pins.close()
         if self.context.redis is not None:
@@ -125,7 +125,7 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
     pool = await Pool.open(
         settings.require("database_url"), settings.database_pool_size, wait_s=limits.connection_s
     )
-    rpc = _rpc(settings, pool)
+    rpc, witnesses = _rpcs(settings, pool)
     sign_in_hosts = SignInHosts(settings)
     feed_positions, rules, limiter = FeedPositionReader(pool), cached_rules(pool), RateLimiter(redis)
     context = AppContext(
@@ -135,6 +135,7 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
         program=program,
         pricing=pricing_model(settings.pricing_model),
         rpc=rpc,
+        witnesses=witnesses,
         pins=_pins(settings),
         admin=admin_keypair(settings),
         backend=_backend(settings),
@@ -156,15 +157,20 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
     return Gateway(context, limits)
 
 
-def _rpc(settings: Settings, pool: Pool) -> Rpc | None:
-    """Return the RPC client, None if no RPC is configured. It makes fewer attempts than the clients of other services,
-    because a user waits for the answer."""
+def _rpcs(settings: Settings, pool: Pool) -> tuple[Rpc | None, list[Rpc]]:
+    """Return the RPC client, None if no RPC is configured, and one client for each endpoint. They make fewer attempts
+    than the clients of other services, because a user waits for the answer."""
     if not settings.rpc_urls:
-        return None
+        return None, []
     timeout_s = min(settings.rpc_timeout_s, _RPC_TIMEOUT_S)
-    rpc = Rpc(settings.rpc_urls, timeout_s, attempts=2, max_answer_bytes=_MAX_RPC_ANSWER_BYTES)
-    rpc.guard_with(EndpointGuard(partial(index_progress.read, pool)))
-    return rpc
+    rpc, *witnesses = (
+        Rpc(urls, timeout_s, attempts=2, max_answer_bytes=_MAX_RPC_ANSWER_BYTES)
+        for urls in (settings.rpc_urls, *([url] for url in settings.rpc_urls))
+    )
+    guard = EndpointGuard(partial(index_progress.read, pool))
+    for each in (rpc, *witnesses):
+        each.guard_with(guard)
+    return rpc, witnesses
 
 
 def _redis(settings: Settings) -> RedisClient | None:

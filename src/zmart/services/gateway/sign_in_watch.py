@@ -38,7 +38,7 @@ class SignInWatch:
         self._renewed_every_s = renewed_every_s
         self._failing_since: float | None = None
         self._raised = 0
-        """How often the alert had been raised when this process raised it last; 0 while this process has not."""
+        """How often this process has raised the open alert; as often as it was raised only if no other process did."""
         self._next_at = 0.0
         """The monotonic time of the next look at the alert."""
         self.reason = ""
@@ -72,5 +72,6 @@ class SignInWatch:
             return
         self.reason = f"{problem} Nobody can sign in; sessions continue."
         if now - self._failing_since >= ALERT_AFTER_S and (not self._raised or now >= self._next_at):
-            self._raised = await alerts.raise_alert(self._pool, ALERT_KEY, "critical", self.reason)
+            times = await alerts.raise_alert(self._pool, ALERT_KEY, "critical", self.reason)
+            self._raised = 1 if times == 1 else self._raised + 1
             self._next_at = now + self._renewed_every_s

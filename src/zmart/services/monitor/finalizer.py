@@ -92,7 +92,9 @@ class Finalizer:
         if not await confirm(self.context, intent, await execute(self.context, intent)):
             return
         await market_work.done(self.context.pool, account.market_id, job)
-        after = await self.context.market(account.market_id)
+        # Another RPC than the one that is read now may have shown that it landed.
+        landed_slot = (await intents.one(self.context.pool, intent.id)).landed_slot
+        after = await self.context.market(account.market_id, landed_slot)
         if after.state is MarketState.FINALIZED:
             late_s = after.finalized_at - self.deadlines.due_at(self.closes_at(account))
             metrics.lateness_seconds.observe(late_s)

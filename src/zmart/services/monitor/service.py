@@ -100,7 +100,7 @@ class Monitor:
     async def _finalizer(self) -> Finalizer:
         config, clock = await self._context.check(), await self._context.rpc.get_clock()
         deadlines = deadlines_of(self._settings, config.dispute_period)
-        voters = Voters(self._context.pool, self._context.program, self._context.rpc, self._settings)
+        voters = Voters(self._context.pool, self._context.program, self._context.witnesses, self._settings)
         reviews = DisputeReviews.of(self._settings)
         return Finalizer(self._context, deadlines, config, clock, voters, reviews)
 

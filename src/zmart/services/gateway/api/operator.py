@@ -10,7 +10,7 @@ import structlog
 
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
-from zmart.decisions.context import DecisionContext, guarded_rpcs
+from zmart.decisions.context import DecisionContext
 from zmart.decisions.execution import execute
 from zmart.errors import ChainError, ProgramError
 from zmart.market.published import same_named
@@ -20,7 +20,7 @@ from zmart.services.gateway.api.error_messages import refusal
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext
 from zmart.store import intents, tallies
-from zmart.store.intents import Action, IntentRow
+from zmart.store.intents import Action
 from zmart.votes.completeness import require_recent
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Ac
     if context.admin is None or str(context.admin.pubkey()) != on_chain.config.admin:
         return await _unsigned(context, on_chain, action)
     intent = await intents.plan(context.pool, market_id, action, 0, {})
-    task = asyncio.create_task(_execute(context, intent), name=f"{action} {market_id}")
+    task = asyncio.create_task(execute(_decision_context(context), intent), name=f"{action} {market_id}")
     _PENDING.add(task)
     task.add_done_callback(_PENDING.discard)
     try:
@@ -112,20 +112,15 @@ async def _unsigned(context: AppContext, on_chain: MarketOnChain, action: Action
     )
 
 
-async def _execute(context: AppContext, intent: IntentRow) -> Outcome | None:
-    """Execute a planned action. With two RPCs set, both must deny what was sent before it is signed again."""
+def _decision_context(context: AppContext) -> DecisionContext:
+    """Return the context of a decision. With two RPCs set, both must deny what was sent before it is signed again."""
     assert context.admin is not None
-    rpc, witnesses = guarded_rpcs(context.settings, context.pool)
-    decisions = DecisionContext(
+    return DecisionContext(
         pool=context.pool,
-        rpc=rpc,
-        witnesses=witnesses,
+        rpc=context.chain(),
+        witnesses=context.witnesses,
         program=context.program,
         backend=context.backend or context.admin,
         admin=context.admin,
         policy=SendPolicy(max_priority_fee_lamports=Lamports(context.settings.max_priority_fee_lamports)),
     )
-    try:
-        return await execute(decisions, intent)
-    finally:
-        await asyncio.gather(*(each.aclose() for each in (rpc, *witnesses)))
