@@ -45,7 +45,7 @@ def market_of(story: Story) -> str:
 
 
 @pytest.mark.parametrize("with_index", [True, False])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
 async def test_events_in_nearly_the_chains_order_give_the_same_rows(
     database_url, new_database, migrated_template, seed, with_index
 ):
