@@ -191,7 +191,14 @@ async def test_a_payer_that_runs_dry_alerts_below_one_sol_and_signs_nothing_at_t
     assert await scene.events(market) == END
 
 
-@pytest.mark.parametrize("how", ["answers 503", "answers nothing", "answers 503 once a transaction was sent"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "answers 503",
+        "answers 503 once a transaction was sent",
+        pytest.param("answers nothing", marks=pytest.mark.slow),
+    ],
+)
 async def test_decisions_go_on_while_one_of_two_rpcs_is_away(scene: Scene, proxy: Proxy, how: str) -> None:
     """The preferred RPC is down: the other one reads, sends, and shows that the transactions landed."""
     market = await scene.market()

@@ -133,7 +133,7 @@ async def test_more_events_behind_a_gap_than_fit_in_memory_are_folded_in_pieces(
         await same_when_folded_from_the_first_event(engine, database_url)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 async def test_two_indexers_that_take_turns_close_each_others_gaps(
     database_url, new_database, migrated_template, seed
 ):

@@ -232,12 +232,14 @@ async function main() {
     if (!valid && after < lastHeight - Number(early)) throw new Error(`${hash} ended at ${after} of ${lastHeight}`);
     if (!valid) ended += 1;
   };
+  const first = await height(); // Surfpool counts from 31 until it has made its first block, and from 2 after it
+  while (await height() === first) await new Promise((resolve) => { setTimeout(resolve, 5); });
   const began = await height();
   while (await height() < began + 220) {
     const asked = ['processed', 'confirmed', 'finalized'].map((commitment) => blockhashes.latest([{ commitment }]));
     for (const { value: { blockhash, lastValidBlockHeight } } of await Promise.all(asked)) {
       if (isSurfpools(blockhash)) throw new Error(`${blockhash} is Surfpool's own`);
-      if (!await isValid(blockhash)) throw new Error(`${blockhash} is not valid`);
+      await judge(blockhash, lastValidBlockHeight); // valid at once, unless the machine held this process for its life
       seen.set(blockhash, lastValidBlockHeight);
     }
     const all = [...seen];
