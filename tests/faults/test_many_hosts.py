@@ -244,7 +244,14 @@ async def told_truly(there: ManyHosts, lost: str) -> None:
             ),
         }  # fmt: skip
 
-    await until(shown, lambda found: not any(found.values()), within_s=30, every_s=0.5)
+    try:
+        await until(shown, lambda found: not any(found.values()), within_s=30, every_s=0.5)
+    except AssertionError:
+        for each in there.surviving(lost):
+            if each.instance in (await shown())["there and silent"]:
+                print(f"{each} ({each.instance}) is silent. Its /ready: {each.report()}", flush=True)
+                print("\n".join(there.log_of(each).read_text().splitlines()[-30:]), flush=True)
+        raise
 
 
 async def expected_offsets(database_url: str) -> list[int]:

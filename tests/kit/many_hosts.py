@@ -251,8 +251,12 @@ class ManyHosts:
             SERVICES[each.service].upper(): str(each.port),
             "ZMART_HOME": str(self.folder / f"home-{each.host.name}-{each.port}"),
         }
-        log = self.folder / f"{each.host.name}-{each.port}-{each.service}.log"
-        each.process = each.host.start([*_ZMART, "run", each.service], {**self.environment, **given}, log)
+        command = [*_ZMART, "run", each.service]
+        each.process = each.host.start(command, {**self.environment, **given}, self.log_of(each))
+
+    def log_of(self, each: ServiceProcess) -> Path:
+        """Return the path of a service's log, which all processes that were started for it share."""
+        return self.folder / f"{each.host.name}-{each.port}-{each.service}.log"
 
     def _stop(self) -> None:
         for host in self.hosts.values():
