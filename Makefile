@@ -55,7 +55,7 @@ ps: ## show its processes: state, restarts, memory, ready or why not
 logs: ## follow what its processes log (Ctrl-C ends the view, not the stack)
 	@$(ZMART) logs --follow
 
-test: setup-dev ## the whole test suite, some 10 minutes on 2 cores
+test: setup-dev ## the whole test suite, some 12 minutes on 2 cores
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

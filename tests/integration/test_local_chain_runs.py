@@ -239,7 +239,7 @@ async function main() {
     const asked = ['processed', 'confirmed', 'finalized'].map((commitment) => blockhashes.latest([{ commitment }]));
     for (const { value: { blockhash, lastValidBlockHeight } } of await Promise.all(asked)) {
       if (isSurfpools(blockhash)) throw new Error(`${blockhash} is Surfpool's own`);
-      await judge(blockhash, lastValidBlockHeight); // valid at once, unless the machine held this process for its life
+      if (!await isValid(blockhash)) throw new Error(`${blockhash} is not valid`);
       seen.set(blockhash, lastValidBlockHeight);
     }
     const all = [...seen];

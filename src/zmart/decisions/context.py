@@ -56,7 +56,7 @@ class DecisionContext:
         program = Program.from_settings(settings)
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=30.0)
         claims = await Claims.open(settings.require("database_url"))
-        rpc, witnesses = guarded_rpcs(settings, pool)
+        rpc, witnesses = _guarded_rpcs(settings, pool)
         context = cls(
             pool=pool,
             claims=claims,
@@ -103,7 +103,7 @@ class DecisionContext:
         return self.program.accounts.market(info)
 
 
-def guarded_rpcs(settings: Settings, pool: Pool) -> tuple[Rpc, list[Rpc]]:
+def _guarded_rpcs(settings: Settings, pool: Pool) -> tuple[Rpc, list[Rpc]]:
     """Return a client that asks another endpoint when one fails, and one client for each endpoint.
 
     They share one guard. Raises SettingError if no RPC is set.
