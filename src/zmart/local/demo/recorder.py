@@ -176,9 +176,8 @@ class SocketRecorder:
                     self.reconnects += 1
                     for channel in self._channels:  # also those that are added meanwhile
                         await connection.send(self._subscribe(channel))
-                    self._connection = (
-                        connection  # from now on `add` subscribes: never both, or changes come twice
-                    )
+                    # From now on `add` subscribes: never both, or changes come twice.
+                    self._connection = connection
                     async for frame in connection:
                         await self._take(frame)
             except (OSError, WebSocketException, TimeoutError):

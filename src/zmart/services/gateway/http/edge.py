@@ -44,10 +44,8 @@ class Edge:
             await self._app(scope, receive, response.send)
         seconds = time.perf_counter() - began_s
         route = str(scope.get("path_template") or "unknown")
-        if scope is not received:
-            received["path_template"] = scope.get(
-                "path_template"
-            )  # the span around this names its request by it
+        if scope is not received:  # the span around this names its request by what is in the received scope
+            received["path_template"] = scope.get("path_template")
         metrics.REQUESTS.count(method, route, response.status, seconds)
         if route not in _NOT_LOGGED:
             self._access_log.note(method, scope["path"], response.status, seconds, request.request_id)
