@@ -162,6 +162,21 @@ async def test_without_redis_the_feed_is_read_from_postgresql_and_from_redis_aga
         await until(from_redis)
 
 
+@pytest.mark.parametrize("redis_is_there", [True, False])
+async def test_a_reader_behind_reads_postgresql_to_its_end_without_a_pause(pool, redis, redis_is_there):
+    """A server that started with an empty Redis took 500 changes in two seconds. Clients that had resumed meanwhile got
+    the rest as live messages, faster than they could read, and were disconnected."""
+    tail = FeedReader(pool, redis if redis_is_there else redis_client.connect("redis://127.0.0.1:1/0"))
+    await tail.start()
+    await pool.execute(
+        "INSERT INTO discussions (market_id, wallet, content) "
+        f"SELECT '{MARKET}', '{WALLET}', n::text FROM generate_series(1, 2250) n"
+    )
+    first = await read(tail, 1)
+    rest = [len(await tail.next()) for _ in range(4)]
+    assert [len(first), *rest] == [500, 500, 500, 500, 250]
+
+
 async def test_a_redis_that_forgot_everything_is_filled_again_and_no_reader_notices(
     database_url, pool, redis
 ):

@@ -1,7 +1,8 @@
 """Read the feed from an offset: from Redis, or from PostgreSQL if Redis is unavailable, slow, or has a hole.
 
 PostgreSQL announces every commit (`wake`). Usually Redis delivers the change some milliseconds later. If it does not
-within `_REDIS_GRACE_S`, PostgreSQL is read. Without announcements PostgreSQL is read every two seconds.
+within `_REDIS_GRACE_S`, PostgreSQL is read. Without announcements PostgreSQL is read every two seconds. A reader that
+has read a part of what PostgreSQL has reads the rest there at once.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class FeedReader:
         self._woken = asyncio.Event()
         self._redis_retry_at = 0.0
         self._poll_at = 0.0
+        self._postgres_has_more = False
         self._stream: FeedStream | None = None
         self._reading: asyncio.Task[list[WireMessage]] | None = None
         """The call to Redis that is in progress; PostgreSQL may be read meanwhile."""
@@ -71,6 +73,7 @@ class FeedReader:
         head = await change_feed.head(self._pool)
         self.epoch, self.position = head.epoch, max(head.head - back, head.kept_from - 1)
         self._stream = FeedStream(self._redis, head.epoch)
+        self._postgres_has_more = False
         self.caught_up_at = time.monotonic()
         return head.head
 
@@ -80,10 +83,8 @@ class FeedReader:
         Raises FeedBroken when the feed does not continue after `position`.
         """
         messages, before = None, self.source
-        if time.monotonic() < self._redis_retry_at:
-            await self._wait()
-        else:
-            messages = await self._from_redis()
+        if not self._postgres_has_more:
+            messages = await self._announced()
         if messages is None or self._is_incomplete(messages):
             messages = await self._from_postgres()
         if messages:
@@ -108,6 +109,13 @@ class FeedReader:
         if self._reading is not None:
             await end([self._reading])
             self._reading = None
+
+    async def _announced(self) -> list[WireMessage] | None:
+        """Wait for messages from Redis; return None if PostgreSQL must be read, of which a commit may be announced."""
+        if time.monotonic() < self._redis_retry_at:
+            await self._wait()
+            return None
+        return await self._from_redis()
 
     async def _from_redis(self) -> list[WireMessage] | None:
         """Return the next messages from Redis; None if it is unavailable or did not deliver an announced change."""
@@ -149,6 +157,7 @@ class FeedReader:
 
     async def _from_postgres(self) -> list[WireMessage]:
         self._poll_at = time.monotonic() + _FALLBACK_POLL_S
+        self._postgres_has_more = False
         self._woken.clear()
         try:
             async with answer_within(_POSTGRES_WITHIN_S):
@@ -169,6 +178,7 @@ class FeedReader:
         if not changes or changes[0].offset != self.position + 1:
             raise FeedBroken("The next changes of the feed were pruned.")
         self.source = "postgresql"
+        self._postgres_has_more = changes[-1].offset < head.head
         return [encode(change, self.epoch) for change in changes]
 
     def _note(self, problem: StoreError) -> None:

@@ -84,11 +84,14 @@ function serveRpc(current, gate, host, port) {
     }
   }
 
-  async function answerGuarded({ id = null, method, params = [] }, text) {
+  async function answerGuarded(request, text) {
+    const { id = null, method, params = [] } = request;
     const { guarded, url } = current();
     const guard = guarded[method];
     try {
       guard.before(params);
+      const instead = await guard.instead?.(params);
+      if (instead) return instead.edit(await post(url, JSON.stringify({ ...request, params: instead.params })));
       const answer = await post(url, text);
       guard.after(answer);
       return answer;

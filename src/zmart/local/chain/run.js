@@ -71,7 +71,8 @@ class Run {
     this.wsPort = Number(new URL(chain.wsUrl).port);
     this.special = methods({ ...shared, recorder });
     const ended = (problem) => recorder.flush().finally(() => fail(problem));
-    this.guarded = guards(journal, ended, () => recorder.unwritten);
+    const latest = async () => (await blockhashes.latest([{ commitment: 'processed' }])).value;
+    this.guarded = guards(journal, ended, () => recorder.unwritten, latest);
   }
 
   /** Write the chain's state into the journal. No request may be under way. Resolves to what nextRun() continues: the

@@ -26,11 +26,13 @@ const SIMULATING = {
   surfnet_profileTransaction: ([text]) => [[text], 'base64'],
 };
 
-/** Return guards of the methods that take transactions, as {name: {before(params), after(answer)}}. `before` throws
- * the error that a client gets instead of Surfpool's answer. `ended(error)` is called when the runtime no longer runs.
- * `unwritten()` returns why the journal cannot be written now, or null. Nothing may be sent while it cannot: a kill
- * would undo the transaction. */
-function guards(journal, ended, unwritten = () => null) {
+/** Return guards of the methods that take transactions, as {name: {before(params), after(answer), instead(params)}}.
+ * `before` throws the error that a client gets instead of Surfpool's answer. `instead`, if there is one, resolves to
+ * null, or to {params, edit}: parameters to call Surfpool with instead, and a function that edits its answer's text.
+ * `ended(error)` is called when the runtime no longer runs. `unwritten()` returns why the journal cannot be written now,
+ * or null. Nothing may be sent while it cannot: a kill would undo the transaction. `latest()` resolves to the newest
+ * blockhash for clients, as {blockhash, lastValidBlockHeight}. */
+function guards(journal, ended, unwritten = () => null, latest = null) {
   const simulating = (where) => ({ before: (params) => { sound(...where(named(params))); }, after: () => {} });
 
   const sending = (where) => ({
@@ -47,7 +49,21 @@ function guards(journal, ended, unwritten = () => null) {
     },
   });
 
-  return { ...each(SENDING, sending), ...each(SIMULATING, simulating) };
+  const guarded = { ...each(SENDING, sending), ...each(SIMULATING, simulating) };
+  guarded.simulateTransaction.instead = (params) => withLatestBlockhash(params, latest);
+  return guarded;
+}
+
+/** Do what replaceRecentBlockhash says, for Surfpool. It would use a blockhash of its own, which it does not find itself
+ * when a block was made while the sysvar was rewritten. */
+async function withLatestBlockhash([text, options], latest) {
+  const bytes = options?.replaceRecentBlockhash && !options.sigVerify ? decoded(text, options.encoding) : null;
+  if (bytes === null) return null;
+  const replacement = await latest();
+  read(bytes).blockhash.set(fromBase58(replacement.blockhash)); // a view of the bytes
+  const params = [bytes.toString('base64'), { ...options, encoding: 'base64', replaceRecentBlockhash: false }];
+  const named = JSON.stringify(replacement);
+  return { params, edit: (answer) => answer.replace('"replacementBlockhash":null', `"replacementBlockhash":${named}`) };
 }
 
 const each = (methods, wrap) => Object.fromEntries(Object.entries(methods).map(([name, where]) => [name, wrap(where)]));
