@@ -135,6 +135,23 @@ async def test_an_outage_costs_the_heartbeat_only_its_report(database_url: str) 
         await conditions.reset("default_transaction_read_only")
 
 
+async def test_a_report_that_hangs_costs_the_heartbeat_only_its_time_limit(
+    database_url: str, pool: Pool
+) -> None:
+    """A live process does not look silent for as long as one statement hangs: its next report has a new connection."""
+    async with jobs() as (background, probes):
+        settings = Settings(database_url=database_url)
+        async with pool.transaction() as connection:
+            await connection.execute("LOCK TABLE service_status IN SHARE MODE")
+            background.start("The heartbeat", partial(heartbeat, "monitor", probes, settings, 0.05, 0.2))
+            waiting = "SELECT pid FROM pg_locks WHERE relation = 'service_status'::regclass AND NOT granted"
+            first = await until(lambda: pool.fetchval(waiting))
+            await until(lambda: pool.fetchval(f"{waiting} AND pid <> {first}"))
+            await until(lambda: pool.fetch(waiting), lambda rows: first not in [row["pid"] for row in rows])
+            assert background.reason == ""
+        await until(lambda: pool.fetchval("SELECT ready FROM service_status WHERE service = 'monitor'"))
+
+
 async def test_a_server_that_ends_ends_its_service() -> None:
     """C18: when the task of a service's server returns, the service ends with an error."""
 

@@ -35,6 +35,7 @@ from zmart.settings import Settings
 from zmart.store import service_status
 from zmart.store.database_check import require_usable
 from zmart.store.pool import Pool
+from zmart.store.time_limit import answer_within
 from zmart.version import VERSION, commit
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 _USE_REDIS = {"gateway", "websocket", "aggregator"}
 _HEARTBEAT_S = 5.0
+_REPORT_WITHIN_S = 10.0
+"""Seconds for one report. With one that takes longer a process does not count as silent yet: that takes 20 s."""
 _GRACE_S = 10.0
 START_RETRY_S = 1.0
 log = structlog.get_logger()
@@ -219,28 +222,48 @@ def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Serv
     return server
 
 
-async def heartbeat(name: str, probes: Probes, settings: Settings, every_s: float = _HEARTBEAT_S) -> None:
+async def heartbeat(
+    name: str,
+    probes: Probes,
+    settings: Settings,
+    every_s: float = _HEARTBEAT_S,
+    within_s: float = _REPORT_WITHIN_S,
+) -> None:
     """Write this process's readiness and figures to PostgreSQL every `every_s` seconds.
 
-    A StoreError only means that one report is missing; any other exception is raised. When the heartbeat is cancelled,
-    the process's row is deleted.
+    A StoreError, or a report that takes longer than `within_s`, only means that one report is missing; any other
+    exception is raised. When the heartbeat is cancelled, the process's row is deleted.
     """
     instance = f"{socket.gethostname()}:{os.getpid()}"
     recorder = FigureRecorder(name, instance)
     release = {"version": VERSION, "commit": commit()}
     pool: Pool | None = None
     reported: bool | None = None
+    missing = ""
     try:
         while True:
             readiness = await probes.readiness()
             metrics.ready.set(readiness.ready)
             reported = _log_readiness(readiness, reported)
-            with suppress(StoreError):  # the next beat tries again; /ready of the service reports the outage
-                pool = pool or await Pool.open(settings.require("database_url"), size=1)
-                now_s = await service_status.report(
-                    pool, name, instance, readiness.ready, readiness.reason, {**release, **readiness.details}
-                )
-                await recorder.record(pool, now_s)
+            try:
+                async with answer_within(within_s):
+                    pool = pool or await Pool.open(settings.require("database_url"), size=1)
+                    now_s = await service_status.report(
+                        pool,
+                        name,
+                        instance,
+                        readiness.ready,
+                        readiness.reason,
+                        {**release, **readiness.details},
+                    )
+                    await recorder.record(pool, now_s)
+                missing = ""
+            except (
+                StoreError
+            ) as problem:  # the next beat tries again; /ready of the service reports the outage
+                if not missing:
+                    log.warning("the heartbeat is not stored", error=str(problem))
+                missing = str(problem)
             await asyncio.sleep(every_s)
     finally:
         if pool is not None:
