@@ -438,6 +438,7 @@ async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
         pages = {
             "list": "/", "none": "/?q=nothingmatchesthis", "market": f"/markets/{market}", "wallet": wallet,
             "transaction": f"/transactions/{landed.signature}", "new": "/new", "problem": "/markets/nothing",
+            "live feed": "/docs/socket", "reference": "/docs/plain",
         }  # fmt: skip
         for name, path in pages.items():
             await page.goto(path, wait_until="load")
