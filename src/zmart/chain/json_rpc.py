@@ -44,7 +44,7 @@ one."""
 _MAX_REFUSAL_BYTES = 4_096
 _PAUSE_S, _LONGEST_PAUSE_S, _SHORT_PAUSE_S = 15.0, 240.0, 1.0
 _SILENT_S = 1.0
-"""A call that is cancelled after as long without an answer counts as a failure of its endpoint."""
+"""A call that is cancelled after this many seconds without an answer counts as a failure of its endpoint."""
 _SLOWEST_ANSWER = 3
 """The whole answer may take this many times `timeout_s`: httpx limits only each read."""
 _ADVICE = {

@@ -51,6 +51,7 @@ class FeedReader:
         self._redis_retry_at = 0.0
         self._poll_at = 0.0
         self._postgres_has_more = False
+        """Whether PostgreSQL had more changes than the last page that was read there."""
         self._stream: FeedStream | None = None
         self._reading: asyncio.Task[list[WireMessage]] | None = None
         """The call to Redis that is in progress; PostgreSQL may be read meanwhile."""
@@ -84,7 +85,7 @@ class FeedReader:
         """
         messages, before = None, self.source
         if not self._postgres_has_more:
-            messages = await self._announced()
+            messages = await self._wait_for_redis()
         if messages is None or self._is_incomplete(messages):
             messages = await self._from_postgres()
         if messages:
@@ -110,8 +111,8 @@ class FeedReader:
             await end([self._reading])
             self._reading = None
 
-    async def _announced(self) -> list[WireMessage] | None:
-        """Wait for messages from Redis; return None if PostgreSQL must be read, of which a commit may be announced."""
+    async def _wait_for_redis(self) -> list[WireMessage] | None:
+        """Wait for messages from Redis and return them; None if PostgreSQL must be read instead."""
         if time.monotonic() < self._redis_retry_at:
             await self._wait()
             return None

@@ -239,7 +239,7 @@ async def heartbeat(
     release = {"version": VERSION, "commit": commit()}
     pool: Pool | None = None
     reported: bool | None = None
-    missing = ""
+    is_missing = False
     try:
         while True:
             readiness = await probes.readiness()
@@ -257,13 +257,12 @@ async def heartbeat(
                         {**release, **readiness.details},
                     )
                     await recorder.record(pool, now_s)
-                missing = ""
-            except (
-                StoreError
-            ) as problem:  # the next beat tries again; /ready of the service reports the outage
-                if not missing:
+                is_missing = False
+            except StoreError as problem:
+                # The next beat tries again; /ready of the service reports the outage.
+                if not is_missing:
                     log.warning("the heartbeat is not stored", error=str(problem))
-                missing = str(problem)
+                is_missing = True
             await asyncio.sleep(every_s)
     finally:
         if pool is not None:

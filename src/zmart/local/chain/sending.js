@@ -62,8 +62,8 @@ async function withLatestBlockhash([text, options], latest) {
   const replacement = await latest();
   read(bytes).blockhash.set(fromBase58(replacement.blockhash)); // a view of the bytes
   const params = [bytes.toString('base64'), { ...options, encoding: 'base64', replaceRecentBlockhash: false }];
-  const named = JSON.stringify(replacement);
-  return { params, edit: (answer) => answer.replace('"replacementBlockhash":null', `"replacementBlockhash":${named}`) };
+  const member = `"replacementBlockhash":${JSON.stringify(replacement)}`;
+  return { params, edit: (answer) => answer.replace('"replacementBlockhash":null', member) };
 }
 
 const each = (methods, wrap) => Object.fromEntries(Object.entries(methods).map(([name, where]) => [name, wrap(where)]));
