@@ -101,7 +101,7 @@ class Stage:
             "question": "Will the harbour be frozen in February?",
             "category": "Weather",
             "tags": ["ice", "Harbour", "ice"],
-            "end_date": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+            "end_date": ((await self.now()) + timedelta(days=30)).isoformat(),
             "b_parameter": B,
             "initial_liquidity": 15 * SOL,
             **changes,
@@ -144,6 +144,10 @@ class Stage:
         clock = await self.rpc.get_clock()
         target = (clock.unix_timestamp + seconds) * 1000
         await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target}])
+
+    async def now(self) -> datetime:
+        """Return the chain's time, which may be days ahead of this machine's."""
+        return datetime.fromtimestamp((await self.rpc.get_clock()).unix_timestamp, UTC)
 
     async def later(self) -> None:
         """Wait until the chain's clock is two seconds further: a second small jump would move its slots backwards."""
@@ -259,6 +263,26 @@ async def test_a_wrong_field_of_a_new_market_is_named(database_url: str, field: 
         answer = await here.post("/api/markets", body)
         assert answer.status_code == 400
         assert field in str(answer.json()["details"])
+
+
+async def test_a_market_ends_after_it_was_created_by_the_clock_of_its_chain(stage: Stage) -> None:
+    """P20: on a chain that is days ahead, an end date between this machine's time and the chain's is in the past."""
+    creator = await stage.user()
+    await stage.travel(50 * HOUR)
+    body = {
+        "question": "Will it end before it begins?", "end_date": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        "b_parameter": B, "initial_liquidity": 15 * SOL,
+    }  # fmt: skip
+
+    async def refusal() -> str | None:
+        answer = await stage.ask(creator, "/api/markets", body)
+        return answer.json()["details"][0]["message"] if answer.status_code == 400 else None
+
+    refused = await until(refusal, lambda sentence: sentence is not None)  # the clock is kept for two seconds
+    assert refused.startswith("end_date must lie in the future. The chain's clock is ahead: it shows 20")
+    made = await stage.create(creator, end_date=(await stage.now() + timedelta(days=1)).isoformat())
+    row = await stage.state(made["id"], "PROPOSED")
+    assert row["created_at"] < row["ends_at"]
 
 
 async def test_trades_that_cannot_be_are_told_apart(stage: Stage) -> None:

@@ -134,11 +134,31 @@ async def test_a_market_shows_votes_against_their_threshold_life_holders_and_sna
         assert "2.00" in page
         assert "bafysnapshot" in page
         assert "Not traded yet" in page
-        other = await add_market(here.pool, 2, question="Will the pier hold?")
-        related = re.search(r"Related markets.*?</ul>", (await here.get(f"/markets/{key}")).text, re.DOTALL)
-        assert related is not None
-        assert f'href="/markets/{other}"' in related[0]
-        assert key not in related[0]
+
+
+async def test_related_markets_say_how_they_ended(database_url: str) -> None:
+    """P8: a finished market shows outcome and final price wherever markets are listed, a disputed one its state."""
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1)
+        final = {"price_e9": 534_000_000, "finalized_at": NOW}
+        other = await add_market(here.pool, 2, question="Will the pier hold?", price_e9=612_000_000)
+        await add_market(
+            here.pool, 3, "FINALIZED", question="Did the mast hold?", final_outcome=False, **final
+        )
+        await add_market(here.pool, 4, "FINALIZED", question="Did the sail hold?", **final)
+        await add_market(here.pool, 5, "DISPUTED", question="Did the rope hold?", price_e9=450_000_000)
+        await add_market(here.pool, 6, "CANCELLED", question="Was there a storm?", activated_at=None)
+        page = (await here.get(f"/markets/{key}")).text
+        found = re.search(r"Related markets.*?</ul>", page, re.DOTALL)
+        assert found is not None
+        assert f'href="/markets/{other}"' in found[0]
+        assert key not in found[0]
+        text = " ".join(re.sub(r"<[^>]+>", " ", found[0]).split())
+        for line in ("Will the pier hold? 61.2% YES", "Did the mast hold? NO won · final price 53.4% YES",
+                     "Did the sail hold? INVALID no outcome · final price 53.4% YES",
+                     "Did the rope hold? disputed 45.0% YES"):  # fmt: skip
+            assert line in text
+        assert "storm" not in text
 
 
 async def test_the_list_shows_how_a_market_ended_and_how_a_price_moves(database_url: str) -> None:

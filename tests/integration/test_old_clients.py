@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -176,6 +176,16 @@ async def test_categories_tell_their_growth_in_percent(database_url: str) -> Non
         assert {row["id"]: row["trend"] for row in categories} == {
             "sports": "+25%", "weather": "+0%", "crypto": "+100%",
         }  # fmt: skip
+
+
+async def test_a_week_of_categories_is_one_of_the_chain(database_url: str) -> None:
+    """P20: on a chain whose clock is 40 days ahead, a market that was created today is no longer new."""
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1, category="sports")
+        ahead = datetime.now(UTC) + timedelta(days=40)
+        await add_trade(here.pool, key, address(2), 1, price_e9=550_000_000, at=ahead)
+        [row] = (await here.get("/api/markets/categories")).json()["categories"]
+        assert row["trend"] == "+0%"
 
 
 async def test_related_markets_are_open_ones_first_and_never_too_few(database_url: str) -> None:

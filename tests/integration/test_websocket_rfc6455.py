@@ -108,7 +108,7 @@ def section_5() -> dict[str, Case]:
         "5 an open continuation of nothing": (frame(CONT, b"x") + frame(FIN | CONT, b"y"), [1002]),
         "5 a continuation behind a message": (frame(WHOLE, text) + frame(FIN | CONT, b"x"), [UNKNOWN, 1002]),
         "5 a message within a message": (first + frame(WHOLE, text), [1002]),
-        "5 a close within a message": (first + closing(), [1002]),
+        "5 a close within a message": (first + closing(), [1000]),
         "5 fragments above our limit": (in_parts(message(66_000), [33_000]), ["frame_too_large", 1008]),
     }
 

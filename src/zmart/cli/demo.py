@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @needs_local_stack
 def demo(
-    json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="print one JSON object instead of the results")
+    ] = False,
     traffic: Annotated[
         bool, typer.Option("--traffic", help="only trade lightly in one open market, until Ctrl-C")
     ] = False,
@@ -29,8 +31,8 @@ def demo(
     """Play three markets from creation to payout against the running local stack (starts one if none runs).
 
     Twelve wallets vote, trade, discuss and dispute over HTTP and WebSocket; the chain's clock is advanced by days,
-    and the services must react by themselves. Ends with a table and a check of all amounts; exit status 1 if anything
-    failed.
+    and the services must react by themselves. Ends with a line for each market, or a table of all steps in a terminal
+    of 110 columns and more, and a check of all amounts; exit status 1 if anything failed.
     """
     from zmart.local.demo.world import ServiceUrls
     from zmart.local.startup import running_stack
@@ -78,7 +80,7 @@ def perform(*, json: bool = False, where: ServiceUrls | None = None) -> bool:
                 stack_settings(),
                 where,
                 on_start=lambda market, step: status.update(f"{market}: {step} …"),
-                on_step=lambda result: console.print(live_line(result)),
+                on_step=lambda result: console.print(live_line(result, console.width)),
             )
         )
     if json:

@@ -9,6 +9,7 @@ import msgspec
 from zmart.market.types import Lamports, MarketId, PriceE9
 from zmart.store.documents import OF_MARKET
 from zmart.store.markets import DAY, LATEST_CHAIN_TIME, TRADED_RECENTLY, UNCATEGORIZED
+from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Pool
 
 _TRENDING = f"""
@@ -35,7 +36,7 @@ LEFT JOIN LATERAL (
 """
 _CATEGORIES = f"""
 SELECT coalesce(d.category, '{UNCATEGORIZED}') AS category, count(*) AS markets,
-    count(*) FILTER (WHERE m.created_at > now() - {DAY} * 7) AS this_week
+    count(*) FILTER (WHERE m.created_at > {LATEST_CHAIN_TIME} - {DAY} * 7) AS this_week
 FROM markets m LEFT JOIN market_documents d ON {OF_MARKET} GROUP BY 1 ORDER BY markets DESC, category
 """
 # If thousands of markets share a tag or the category, only some of them are considered: 150 with a tag in common, and
@@ -53,7 +54,8 @@ WITH me AS MATERIALIZED (
     UNION
     (SELECT m.market_id FROM markets m WHERE m.state = 'ACTIVE' ORDER BY m.created_at DESC, m.market_id DESC LIMIT 50)
 )
-SELECT m.market_id, d.question, m.price_yes_e9, d.category, d.category = me.category AS same_category
+SELECT m.market_id, d.question, m.state, {outcome_as_boolean("m.final_outcome")} AS final_outcome, m.price_yes_e9,
+    d.category, d.category = me.category AS same_category
 FROM me CROSS JOIN near
 CROSS JOIN LATERAL (SELECT * FROM markets x WHERE x.market_id = near.market_id OFFSET 0) m
 CROSS JOIN LATERAL (SELECT *, (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) AS shared_tags
@@ -83,7 +85,8 @@ class TrendingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A category with the number of its markets; `this_week` of them were created within the last seven days."""
+    """A category with the number of its markets; `this_week` of them were created within the last seven days
+    of chain time."""
 
     category: str
     markets: int
@@ -91,10 +94,15 @@ class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RelatedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A market that is related to a given one: it shares tags or the category with it, or is ACTIVE and new."""
+    """A market that is related to a given one: it shares tags or the category with it, or is ACTIVE and new.
+
+    `final_outcome` is true for YES; None for a market that is not final, and for the outcome INVALID.
+    """
 
     market_id: MarketId
     question: str
+    state: str
+    final_outcome: bool | None
     price_yes_e9: PriceE9
     category: str
     same_category: bool

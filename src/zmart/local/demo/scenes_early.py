@@ -36,14 +36,14 @@ async def sign_in(world: DemoWorld) -> StepOutcome:
     return StepOutcome(index=f"{len(world.users)} sessions")
 
 
-def new_market(play: MarketPlay) -> Json:
-    """Return the body of the POST /api/markets that proposes a market; its end date is in 30 days."""
+def new_market(play: MarketPlay, now: datetime) -> Json:
+    """Return the body of the POST /api/markets that proposes a market; its end date is 30 days after `now`."""
     return {
         "question": QUESTIONS[play.label],
         "description": f"A market of the demo: it ends {play.label}.",
         "category": "demo",
         "tags": ["demo", play.label],
-        "end_date": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+        "end_date": (now + timedelta(days=30)).isoformat(),
         "b_parameter": B_PARAMETER,
         "initial_liquidity": INITIAL_LIQUIDITY_LAMPORTS,
     }
@@ -54,7 +54,8 @@ async def create(world: DemoWorld, play: MarketPlay) -> StepOutcome:
 
     Fills the id and address of `play`, and subscribes to the market's channels.
     """
-    answer, landed = await play.creator.transact("/api/markets", new_market(play))
+    now = await world.chain_time()
+    answer, landed = await play.creator.transact("/api/markets", new_market(play, now))
     play.id, play.address = answer["market_id"], answer["on_chain_address"]
     for channel in ("trades", "votes", "discussions"):
         await world.socket.add(f"{channel}:{play.id}")

@@ -125,6 +125,10 @@ class DemoWorld:
             f"the funds of {user.name}",
         )
 
+    async def chain_time(self) -> datetime:
+        """Return the chain's time, which earlier plays may have advanced by days."""
+        return datetime.fromtimestamp((await self.rpc.get_clock()).unix_timestamp, UTC)
+
     async def travel(self, seconds: int) -> datetime:
         """Advance the local chain's clock by `seconds`, and return the new chain time."""
         clock = await travel.advance(self.rpc, seconds)

@@ -178,6 +178,10 @@ class HandshakeProtocol(asyncio.Protocol):
             raise _RefusedHandshake(431, f"The head of a request may have {self._limits.head_bytes} bytes.")
         if self._parser.get_method() != b"GET" or self._parser.get_http_version() != "1.1":
             raise _RefusedHandshake(400, "A WebSocket begins with GET and HTTP/1.1.")
+        if not self._headers.get(b"host"):
+            raise _RefusedHandshake(400, "A request names its host.")
+        if self._headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self._headers:
+            raise _RefusedHandshake(400, "A WebSocket begins with a request without a body.")
         if self._headers.get(b"sec-websocket-version") != _VERSION:
             raise _RefusedHandshake(
                 426, "Version 13 of WebSocket is spoken here.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, get_args
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -115,15 +115,20 @@ def parse(message: bytes) -> ClientRequest:
 
 def wants_text(query: str) -> bool:
     """Return whether the URL asks for amounts as text: `numeric=string`, for all subscriptions of the connection."""
-    return dict(parse_qsl(query)).get("numeric") == "string"
+    return parse_qs(query).get("numeric") == ["string"]
 
 
 def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
     """Parse the subscriptions that a URL names: `channels=markets,trades:<id>`, with `epoch` and `offset` to resume.
 
-    An invalid query yields RefusedRequests. Unknown parameters are ignored, because proxies add some.
+    `channels` may be repeated. An invalid query yields RefusedRequests. Unknown parameters are ignored, because proxies
+    add some.
     """
-    values = dict(parse_qsl(query))
+    parameters = parse_qs(query)
+    for name in ("numeric", "epoch", "offset"):
+        if len(parameters.get(name, ())) > 1:
+            return [RefusedRequest(f"{name} in the URL must be given once", "invalid_message")]
+    values = {name: ",".join(given) for name, given in parameters.items()}
     if values.get("numeric", "number") not in _NUMERIC_FORMS:
         return [_INVALID_NUMERIC]
     names = [name for name in values.get("channels", "").split(",") if name]

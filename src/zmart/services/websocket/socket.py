@@ -56,6 +56,16 @@ async def listen(
     return await asyncio.get_running_loop().create_server(connect, sock=bound, backlog=_BACKLOG)
 
 
+class _FrameProtocol(Protocol):
+    """Validate the frames of a client as the library does, but accept a close frame between the fragments of a message,
+    as RFC 6455 section 5.4 does: a client that closes while it sends is answered with its own code."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class FrameReader(asyncio.Protocol):
     """Read the frames of a client after its handshake, strictly by RFC 6455, and join fragments into messages.
 
@@ -72,7 +82,7 @@ class FrameReader(asyncio.Protocol):
         self._ended = ended
         self._address = address
         self._frame_bytes = frame_bytes
-        self._frames = Protocol(Side.SERVER, max_size=_LONGEST_MESSAGE_BYTES, logger=_log)
+        self._frames = _FrameProtocol(Side.SERVER, max_size=_LONGEST_MESSAGE_BYTES, logger=_log)
         self._message = bytearray()
         self._is_text, self._is_broken = True, False
 

@@ -4,6 +4,7 @@ chain."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,6 +16,7 @@ from zmart.client.shapes import transactions as shapes
 from zmart.errors import ChainError, Invalid, refuse_invalid
 from zmart.market.amounts import amount_text
 from zmart.market.published import same_named
+from zmart.market.times import iso
 from zmart.market.types import Lamports, MarketId, Shares
 from zmart.proofs.market_document import MarketDraft
 from zmart.services.gateway.api import lookup, market_documents, schemas, stakes, transaction_builder
@@ -28,7 +30,7 @@ from zmart.services.request_body import RequestBody
 
 class NewMarket(RequestBody, frozen=True, kw_only=True):
     """A market to create. `b_parameter` and `initial_liquidity` are in units of 1e-9. `end_date` must lie in the
-    future: ISO 8601, or milliseconds since 1970."""
+    future by the chain's clock: ISO 8601, or milliseconds since 1970."""
 
     question: schemas.Question
     end_date: schemas.EndDate | schemas.EndDateMs
@@ -70,7 +72,7 @@ async def create_market(
     again, or the market is on chain. Limits for a day: 100 drafts of a wallet that holds the deposit, 400 of all such
     wallets of one address, 100 of all other wallets of one address. Beyond them the answer is 429 with Retry-After. A
     request for a stored draft, or one that could not be stored (503), does not count."""
-    draft = _checked(context, data)
+    draft = _checked(context, data, await _chain_now(context))
     creator, client, new_id = await auth.wallet(), auth.request.client, MarketId(secrets.token_hex(32))
     try:
         funded = await stakes.is_funded(context, creator, draft.initial_liquidity)
@@ -102,13 +104,26 @@ async def create_market(
     )
 
 
-def _checked(context: AppContext, data: NewMarket) -> MarketDraft:
+async def _chain_now(context: AppContext) -> datetime:
+    """Return the chain's time: a market created on a chain whose clock is ahead must not end before it was created.
+    While the RPC is unavailable, no transaction is built and only the draft is kept; this machine's time judges it
+    then, and the chain's time when the request is repeated."""
+    with contextlib.suppress(ChainError):
+        if (chain_time := await context.chain_time.get()) is not None:
+            return datetime.fromtimestamp(chain_time, UTC)
+    return datetime.now(UTC)
+
+
+def _checked(context: AppContext, data: NewMarket, now: datetime) -> MarketDraft:
+    """Return the draft. Raises Invalid with every field that is wrong; `now` is the chain's time."""
     ends_at = lookup.moment_of("end_date", str(data.end_date))
     b, deposit = data.b_parameter, data.initial_liquidity
     least_b = context.pricing.min_b
     problems = []
-    if ends_at <= datetime.now(UTC):
-        problems.append(Invalid("end_date", "end_date must lie in the future."))
+    if ends_at <= now:
+        is_ahead = ends_at > datetime.now(UTC)
+        sentence = f" The chain's clock is ahead: it shows {iso(now)}." if is_ahead else ""
+        problems.append(Invalid("end_date", f"end_date must lie in the future.{sentence}"))
     if b < least_b:
         sentence = f"b_parameter must be at least {least_b}, else nobody can trade."
         problems.append(Invalid("b_parameter", sentence))
