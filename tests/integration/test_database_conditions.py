@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 from kit import commands
 from kit.chain_story import Story
 from kit.database_conditions import DatabaseConditions
+from kit.figures import figure
 from kit.gateway import Site, add_market, address, site, wallet
 from kit.indexer import engine_on, hint, settings_of, settle
 from kit.services import running_service
@@ -243,6 +244,36 @@ async def test_a_schedule_waits_while_the_database_is_read_only_and_then_goes_on
         before = len(ticks)
         await conditions.reset(READ_ONLY)
         await until(lambda: len(ticks) > before and not outages.reason)
+
+
+def refusals() -> float:
+    """How many statements PostgreSQL has not served: read-only, or on a connection that it ended."""
+    return sum(figure("zmart_database_errors_total", kind=kind) or 0 for kind in ("ReadOnly", "Unavailable"))
+
+
+async def test_an_outage_during_a_tick_is_logged_once_and_without_a_traceback(
+    database_url: str, conditions: DatabaseConditions, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C6, P17: PgQueuer logged a traceback each second, for the heartbeat of the tick that went on."""
+    stop, begun, may_end, outages = asyncio.Event(), asyncio.Event(), asyncio.Event(), Outages()
+
+    async def tick() -> None:
+        begun.set()
+        await may_end.wait()
+
+    running_ = asyncio.create_task(
+        run_schedule(database_url, "here", "* * * * * *", tick, stop, outages=outages)
+    )
+    await begun.wait()
+    before = refusals()
+    await conditions.set(READ_ONLY, "on")
+    await until(lambda: refusals() > before + 2)
+    await conditions.reset(READ_ONLY)
+    may_end.set()
+    await until(lambda: not outages.reason)
+    stop.set()
+    await running_
+    assert [record.getMessage() for record in caplog.records if record.name == "pgqueuer"] == []
 
 
 async def test_a_tick_that_an_outage_kept_from_its_work_is_repeated_before_the_next_one(

@@ -42,6 +42,38 @@ class ScriptedApi:
         return {"status": self.ends[len(self.relayed) - 1], "slot": len(self.relayed), "error": None}
 
 
+class ForgetfulApi:
+    """An API that accepts each nonce once. The responses to the first `lost` sign-ins are lost, so that the request is
+    sent again."""
+
+    def __init__(self, lost: int) -> None:
+        self.lost = lost
+        self.nonces = 0
+
+    async def post(self, path: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
+        if path == "/api/auth/nonce":
+            self.nonces += 1
+            return {"message": f"Nonce: {self.nonces}"}
+        if self.lost:
+            self.lost -= 1
+            raise ApiRefusal(401, "The nonce is unknown, used or older than 5 minutes", is_retry=True)
+        return {"token": body["message"]}
+
+
+@pytest.mark.parametrize(("lost", "nonces"), [(0, 1), (1, 2), (2, 3)])
+async def test_a_sign_in_whose_response_was_lost_is_begun_again(lost: int, nonces: int) -> None:
+    api = ForgetfulApi(lost)
+    await DemoUser("Ada", api).sign_in()  # type: ignore[arg-type]
+    assert api.nonces == nonces
+
+
+async def test_a_sign_in_that_is_refused_again_and_again_is_given_up() -> None:
+    api = ForgetfulApi(99)
+    with pytest.raises(ApiRefusal):
+        await DemoUser("Ada", api).sign_in()  # type: ignore[arg-type]
+    assert api.nonces == 3
+
+
 def user(ends: list[str]) -> tuple[DemoUser, ScriptedApi]:
     key = Keypair()
     api = ScriptedApi(key, ends)

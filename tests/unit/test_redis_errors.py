@@ -49,8 +49,17 @@ def test_a_server_that_cannot_be_reached_is_unavailable(problem: Exception) -> N
     assert type(redis_error(problem)) is Unavailable
 
 
-def test_a_wrong_call_is_a_bug() -> None:
-    assert redis_error(exceptions.DataError("Invalid input of type: 'dict'")) is None
+@pytest.mark.parametrize(
+    "problem",
+    [
+        exceptions.DataError("Invalid input of type: 'dict'"),
+        RuntimeError("Task got bad yield"),
+        RecursionError("maximum recursion depth exceeded"),
+    ],
+    ids=repr,
+)
+def test_a_wrong_call_is_a_bug(problem: Exception) -> None:
+    assert redis_error(problem) is None
 
 
 def test_no_address_is_told_when_it_cannot_be_reached() -> None:

@@ -9,6 +9,7 @@ Effects on chain meet this, because they are intents.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -20,6 +21,7 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.models import CronExpressionEntrypoint, Schedule
 from pgqueuer.queries import Queries
 
+from zmart.errors import StoreError
 from zmart.store import schedules
 from zmart.store.connection import connect
 from zmart.store.missing_schema import schema_error
@@ -32,6 +34,17 @@ RETRY_S = 2.0
 SILENT_S = 4.0
 """After how many seconds without a heartbeat the holder of a schedule counts as dead or stopped."""
 log = structlog.get_logger()
+
+
+class _WithoutOutages(logging.Filter):
+    """Drop what PgQueuer logs each second, with a traceback, while PostgreSQL is unavailable: the schedule itself logs
+    once that it waits, and why."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not isinstance(record.exc_info[1], StoreError)
+
+
+logging.getLogger("pgqueuer").addFilter(_WithoutOutages())
 
 
 class _WatchedQueries(Queries):

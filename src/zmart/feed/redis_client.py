@@ -47,6 +47,9 @@ _REFUSALS: tuple[tuple[type[Exception], str], ...] = (
 )
 _NO_PERMISSION_IN_SCRIPT = "ACL failure in script"
 _CHECK_KEY = "zmart:doctor"
+_CLOSED_TRANSPORT = "the handler is closed"
+"""The end of the RuntimeError that uvloop raises for a write to a connection that has just ended. asyncio's own loop
+ignores such a write, and redis-py then raises ConnectionError, since no answer can come."""
 _KINDS_BY_CODE: dict[str, type[StoreError]] = {
     "MISCONF": ReadOnly,  # it cannot save to its disk
     "NOREPLICAS": ReadOnly,
@@ -144,10 +147,10 @@ async def require_writable(redis_url: str) -> None:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raise errors of redis-py and OSErrors within the block as StoreErrors, and count them."""
+    """Raise errors of redis-py, and those of a lost connection, within the block as StoreErrors, and count them."""
     try:
         yield
-    except (exceptions.RedisError, OSError) as problem:
+    except (exceptions.RedisError, OSError, RuntimeError) as problem:
         error = redis_error(problem)
         if error is None:
             raise
@@ -161,6 +164,8 @@ def redis_error(problem: Exception) -> StoreError | None:
     if kind is None and isinstance(problem, exceptions.ResponseError):
         is_refused = str(problem).startswith((_NO_DATABASE, _NO_PERMISSION_IN_SCRIPT))
         kind = Unavailable if is_refused else _KINDS_BY_CODE.get(str(problem).partition(" ")[0])
+    if isinstance(problem, RuntimeError) and str(problem).endswith(_CLOSED_TRANSPORT):
+        kind = Unavailable
     if kind is None:
         return None
     # The text of a failed connection holds the address; replies of the server say what is wrong.

@@ -39,7 +39,21 @@ class DemoUser:
         self._token = ""
 
     async def sign_in(self) -> None:
-        """Sign in with Solana: request a text with a nonce, sign it, and get the token of a session."""
+        """Sign in with Solana: request a text with a nonce, sign it, and get the token of a session.
+
+        Begins again with another nonce, twice at most, if a repeated attempt gets 401: an earlier one used the nonce,
+        and its response was lost. Raises ApiRefusal, ZmartError.
+        """
+        for left in reversed(range(_MOST_TRIES)):
+            try:
+                self._token = await self._session()
+            except ApiRefusal as refused:
+                if not (refused.status == 401 and refused.is_retry and left):
+                    raise
+            else:
+                return
+
+    async def _session(self) -> str:
         text = await self._api.post("/api/auth/nonce", {"wallet": self.wallet})
         answer = await self._api.post(
             "/api/auth/verify",
@@ -49,7 +63,7 @@ class DemoUser:
                 "signature": str(self.key.sign_message(str(text["message"]).encode())),
             },
         )
-        self._token = str(answer["token"])
+        return str(answer["token"])
 
     async def post(self, path: str, body: Json) -> Json:
         """Send a POST request in the user's session, and return the decoded body of the response."""
