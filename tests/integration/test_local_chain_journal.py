@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,12 +14,15 @@ from solders.keypair import Keypair
 
 from kit.chain_journal import fill_journal, run_script
 from kit.waiting import until
+from zmart.chain.clock import ChainClock
 from zmart.chain.compose import memo
 from zmart.chain.rpc import Rpc
+from zmart.chain.slot_bounds import SlotBounds
 from zmart.errors import ZmartError
+from zmart.local.chain import travel
 from zmart.local.chain.genesis import fund, send
 from zmart.local.chain.server import ChainServer
-from zmart.market.types import Address, Lamports, Wallet
+from zmart.market.types import Address, ChainTime, Lamports, Slot, Wallet
 
 SOL = 1_000_000_000
 
@@ -70,6 +74,31 @@ async def test_a_chain_with_more_accounts_than_surfpool_has_room_for_events_come
         assert isinstance(exported, dict)
         assert len(exported["value"]) > 2_000
         stop()
+
+
+RUN_LASTED = """
+const [source, folder, seconds] = process.argv.slice(2);
+const journal = new (require(`${source}/journal.js`).Journal)(folder);
+journal.commit([], {}, { unixTimestamp: journal.clock.unixTimestamp - Number(seconds) });
+console.log(JSON.stringify(journal.clock));
+"""
+"""Makes the journal of a stopped chain that of a run of so many seconds: by so much a new run moves the clock."""
+
+
+@pytest.mark.parametrize("seconds", [1_500, 90_000])
+async def test_after_a_long_run_the_slots_account_for_the_step_of_the_clock(
+    chain: ChainServer, rpc: Rpc, seconds: int
+) -> None:
+    """P20: readers took the step for a wrong answer, and the RPC was suspended after every 25 minutes of light use."""
+    await travel.advance(rpc, 86_400)
+    chain.stop()
+    clock = json.loads(run_script(RUN_LASTED, chain.folder, seconds))
+    bounds = SlotBounds()
+    bounds.learn(ChainClock(Slot(clock["slot"]), ChainTime(clock["unixTimestamp"])))
+    chain.start()
+    after = await rpc.get_clock()
+    assert after.unix_timestamp - clock["unixTimestamp"] >= seconds
+    bounds.learn(after)
 
 
 async def test_more_changes_at_once_than_surfpool_has_room_for_events_are_all_recorded(

@@ -3,7 +3,7 @@
 // runs of the same Surfpool, one after the other.
 const { Blockhashes } = require('./blockhashes.js');
 const { base58 } = require('./base58.js');
-const { chainTime, jumper, travel } = require('./clock.js');
+const { accountFor, chainTime, jumper, travel } = require('./clock.js');
 const { methods } = require('./history.js');
 const { Recorder, exportAccounts } = require('./recorder.js');
 const { caller } = require('./rpc.js');
@@ -124,7 +124,9 @@ async function restore(chain, call, journal, genesis, slotMs, mayLoad) {
   const { unixTimestamp } = journal.clock;
   const jump = jumper(call);
   await jump({ absoluteSlot: shownSlot(journal.clock, slotMs) + 1 });
-  if ((await chainTime(call)) < unixTimestamp) await travel(call, jump, unixTimestamp * 1000, slotMs);
+  const movedS = (await chainTime(call)) - unixTimestamp;
+  if (movedS < 0) await travel(call, jump, unixTimestamp * 1000, slotMs);
+  else await accountFor(call, jump, movedS);
 }
 
 /** Restore the accounts of the loader of programs. A program whose data account is not in the journal was there in the
