@@ -54,10 +54,10 @@ async def test_what_was_executed_before_a_list_was_requested_is_in_it(chain: Cha
         for number in count():
             if number >= 40 and lists > 5:  # a busy machine makes lists more slowly than transactions
                 return
+            blockhash = (await rpc.get_latest_blockhash()).blockhash  # on a busy machine one ends meanwhile
             message = compose.compile(payer.pubkey(), [compose.memo(token_hex(8))], blockhash)
             executed.append(await rpc.send_raw_transaction(bytes(compose.sign(message, [payer]))))
 
-    blockhash = (await rpc.get_latest_blockhash()).blockhash
     lists = 0
     sending = asyncio.gather(*(sends() for _ in range(5)))
     while not sending.done():
