@@ -227,7 +227,7 @@ async def test_a_withdrawal_is_offered_where_the_program_makes_it(
     note: str | None,
     possible: bool,
 ) -> None:
-    """Four shares of YES won. v0.69 pays nothing from a cancelled market."""
+    """P9: on both pages. Four shares of YES won; v0.69 pays nothing from a cancelled market."""
     async with site(database_url, pricing_model=model) as here:
         is_final = state == "FINALIZED"
         key = await add_market(
@@ -246,6 +246,15 @@ async def test_a_withdrawal_is_offered_where_the_program_makes_it(
             assert note is not None
             assert note in form[0]
             assert ("disabled" not in form[0]) is possible
+        creator = (await here.get(f"/api/markets/{key}")).json()["creator"]
+        waiting = re.search(
+            r"Withdrawals waiting.*?</section>", (await here.get(f"/wallets/{creator}")).text, re.S
+        )
+        assert (waiting is not None) is possible
+        if waiting is not None:
+            assert key in waiting[0]
+            amount = f"{pool_sol if model == 'v069' else pool_sol + claimed_sol - 4 * is_final}.000 SOL"
+            assert amount in waiting[0]
 
 
 async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(

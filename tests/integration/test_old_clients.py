@@ -178,14 +178,18 @@ async def test_categories_tell_their_growth_in_percent(database_url: str) -> Non
         }  # fmt: skip
 
 
-async def test_a_week_of_categories_is_one_of_the_chain(database_url: str) -> None:
-    """P20: on a chain whose clock is 40 days ahead, a market that was created today is no longer new."""
+async def test_lists_go_by_the_clock_of_the_chain(database_url: str) -> None:
+    """P20: 40 days ahead, a market that was created today is no longer new, and one that ends in a month has ended."""
     async with site(database_url) as here:
-        key = await add_market(here.pool, 1, category="sports")
-        ahead = datetime.now(UTC) + timedelta(days=40)
+        now = datetime.now(UTC)
+        key = await add_market(here.pool, 1, category="sports", ends_at=now + timedelta(days=30))
+        later = await add_market(here.pool, 2, category="sports", ends_at=now + timedelta(days=50))
+        ahead = now + timedelta(days=40)
         await add_trade(here.pool, key, address(2), 1, price_e9=550_000_000, at=ahead)
         [row] = (await here.get("/api/markets/categories")).json()["categories"]
         assert row["trend"] == "+0%"
+        ending = (await here.get("/api/markets?sort=ending")).json()["markets"]
+        assert [market["id"] for market in ending] == [later]
 
 
 async def test_related_markets_are_open_ones_first_and_never_too_few(database_url: str) -> None:

@@ -278,9 +278,9 @@ def _key_value(sort: Sort, value: int | str) -> object:
 
 def _implied(sort: Sort) -> list[str]:
     """Return the SQL conditions that a sort order implies. ENDING lists only markets that are PROPOSED, APPROVED or
-    ACTIVE and whose end date is in the future."""
+    ACTIVE and whose end date is in the future, in chain time."""
     open_states = "m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE')"
-    return ["d.ends_at > now()", open_states] if sort is Sort.ENDING else []
+    return [f"d.ends_at > {LATEST_CHAIN_TIME}", open_states] if sort is Sort.ENDING else []
 
 
 def _where(filters: Filters, arguments: list[object]) -> list[str]:

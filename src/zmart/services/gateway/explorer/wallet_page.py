@@ -9,7 +9,7 @@ from zmart.market.types import Lamports, VoteKind, Wallet
 from zmart.services.gateway.api import paging, valuation
 from zmart.services.gateway.api.paging import TapeKey
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.explorer import charts
+from zmart.services.gateway.explorer import charts, withdrawals
 from zmart.store import markets, positions, trades, users, vote_lists
 from zmart.store.users import Results
 
@@ -47,6 +47,7 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
             for row, value in valued
             if row.state == "FINALIZED" and not row.has_claimed and value.current > 0
         ],
+        "withdrawals": await withdrawals.waiting(context.pool, wallet, context.claim_rule),
         "profit": profit,
         "profit_line": charts.amount_path(profit),
         "width": charts.WIDTH,

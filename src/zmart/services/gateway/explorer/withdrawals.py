@@ -1,4 +1,4 @@
-"""Tell whether the creator of a market can withdraw from it, for the panel of its page."""
+"""Tell whether the creator of a market can withdraw from it, for the page of the market and that of the creator."""
 
 from __future__ import annotations
 
@@ -6,23 +6,47 @@ import msgspec
 
 from zmart.market.fold_books import ReferenceBooks
 from zmart.market.lifecycle import FoldError
-from zmart.market.types import Lamports
+from zmart.market.types import Lamports, Wallet
 from zmart.market.valuation import ClaimRule
 from zmart.services.gateway.explorer import numbers
-from zmart.store.markets import MarketRow
+from zmart.store import markets
+from zmart.store.markets import Filters, MarketRow, Page, Sort
+from zmart.store.pool import Pool
 
 
 class Withdrawal(msgspec.Struct, frozen=True):
-    """A withdrawal by a market's creator: whether the program would make it now, and a sentence about it."""
+    """A withdrawal by a market's creator: the lamports of it that the program would pay from the pool now, 0 if it
+    would refuse, and a sentence about it."""
 
-    is_possible: bool
+    lamports: Lamports
     note: str
 
+    @property
+    def is_possible(self) -> bool:
+        """Return whether the program would make the withdrawal now."""
+        return self.lamports > 0
 
-_EMPTY = Withdrawal(False, "The pool is empty: its creator has withdrawn.")
-_EVERYTHING = Withdrawal(
-    True, "Its creator can withdraw all that the market's account holds, open claims included."
-)
+
+_ENDED = ("FINALIZED", "CANCELLED")
+_MARKETS = 50
+_EMPTY = Withdrawal(Lamports(0), "The pool is empty: its creator has withdrawn.")
+_EVERYTHING = "Its creator can withdraw all that the market's account holds, open claims included."
+
+
+async def waiting(pool: Pool, creator: Wallet, rule: ClaimRule) -> list[tuple[MarketRow, Withdrawal]]:
+    """Return the possible withdrawals from a creator's markets, of the newest 50 in each state in which there are
+    some."""
+    rows = [
+        row
+        for state in _ENDED
+        for row in await markets.page(
+            pool, Filters(creator=creator, state=state), Sort.NEWEST, Page(limit=_MARKETS)
+        )
+    ]
+    found = [(row, of_creator(row, rule)) for row in rows]
+    return [
+        (row, withdrawal) for row, withdrawal in found if withdrawal is not None and withdrawal.is_possible
+    ]
 
 
 def of_creator(row: MarketRow, rule: ClaimRule) -> Withdrawal | None:
@@ -32,7 +56,7 @@ def of_creator(row: MarketRow, rule: ClaimRule) -> Withdrawal | None:
         return None
     if not row.current_liquidity:
         return _EMPTY
-    return _EVERYTHING if rule is ClaimRule.POOL else _of_free(row)
+    return Withdrawal(row.current_liquidity, _EVERYTHING) if rule is ClaimRule.POOL else _of_free(row)
 
 
 def _of_free(row: MarketRow) -> Withdrawal:
@@ -41,5 +65,7 @@ def _of_free(row: MarketRow) -> Withdrawal:
     except FoldError:  # not while the rows are those of the fold
         free = Lamports(0)
     if free > 0:
-        return Withdrawal(True, f"Its creator can withdraw {numbers.sol(free)} SOL, which no claim can need.")
-    return Withdrawal(False, f"The {numbers.sol(row.current_liquidity)} SOL in the pool are for claims.")
+        return Withdrawal(free, f"Its creator can withdraw {numbers.sol(free)} SOL, which no claim can need.")
+    return Withdrawal(
+        Lamports(0), f"The {numbers.sol(row.current_liquidity)} SOL in the pool are for claims."
+    )
