@@ -74,6 +74,7 @@ demo: setup ## play a market's life against the running stack (starts one if non
 
 faults: setup-dev ## the long runs: faults, load, every page, the stack from an installed wheel
 	SCREENSHOTS=1 $(BIN)/pytest tests/faults tests/simulation tests/acceptance/test_installation.py tests/acceptance/test_rollback.py tests/acceptance/test_two_releases.py tests/acceptance/test_kill_services.py tests/acceptance/test_explorer_long.py -m "slow or not slow"
+	$(BIN)/pytest tests/integration -m slow
 
 deploy-test: setup-dev ## what deploy/ holds, run with the programs that it is for; says which are missing
 	$(BIN)/pytest tests/deploy -m "slow or not slow"

@@ -77,7 +77,7 @@ async def test_all_size_attacks_at_once_leave_a_gateway_and_an_indexer_small(
     local_chain: LocalChain, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     for name, (seconds, grown) in (
-        await under_attack(local_chain, database_url, redis_url, tmp_path, 8)
+        await under_attack(local_chain, database_url, redis_url, tmp_path, 5)
     ).items():
         print(f"{name}: {grown / MIB:.1f} MiB, p99 {p99_ms(seconds):.1f} ms of {len(seconds)}")
         assert grown < _MOST_GROWN

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from kit.chain_life import HOUR, Driver, name
 from kit.gateway import Site, site
 from kit.services import running_service
@@ -60,8 +62,9 @@ def _in_order(rows: list[dict]) -> list[dict]:
     return [row for page in reversed(pages) for row in page]
 
 
+@pytest.mark.parametrize("trades", [25, pytest.param(200, marks=pytest.mark.slow)])
 async def test_what_is_computed_from_the_tape_equals_the_raw_trades(
-    database_url: str, redis_url: str, local_chain
+    database_url: str, redis_url: str, local_chain, trades: int
 ) -> None:
     values = {
         "solana_rpc_url": local_chain.rpc_url,
@@ -75,10 +78,10 @@ async def test_what_is_computed_from_the_tape_equals_the_raw_trades(
         site(database_url, redis_url, with_rules=False, rate_limit_reads=10**6, **values) as here,
     ):
         life = Driver(local_chain, rpc)
-        await life.trade(60, seed=5)
+        await life.trade(trades, seed=5)
         await life.life()
         await life.travel(30 * HOUR)
-        await life.trade(60, seed=6)
+        await life.trade(trades, seed=6)
         tip = await rpc.get_slot()
 
         async def caught_up() -> bool:
