@@ -428,9 +428,16 @@ async def test_the_reference_works_with_nothing_from_elsewhere(browser: Browser,
         assert elsewhere == []
 
 
+TABLE_ROWS = """() => [...document.querySelectorAll("main .scroll tbody tr")]
+    .filter(row => row.offsetParent && getComputedStyle(row).display === "table-row").length"""
+FACTS_FIRST = """() => document.querySelector('[data-renewed="facts"]').getBoundingClientRect().top
+    < document.querySelector("#talk").getBoundingClientRect().top"""
+
+
 async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
     browser: Browser, stack: Settings, market: str, axe: str
 ) -> None:
+    """P10, P14: on a phone nothing is wider than the window, rows are cards, and facts precede comments."""
     result: dict[str, list[str]] = {}
     async with reader(browser, base(stack)) as page:
         landed = await _bought(stack, market, True)
@@ -449,6 +456,10 @@ async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
                 result[where] = await faults(page, axe)
                 if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                     result[where].append("wider than the window")
+                if size is PHONE and await page.evaluate(TABLE_ROWS):
+                    result[where].append("a table that is none of cards")
+                if name == "market" and not await page.evaluate(FACTS_FIRST):
+                    result[where].append("comments before facts")
                 await keep(page, where)
     assert {where: what for where, what in result.items() if what} == {}
 
