@@ -26,10 +26,13 @@ from zmart.store import intents
 from zmart.store.pool import Pool
 
 EACH_SECOND, NEVER = "* * * * * *", "0 0 1 1 *"
-MOST_AWAITS, FEWEST_AWAITS = 80, 15
-"""The most awaits that are tried, and the fewest that a decision must have.
+MOST_AWAITS = 80
+"""The most awaits that are tried."""
+FEWEST_AWAITS = {"proposals": 50, "resolving": 15, "disputed": 28}
+"""The fewest awaits of each kind of decision, at each of which a process must have been killed.
 
-A finalization without a dispute has 15 to 17: the number of status requests depends on the chain.
+A finalization without a dispute has 15 to 17: the number of status requests depends on the chain. After them it depends
+on the machine whether a process is killed at an await or the decision has ended before.
 """
 END = {
     "aggregator": ["MarketCreated", "ProposalAggregated", "ProposalApproved"],
@@ -181,10 +184,10 @@ async def test_killed_at_every_await_there_is_one_effect(
     else:
         raise AssertionError("there are more awaits than markets")
     points, deaths = sum(map(bool, died.values())), sum(died.values())
-    first, last = min(at for at in died if died[at]), max(at for at in died if died[at])
-    assert all(died[at] for at in range(first, last + 1)), f"a process survived an await: {died}"
+    first = min(at for at in died if died[at])
+    survived = [at for at in died if at >= first and not died[at]]
     print(f"\n{service}: killed at {points} awaits, {deaths} processes, one effect each time")
-    assert points >= FEWEST_AWAITS
+    assert min(survived) - first >= FEWEST_AWAITS[make.__name__], f"a process survived an await: {died}"
 
 
 @pytest.mark.parametrize(
