@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import math
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -252,9 +254,14 @@ def refusals() -> float:
 
 
 async def test_an_outage_during_a_tick_is_logged_once_and_without_a_traceback(
-    database_url: str, conditions: DatabaseConditions, caplog: pytest.LogCaptureFixture
+    database_url: str,
+    conditions: DatabaseConditions,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """C6, P17: PgQueuer logged a traceback each second, for the heartbeat of the tick that went on."""
+    [in_one_line] = logging.getLogger("pgqueuer").filters
+    monkeypatch.setattr(in_one_line, "_logged_at", -math.inf)
     stop, begun, may_end, outages = asyncio.Event(), asyncio.Event(), asyncio.Event(), Outages()
 
     async def tick() -> None:
@@ -273,7 +280,9 @@ async def test_an_outage_during_a_tick_is_logged_once_and_without_a_traceback(
     await until(lambda: not outages.reason)
     stop.set()
     await running_
-    assert [record.getMessage() for record in caplog.records if record.name == "pgqueuer"] == []
+    [record] = [each for each in caplog.records if each.name == "pgqueuer"]
+    assert record.getMessage().startswith("A running tick is not recorded as running: PostgreSQL ")
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
 
 
 async def test_a_tick_that_an_outage_kept_from_its_work_is_repeated_before_the_next_one(

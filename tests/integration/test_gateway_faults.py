@@ -108,6 +108,8 @@ async def test_a_hanging_rpc_is_503_within_five_seconds_and_reads_go_on(
         for answer, seconds in await asyncio.gather(*map(timed, calls)):
             assert (answer.status_code, seconds < 5) == (503, True), (seconds, answer.text)
             assert answer.headers["retry-after"]
+        kept = "SELECT count(*) FROM market_documents WHERE question = $1"
+        assert await here.pool.fetchval(kept, NEW["question"]) == 1
         status, seconds = await timed(here.get("/api/status"))
         assert (status.status_code, seconds < 2) == (200, True)
         proxy.script = honest

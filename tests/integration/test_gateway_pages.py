@@ -257,6 +257,21 @@ async def test_a_withdrawal_is_offered_where_the_program_makes_it(
             assert amount in waiting[0]
 
 
+async def test_a_withdrawal_is_listed_however_many_newer_markets_are_empty(database_url: str) -> None:
+    async with site(database_url) as here:
+        keys = [
+            await add_market(here.pool, number, "FINALIZED", final_outcome=True, finalized_at=NOW)
+            for number in range(1, 54)
+        ]
+        await here.pool.execute(
+            "UPDATE markets SET current_liquidity = CASE market_id WHEN $1 THEN 3000000000 ELSE 0 END",
+            keys[0],
+        )
+        creator = (await here.get(f"/api/markets/{keys[0]}")).json()["creator"]
+        page = (await here.get(f"/wallets/{creator}")).text
+        assert re.search(rf"Withdrawals waiting.*?{keys[0]}.*?3\.000 SOL", page, re.DOTALL)
+
+
 async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(
     database_url: str, redis_url: str
 ) -> None:

@@ -153,6 +153,22 @@ async def test_candles_reach_the_newest_trade_of_a_clock_that_is_ahead(database_
         await add_trade(here.pool, key, address(2), 1, price_e9=700_000_000, at=ahead)
         candles = (await here.get(f"/api/markets/{key}/candles?interval=1h")).json()["candles"]
         assert [candle["trades"] for candle in candles] == [0, 1]
+        path = f"/api/markets/{key}/candles?interval=1h&start="
+        begun = (await here.get(f"{path}{ahead - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")).json()["candles"]
+        assert [candle["trades"] for candle in begun] == [0, 1]
+        refused = await here.get(f"{path}{ahead + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
+        assert refused.status_code == 400
+        assert "end must be after start." in refused.text
+
+
+async def test_candles_of_an_untraded_market_reach_its_activation_by_a_clock_that_is_ahead(
+    database_url: str,
+) -> None:
+    async with site(database_url) as here:
+        ahead = (datetime.now(UTC) + timedelta(hours=50)).replace(minute=0, second=0, microsecond=0)
+        key = await add_market(here.pool, 1, activated_at=ahead)
+        [candle] = (await here.get(f"/api/markets/{key}/candles?interval=1h")).json()["candles"]
+        assert (candle["close_price_yes"], candle["trades"]) == ("0.500000000", 0)
 
 
 async def test_candles_may_begin_after_the_end_of_their_market(database_url: str) -> None:

@@ -13,15 +13,16 @@ import pytest
 from solders.keypair import Keypair
 
 from kit.chain_journal import fill_journal, run_script
+from kit.servers import running
 from kit.waiting import until
 from zmart.chain.clock import ChainClock
 from zmart.chain.compose import memo
 from zmart.chain.rpc import Rpc
 from zmart.chain.slot_bounds import SlotBounds
 from zmart.errors import ZmartError
-from zmart.local.chain import travel
 from zmart.local.chain.genesis import fund, send
 from zmart.local.chain.server import ChainServer
+from zmart.local.processes import free_port
 from zmart.market.types import Address, ChainTime, Lamports, Slot, Wallet
 
 SOL = 1_000_000_000
@@ -77,28 +78,43 @@ async def test_a_chain_with_more_accounts_than_surfpool_has_room_for_events_come
 
 
 RUN_LASTED = """
-const [source, folder, seconds] = process.argv.slice(2);
+const [source, folder, seconds, slot, slotMs] = process.argv.slice(2).map((one) => Number(one) || one);
 const journal = new (require(`${source}/journal.js`).Journal)(folder);
-journal.commit([], {}, { unixTimestamp: journal.clock.unixTimestamp - Number(seconds) });
+const unixTimestamp = Math.floor(Date.now() / 1000 + (slot * slotMs) / 1000) - seconds;
+journal.commit([], {}, { slot, reserved: slot + 30, unixTimestamp });
 console.log(JSON.stringify(journal.clock));
 """
-"""Makes the journal of a stopped chain that of a run of so many seconds: by so much a new run moves the clock."""
+"""Makes the journal of a stopped chain that of a run of so many seconds up to a slot: a run that continues it moves the
+clock ahead by so much, since Surfpool counts its slots' time again from now."""
+EPOCH_SLOTS = 432_000
 
 
-@pytest.mark.parametrize("seconds", [1_500, 90_000])
+@pytest.mark.parametrize(
+    ("seconds", "slot", "slot_ms"),
+    [
+        pytest.param(1_500, 100_000, 400, id="25 minutes"),
+        pytest.param(90_000, EPOCH_SLOTS - 300, 100, id="an epoch's end"),
+        pytest.param(90_000, 100_000, 10, id="short slots", marks=pytest.mark.slow),
+        pytest.param(90_000, 100_000, 10_000, id="long slots", marks=pytest.mark.slow),
+    ],
+)
 async def test_after_a_long_run_the_slots_account_for_the_step_of_the_clock(
-    chain: ChainServer, rpc: Rpc, seconds: int
+    tmp_path: Path, request: pytest.FixtureRequest, seconds: int, slot: int, slot_ms: int
 ) -> None:
     """P20: readers took the step for a wrong answer, and the RPC was suspended after every 25 minutes of light use."""
-    await travel.advance(rpc, 86_400)
-    chain.stop()
-    clock = json.loads(run_script(RUN_LASTED, chain.folder, seconds))
-    bounds = SlotBounds()
-    bounds.learn(ChainClock(Slot(clock["slot"]), ChainTime(clock["unixTimestamp"])))
-    chain.start()
-    after = await rpc.get_clock()
-    assert after.unix_timestamp - clock["unixTimestamp"] >= seconds
-    bounds.learn(after)
+    addon = request.config.rootpath / ".zmart" / "node"
+    ports = free_port(), free_port()
+    with running(ChainServer(tmp_path / "chain", *ports, addon, slot_ms=slot_ms)) as chain:
+        chain.stop()
+        clock = json.loads(run_script(RUN_LASTED, chain.folder, seconds, slot, slot_ms))
+        bounds = SlotBounds()
+        bounds.learn(ChainClock(Slot(clock["slot"]), ChainTime(clock["unixTimestamp"])))
+        chain.start()
+        async with Rpc([chain.rpc_url], attempts=1) as rpc:
+            after = await rpc.get_clock()
+        assert after.slot > clock["slot"]
+        assert after.unix_timestamp - clock["unixTimestamp"] >= seconds
+        bounds.learn(after)
 
 
 async def test_more_changes_at_once_than_surfpool_has_room_for_events_are_all_recorded(

@@ -178,14 +178,18 @@ async def test_categories_tell_their_growth_in_percent(database_url: str) -> Non
         }  # fmt: skip
 
 
-async def test_lists_go_by_the_clock_of_the_chain(database_url: str) -> None:
+@pytest.mark.parametrize("of_a_trade", [True, False], ids=["a trade's time", "the Clock's"])
+async def test_lists_go_by_the_clock_of_the_chain(database_url: str, of_a_trade: bool) -> None:
     """P20: 40 days ahead, a market that was created today is no longer new, and one that ends in a month has ended."""
     async with site(database_url) as here:
         now = datetime.now(UTC)
         key = await add_market(here.pool, 1, category="sports", ends_at=now + timedelta(days=30))
         later = await add_market(here.pool, 2, category="sports", ends_at=now + timedelta(days=50))
         ahead = now + timedelta(days=40)
-        await add_trade(here.pool, key, address(2), 1, price_e9=550_000_000, at=ahead)
+        if of_a_trade:
+            await add_trade(here.pool, key, address(2), 1, price_e9=550_000_000, at=ahead)
+        else:
+            await here.pool.execute("UPDATE index_progress SET final_time = $1", int(ahead.timestamp()))
         [row] = (await here.get("/api/markets/categories")).json()["categories"]
         assert row["trend"] == "+0%"
         ending = (await here.get("/api/markets?sort=ending")).json()["markets"]

@@ -100,4 +100,11 @@ def test_an_error_is_never_cut_and_its_brackets_are_no_markup() -> None:
     )
     lines = printed(report, 80)
     assert lines[0].startswith("✗ undisputed")
-    assert "[red] the index" in "".join(lines)
+    assert lines[-1] == f"Failed: {error}"
+
+
+@pytest.mark.parametrize("market", ["all", "undisputed"])
+def test_what_failed_before_any_market_was_created_has_a_line(market: str) -> None:
+    failed = step(market, "sign in with Solana", error="ZmartError: the API does not answer")
+    report = DemoReport(ok=False, seconds=1, markets={}, steps=[failed], books=[], failed_step="x")
+    assert printed(report, 80)[0] == f"✗ {market:<10}   1 steps"

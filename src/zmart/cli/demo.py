@@ -80,7 +80,7 @@ def perform(*, json: bool = False, where: ServiceUrls | None = None) -> bool:
                 stack_settings(),
                 where,
                 on_start=lambda market, step: status.update(f"{market}: {step} …"),
-                on_step=lambda result: console.print(live_line(result, console.width)),
+                on_step=lambda result: console.print(live_line(result, console.width), soft_wrap=True),
             )
         )
     if json:

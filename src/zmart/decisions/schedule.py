@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -31,20 +33,38 @@ JITTER_S = 5.0
 OUTAGE_RETRY_S = 2.0
 GRACE_S = 3.0
 RETRY_S = 2.0
+OUTAGE_LOGGED_EVERY_S = 60.0
 SILENT_S = 4.0
 """After how many seconds without a heartbeat the holder of a schedule counts as dead or stopped."""
 log = structlog.get_logger()
 
 
-class _WithoutOutages(logging.Filter):
-    """Drop what PgQueuer logs each second, with a traceback, while PostgreSQL is unavailable: the schedule itself logs
-    once that it waits, and why."""
+class _OutagesInOneLine(logging.Filter):
+    """Shorten what PgQueuer logs each second, with a traceback, while PostgreSQL is unavailable during a tick: one line
+    in `every_s` seconds, with the reason."""
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._logged_at = -math.inf
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is None or not isinstance(record.exc_info[1], StoreError)
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, StoreError):
+            return True
+        if time.monotonic() - self._logged_at < self._every_s:
+            return False
+        self._logged_at = time.monotonic()
+        record.msg, record.args, record.exc_info = (
+            f"A running tick is not recorded as running: {error}",
+            (),
+            None,
+        )
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
-logging.getLogger("pgqueuer").addFilter(_WithoutOutages())
+logging.getLogger("pgqueuer").addFilter(_OutagesInOneLine(OUTAGE_LOGGED_EVERY_S))
 
 
 class _WatchedQueries(Queries):

@@ -16,15 +16,16 @@ from zmart.errors import Invalid
 from zmart.market.columns import MarketColumns
 from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso_micro, parse_iso
-from zmart.market.types import MarketId
+from zmart.market.types import Lamports, MarketId
 from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Pool, Record
 from zmart.store.tables import MARKETS
 
 DAY = "interval '24 hours'"
-LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
-"""SQL expression for the end of time windows over trades. It is now, or the time of the newest trade if that is
-later because the chain's clock is ahead of the database's."""
+LATEST_CHAIN_TIME = """(SELECT greatest(
+    now(), (SELECT max(traded_at) FROM trades), (SELECT to_timestamp(final_time) FROM index_progress)))"""
+"""SQL expression for the time by which the chain's times are judged. It is now, or the time of the newest trade or of
+the chain's newest final Clock if that is later because the chain's clock is ahead of the database's."""
 
 UNCATEGORIZED = "other"
 """The category of markets whose text names no category or was not found."""
@@ -102,12 +103,13 @@ class Sort(Enum):
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list of markets; a field that is None does not filter. `q`: full-text search in the syntax of web
-    search engines (websearch_to_tsquery)."""
+    search engines (websearch_to_tsquery). `pool_above`: markets whose pool holds more."""
 
     state: str | None = None
     category: str | None = None
     creator: str | None = None
     q: str | None = None
+    pool_above: Lamports | None = None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,6 +290,7 @@ def _where(filters: Filters, arguments: list[object]) -> list[str]:
         ("m.state = ", filters.state, ""),
         ("(d.category = ", filters.category, _or_without_text(filters.category)),
         ("m.creator = ", filters.creator, ""),
+        ("m.current_liquidity > ", filters.pool_above, ""),
         ("d.search_vector @@ websearch_to_tsquery('english', ", filters.q, ")"),
     )
     where = []

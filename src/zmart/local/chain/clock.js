@@ -7,7 +7,8 @@ const COARSE_MS = 2000; // the clock counts whole seconds: the first jump aims t
 const LOOK_MS = 5;
 const STEP_OUT_MS = 5000; // and two slots: so long after a jump to its end an epoch may last
 const A_JUMP_S = 300; // readers of the chain take a smaller step of its clock as it is
-const SECONDS_PER_SLOT = 10; // of a larger step; they take up to 20 (zmart/chain/slot_bounds.py)
+const SECONDS_PER_SLOT = 20; // of a larger step, behind A_JUMP_S (zmart/chain/slot_bounds.py)
+const LEAST_STEP_S = 2; // the clock counts whole seconds
 const MOST_CUT = 1.001; // a factor that covers what two jumps cut off in each epoch of 432,000 slots
 
 const clockData = async (call) =>
@@ -33,16 +34,6 @@ function jumper(call, alone = (act) => act()) {
     await showSlot(call, info.absoluteSlot);
     return info;
   });
-}
-
-/** Advance the slots after the clock has moved by `movedS` seconds without them, so that they account for the time:
- * readers of the chain take such a step for a wrong answer. Left out near the end of an epoch, where slots would
- * decrease; the readers take the step a minute later then. */
-async function accountFor(call, jump, movedS) {
-  const { absoluteSlot, slotIndex, slotsInEpoch } = await epochInfo(call);
-  const slots = Math.ceil(movedS / SECONDS_PER_SLOT);
-  if (movedS <= A_JUMP_S || slotIndex + slots >= slotsInEpoch - 1) return;
-  await jump({ absoluteSlot: absoluteSlot + slots });
 }
 
 /** Write the slot into the Clock sysvar. Between a jump and the next block, Surfpool has the slot's index in its epoch
@@ -86,6 +77,15 @@ async function nextEpoch(call, epoch, slotMs) {
     await setTimeout(LOOK_MS);
   }
   throw new Error(`the chain did not step out of epoch ${epoch}`);
+}
+
+/** Advance the slots after the clock has moved by `movedS` seconds without them, so that they account for the time:
+ * readers of the chain take such a step for a wrong answer. That takes as long as the slots on the chain's clock. */
+async function accountFor(call, jump, movedS, slotMs) {
+  if (movedS <= A_JUMP_S) return;
+  const slots = (movedS - A_JUMP_S) / (SECONDS_PER_SLOT - slotMs / 1000);
+  const seconds = Math.max(LEAST_STEP_S, Math.ceil((slots * slotMs) / 1000));
+  await travel(call, jump, ((await chainTime(call)) + seconds) * 1000, slotMs);
 }
 
 /** Return the most slots that travel() passes until `targetMs` (Unix time in ms). Each jump shortens the time by up to

@@ -126,7 +126,7 @@ async function restore(chain, call, journal, genesis, slotMs, mayLoad) {
   await jump({ absoluteSlot: shownSlot(journal.clock, slotMs) + 1 });
   const movedS = (await chainTime(call)) - unixTimestamp;
   if (movedS < 0) await travel(call, jump, unixTimestamp * 1000, slotMs);
-  else await accountFor(call, jump, movedS);
+  else await accountFor(call, jump, movedS, slotMs);
 }
 
 /** Restore the accounts of the loader of programs. A program whose data account is not in the journal was there in the

@@ -48,7 +48,7 @@ def show(report: DemoReport, console: Console) -> None:
         )
     else:
         failed = report.failed_step or ", ".join(check.name for check in report.books if not check.ok)
-        console.print(f"[bold red]Failed: {escape(failed)}[/]")
+        console.print(f"[bold red]Failed: {escape(failed)}[/]", soft_wrap=True)
 
 
 def in_slot_order(steps: list[StepResult]) -> list[StepResult]:
@@ -82,7 +82,7 @@ def _steps(report: DemoReport) -> Table:
 
 def _market_lines(report: DemoReport) -> Iterator[str]:
     """Yield a line for each market: its steps, its slots from the first to the last, and the last state it reached."""
-    for market in report.markets:
+    for market in dict.fromkeys(step.market for step in report.steps if step.market != "all" or not step.ok):
         steps = [step for step in report.steps if step.market == market]
         slots = [step.slot for step in steps if step.slot is not None]
         states = [step.index for step in steps if step.index.partition(" ")[0] in MarketState.__members__]

@@ -43,17 +43,23 @@ async def of(
 ) -> Encoded[Candles]:
     """Return a market's YES-price candles of a window as JSON.
 
-    `start` and `end` are ISO 8601 or milliseconds since 1970. By default the window ends now, with the newest trade if
-    the chain's clock is ahead of ours, or when the market was finalized or cancelled, unless that was before `start`.
-    By default it begins 200 intervals earlier. `text`: amounts are text instead of integers. Raises
+    `start` and `end` are ISO 8601 or milliseconds since 1970. By default the window ends now, with the newest trade (or
+    the activation) if the chain's clock is ahead of ours, or when the market was finalized or cancelled, unless that
+    was before `start`. By default it begins 200 intervals earlier. `text`: amounts are text instead of integers. Raises
     Invalid for a wrong time, an empty window, or more than MAX_CANDLES intervals; NotFound for an unknown market.
     """
     step_s = INTERVALS_S[interval]
-    window = _window(start, end, now := datetime.now(UTC), step_s)
+    now = datetime.now(UTC)
+    # The chain's clock may be ahead: whether a start is later than the market's newest trade is known with its chart.
+    since = None if start is None else lookup.moment("start", start, now)
+    first_end = now if since is None or since < now else _after(since, step_s)
+    window = _window(start, end, first_end, step_s)
     chart = await _chart(pool, ref, window, step_s)
     until = _usual_end(chart, now)
     is_after_start = start is None or until.timestamp() > window.start
-    if end is None and until != now and is_after_start:  # rare: most markets are still traded
+    if (
+        end is None and until != first_end and (is_after_start or first_end != now)
+    ):  # rare: most are still traded
         window = _window(start, end, until, step_s)
         chart = await _chart(pool, ref, window, step_s)
     if len(window) > MAX_CANDLES:
@@ -74,7 +80,13 @@ async def of(
 def _usual_end(chart: CandleChart, now: datetime) -> datetime:
     if chart.ended_at is not None:
         return chart.ended_at
-    return now if chart.traded_at is None else max(now, chart.traded_at + timedelta(seconds=1))
+    newest = chart.traded_at or chart.activated_at
+    return now if newest is None else max(now, newest + timedelta(seconds=1))
+
+
+def _after(start: datetime, step_s: int) -> datetime:
+    """Return an end of a window from `start` on, one interval or more later, or the last possible one."""
+    return datetime.fromtimestamp(min(start.timestamp() + step_s, _LAST_END_S), UTC)
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:

@@ -34,18 +34,21 @@ _EVERYTHING = "Its creator can withdraw all that the market's account holds, ope
 
 
 async def waiting(pool: Pool, creator: Wallet, rule: ClaimRule) -> list[tuple[MarketRow, Withdrawal]]:
-    """Return the possible withdrawals from a creator's markets, of the newest 50 in each state in which there are
-    some."""
+    """Return the possible withdrawals from a creator's markets: from the newest 50 final ones with a pool that is not
+    empty, and as many cancelled ones."""
     rows = [
         row
         for state in _ENDED
         for row in await markets.page(
-            pool, Filters(creator=creator, state=state), Sort.NEWEST, Page(limit=_MARKETS)
+            pool,
+            Filters(creator=creator, state=state, pool_above=Lamports(0)),
+            Sort.NEWEST,
+            Page(limit=_MARKETS),
         )
     ]
-    found = [(row, of_creator(row, rule)) for row in rows]
+    each = [(row, of_creator(row, rule)) for row in rows]
     return [
-        (row, withdrawal) for row, withdrawal in found if withdrawal is not None and withdrawal.is_possible
+        (row, withdrawal) for row, withdrawal in each if withdrawal is not None and withdrawal.is_possible
     ]
 
 
