@@ -23,7 +23,7 @@ from zmart.store.tables import MARKETS
 
 DAY = "interval '24 hours'"
 LATEST_CHAIN_TIME = """(SELECT greatest(
-    now(), (SELECT max(traded_at) FROM trades), (SELECT to_timestamp(final_time) FROM index_progress)))"""
+    now(), (SELECT max(traded_at) FROM trades), (SELECT to_timestamp(final_time) FROM index_progress WHERE id = 1)))"""
 """SQL expression for the time by which the chain's times are judged. It is now, or the time of the newest trade or of
 the chain's newest final Clock if that is later because the chain's clock is ahead of the database's."""
 
