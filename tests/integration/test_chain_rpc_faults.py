@@ -33,8 +33,10 @@ async def playing(*answers):
     has its own.
     """
     seen = []
+    serving = set()  # a task that only its own event refers to is garbage
 
     async def serve(reader, writer):
+        serving.add(asyncio.current_task())
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -62,6 +64,9 @@ async def playing(*answers):
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/?api-key=s3cret", seen
     finally:
         server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 def _written(answer, request_id):
