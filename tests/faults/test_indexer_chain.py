@@ -22,6 +22,7 @@ from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.market.types import Signature
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.rebuild import rebuild
 from zmart.services.indexer.service import Indexer
@@ -83,7 +84,16 @@ async def test_webhooks_delivered_0_to_5_times_shuffled_give_the_tables_of_perfe
     async def complete():
         return (await indexer.readiness()).details["gap_free_slot"] >= tip
 
-    await until(complete, within_s=120, why=indexer.readiness)
+    async def why() -> object:
+        held = await indexer._engine.pool.fetch(
+            "SELECT signature, slot, failed, event_count FROM chain_transactions WHERE finality = 'confirmed' "
+            "ORDER BY slot LIMIT 3"
+        )
+        names = [Signature(row["signature"]) for row in held]
+        statuses = await driver.rpc.get_signature_statuses(names, search_history=True)
+        return await indexer.readiness(), [tuple(row) for row in held], statuses
+
+    await until(complete, within_s=120, why=why)
     stop.set()
     await asyncio.wait_for(running, 15)
     other = new_database(migrated_template)
