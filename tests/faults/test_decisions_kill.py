@@ -114,6 +114,8 @@ class Stage:
             finally:
                 second_result.kill()
             await self.check()
+            for each in (first, second):
+                assert each.was_killed or each.awaits < die_at, f"it survived await {die_at} of {each.awaits}"
             return first.was_killed + second.was_killed
         finally:
             first.kill()

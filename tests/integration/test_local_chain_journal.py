@@ -117,17 +117,18 @@ async def test_after_a_long_run_the_slots_account_for_the_step_of_the_clock(
         bounds.learn(after)
 
 
+@pytest.mark.parametrize("number", [800, pytest.param(1_500, marks=pytest.mark.slow)])
 async def test_more_changes_at_once_than_surfpool_has_room_for_events_are_all_recorded(
-    chain: ChainServer, rpc: Rpc
+    chain: ChainServer, rpc: Rpc, number: int
 ) -> None:
     """C3: more changes at once than Surfpool's queue of events has room for are all recorded.
 
     Events are taken even while the chain waits for an answer of Surfpool.
     """
-    wallets = [new_wallet() for _ in range(800)]  # Surfpool waits behind 500 events
+    wallets = [new_wallet() for _ in range(number)]  # Surfpool waits behind 500 events
     for at in range(0, len(wallets), 100):
         await asyncio.gather(*(fund(rpc, wallet, Lamports(SOL)) for wallet in wallets[at : at + 100]))
-    looked_at = wallets[::25]
+    looked_at = wallets[:: number // 30]
     for wallet in looked_at:  # those that were funded at once are recorded in any order
         await recorded(chain, wallet)
     kill(chain)

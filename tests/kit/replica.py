@@ -31,10 +31,16 @@ class Replica:
     def __init__(
         self, service: str, settings: dict[str, Any], *, die_at: int = 0, patience_s: float | None = None
     ) -> None:
+        self._awaits = _FORKS.Value("i", 0)
         self.process: BaseProcess = _FORKS.Process(  # type: ignore[attr-defined]
-            target=_main, args=(service, settings, die_at, patience_s), daemon=True
+            target=_main, args=(service, settings, die_at, patience_s, self._awaits), daemon=True
         )
         self.process.start()
+
+    @property
+    def awaits(self) -> int:
+        """How many awaits of its jobs it has begun; counted only with `die_at`."""
+        return int(self._awaits.value)
 
     @property
     def was_killed(self) -> bool:
@@ -59,7 +65,7 @@ class Replica:
         self.process.join()
 
 
-def _main(service: str, settings: dict[str, Any], die_at: int, patience_s: float | None) -> None:
+def _main(service: str, settings: dict[str, Any], die_at: int, patience_s: float | None, awaits: Any) -> None:
     import structlog
 
     from zmart.decisions import takeover
@@ -68,7 +74,7 @@ def _main(service: str, settings: dict[str, Any], die_at: int, patience_s: float
     if patience_s is not None:
         takeover.EVERY_S = takeover.UNTOUCHED_S = patience_s
     if die_at:
-        _arm(die_at)
+        _arm(die_at, awaits)
     with suppress(asyncio.CancelledError):
         asyncio.run(_run(service, settings))
 
@@ -84,7 +90,7 @@ async def _run(service: str, settings: dict[str, Any]) -> None:
     await running.run(stop)
 
 
-def _arm(die_at: int) -> None:
+def _arm(die_at: int, awaits: Any) -> None:
     """Have this process kill itself at the await number `die_at` of its jobs.
 
     Awaits that count are requests to the RPC and statements to PostgreSQL; all others are pauses between them.
@@ -94,14 +100,11 @@ def _arm(die_at: int) -> None:
     from zmart.chain.json_rpc import JsonRpc
     from zmart.decisions import workers
 
-    steps = 0
-
     def mortal(real: Any) -> Any:
         async def step(*arguments: Any, **options: Any) -> Any:
-            nonlocal steps
             if _at_work.get():
-                steps += 1
-                if steps == die_at:
+                awaits.value += 1
+                if awaits.value == die_at:
                     os.kill(os.getpid(), signal.SIGKILL)
             return await real(*arguments, **options)
 

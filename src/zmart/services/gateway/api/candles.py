@@ -57,9 +57,8 @@ async def of(
     chart = await _chart(pool, ref, window, step_s)
     until = _usual_end(chart, now)
     is_after_start = start is None or until.timestamp() > window.start
-    if (
-        end is None and until != first_end and (is_after_start or first_end != now)
-    ):  # rare: most are still traded
+    # Rare: most markets are still traded, and most charts begin in the past.
+    if end is None and until != first_end and (is_after_start or first_end != now):
         window = _window(start, end, until, step_s)
         chart = await _chart(pool, ref, window, step_s)
     if len(window) > MAX_CANDLES:
