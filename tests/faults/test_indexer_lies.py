@@ -142,6 +142,44 @@ async def test_one_who_failed_on_a_fork_and_landed_after_all_is_folded(database_
         assert await engine.pool.fetchval(count, late.signature) == len(late.events)
 
 
+@pytest.mark.parametrize("failed", [None, {"x": 1}], ids=["succeeded", "failed"])
+async def test_a_transaction_without_a_status_is_final_once_the_node_returns_it_as_final(
+    database_url, failed
+):
+    """A node may have a transaction whose status it has lost: the gap-free slot must not stop there."""
+    lost = last_buy(STORY.txs)
+    shown = [
+        Tx(t.signature, t.slot, t.index, [], err=failed) if failed and t is lost else t for t in STORY.txs
+    ]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown, node.final_slot, node.without_status = shown, lost.slot - 1, {lost.signature}
+        await engine.scanner.scan()
+        await settle(engine)
+        for final_slot in (lost.slot - 1, lost.slot - 1, lost.slot):
+            node.final_slot = final_slot
+            await engine.finality.check()
+            assert await through(engine) < lost.slot
+        node.final_slot = None
+        await engine.scanner.scan()
+        for _ in range(2):
+            await engine.finality.check()
+        assert await through(engine) == node.tip()
+
+
+async def test_a_transaction_without_a_status_is_not_final_before_the_node_returns_it_as_final(database_url):
+    lost = last_buy(STORY.txs)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.without_status = {lost.signature}
+        node.more_slots = 100  # the node must know the transaction, which is not final yet
+        node.final_slot = lost.slot - 1
+        await engine.scanner.scan()
+        await settle(engine)
+        for _ in range(4):
+            await engine.finality.check()
+        finality = "SELECT finality FROM chain_transactions WHERE signature = $1"
+        assert await engine.pool.fetchval(finality, lost.signature) == "confirmed"
+
+
 async def test_one_who_is_asked_on_a_node_that_is_behind_takes_nothing_back(database_url):
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, STORY.txs[:-1])

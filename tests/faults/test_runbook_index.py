@@ -20,6 +20,7 @@ from kit.operator_index import (
     keeps_no_logs,
     other_idl,
     shows_no_transaction,
+    shows_nothing_as_final,
     voted,
 )
 from kit.operator_markets import proposed, with_settings, zmart
@@ -33,6 +34,9 @@ _SLOW_S = 3.0
 # As if three minutes had passed: the alerts are raised after one and two minutes.
 _AGE_WAITING = "UPDATE inbox SET received_at = received_at - interval '3 min' WHERE state = 'pending'"
 _AGE_UNCONFIRMED = "UPDATE unconfirmed_transactions SET received_at = received_at - interval '3 min'"
+_AGE_NOT_FINAL = (
+    "UPDATE chain_transactions SET indexed_at = indexed_at - interval '3 min' WHERE finality = 'confirmed'"
+)
 _LISTED = "SELECT count(*) FROM unconfirmed_transactions WHERE listed"
 
 
@@ -67,6 +71,19 @@ async def test_deliveries_that_the_rpc_lists_and_does_not_show_are_confirmed_by_
     await operator.sees_alert_closed("index-unconfirmed")
     await operator.sees_all_ready()
     await becomes_indexed(operator, market, user)
+
+
+async def test_transactions_that_the_rpc_never_shows_as_final_are_so_by_another_rpc(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market, user = await proposed(world), world.users[1]
+    async with operator.without("providers"), indexer_before(operator, shows_nothing_as_final):
+        signature = await voted(world, market, user)
+        await becomes_indexed(operator, market, user)
+        await asked(operator, _AGE_NOT_FINAL)
+        assert signature in await operator.sees_alert("index-not-final")
+    await operator.sees_alert_closed("index-not-final")
+    await operator.sees_all_ready()
 
 
 @pytest.mark.parametrize("service", ["indexer", "aggregator", "monitor"])

@@ -12,6 +12,7 @@ from secrets import token_hex
 import psutil
 import pytest
 from solders.compute_budget import set_compute_unit_price
+from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
@@ -27,6 +28,8 @@ from zmart.market.types import Address, Lamports, Signature, Wallet
 
 SOL = 1_000_000_000
 UNKNOWN = Signature("5" * 87)
+REFUSED = Signature("1" * 64)
+"""The signature under which Surfpool files refused transactions."""
 
 
 @pytest.fixture
@@ -128,6 +131,47 @@ def transfer_to_itself(payer: Keypair) -> Instruction:
     return transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=payer.pubkey(), lamports=1))
 
 
+async def test_refused_transactions_leave_no_trace(chain: ChainServer, rpc: Rpc) -> None:
+    """A transaction with an unknown blockhash, or of a payer without lamports, is on no validator's chain.
+
+    Surfpool files all of them under one signature, with the slot of the newest. An index that knew it in another slot
+    would have waited without limit for it to become final.
+    """
+    payer, poor = Keypair(), Keypair()
+    address = Address(str(payer.pubkey()))
+    await fund(rpc, Wallet(address), Lamports(SOL))
+    await send(rpc, [compose.memo("first")], [payer])
+    before = await listed(rpc, address)
+    instruction = transfer_to_itself(payer)
+    refused: list[Signature] = []
+    for signer, blockhash in (
+        (payer, str(Hash.new_unique())),
+        (poor, (await rpc.get_latest_blockhash()).blockhash),
+        (payer, str(Hash.new_unique())),
+    ):
+        signers = [payer] if signer is payer else [poor, payer]
+        message = compose.compile(signer.pubkey(), [instruction], blockhash)
+        sent = await rpc.send_raw_transaction(bytes(compose.sign(message, signers)), skip_preflight=True)
+        refused.append(sent)
+        await send(rpc, [compose.memo(token_hex(8))], [payer])  # in a later slot
+    names = [*refused, REFUSED]
+
+    async def traces() -> list[object]:
+        encodings = ("json", "base64")
+        calls = [
+            rpc.call("getTransaction", [name, {"encoding": each}]) for name in names for each in encodings
+        ]
+        statuses = (await rpc.get_signature_statuses(names, search_history=True)).values
+        return [each for each in (*statuses, *await asyncio.gather(*calls)) if each is not None]
+
+    for _ in range(2):
+        assert await traces() == []
+        assert len(await listed(rpc, address)) == len(before) + 3
+        assert await listed(rpc, Address(str(poor.pubkey()))) == []
+        chain.stop()
+        chain.start()
+
+
 async def test_recent_fees_are_those_of_transactions_with_an_account(rpc: Rpc) -> None:
     payer, other = Keypair(), Keypair()
     address = str(payer.pubkey())
@@ -166,6 +210,22 @@ async def _length_of_list(rpc: Rpc, wallet: Wallet) -> int:
         return len(await listed(rpc, Address(wallet)))
     except ChainError:
         return -1
+
+
+def test_a_refused_transaction_that_an_earlier_release_wrote_down_is_left_out(tmp_path: Path) -> None:
+    assert run_script(WRITTEN_DOWN, tmp_path / "chain") == "one two\n"
+
+
+WRITTEN_DOWN = """
+const { Journal } = require(`${process.argv[2]}/journal.js`);
+const journal = new Journal(process.argv[3]);
+for (const [at, signature] of ['one', '1'.repeat(64), 'two'].entries()) {
+  const shown = { signature, slot: at, blockTime: at, err: null, blockhash: 'b', addresses: ['x'], meta: {} };
+  journal.commit([shown], {}, { slot: at });
+}
+const read = new Journal(process.argv[3]);
+read.readTransactions().then(() => console.log(...read.byAddress.get('x')));
+"""
 
 
 def test_a_transaction_that_surfpool_showed_late_is_listed_in_its_slot(tmp_path: Path) -> None:

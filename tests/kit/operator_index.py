@@ -13,7 +13,7 @@ from solders.transaction import VersionedTransaction
 
 from kit.operator import Operator
 from kit.operator_markets import with_settings
-from kit.rpc_proxy import Call, Edit, Fault, Proxy, Refuse, Script
+from kit.rpc_proxy import Call, Edit, Fault, Proxy, Refuse, Say, Script
 from kit.waiting import until
 from zmart.chain import compose
 from zmart.local.demo.user import DemoUser
@@ -27,6 +27,18 @@ _VOTES = "SELECT count(*) FROM onchain_votes WHERE market_id = $1 AND wallet = $
 def shows_no_transaction(call: Call) -> Fault | None:
     """Behave as an RPC whose quota is used up: it lists transactions, but refuses to return any."""
     return Refuse(-32429, QUOTA) if call.method == "getTransaction" else None
+
+
+def shows_nothing_as_final(call: Call) -> Fault | None:
+    """Behave as an RPC that has lost the statuses, and whose final transactions are behind its other answers."""
+    if call.method == "getSignatureStatuses":
+        return Edit(_without_statuses)
+    is_final = call.method == "getTransaction" and call.params[1].get("commitment") == "finalized"
+    return Say(None) if is_final else None
+
+
+def _without_statuses(statuses):
+    return {**statuses, "value": [None] * len(statuses["value"])}
 
 
 def keeps_no_logs(call: Call) -> Fault | None:

@@ -29,6 +29,7 @@ class StoryNode:
         self.genesis = GENESIS
         self.away = False
         self.withheld: set[str] = set()  # signatures that are listed, but unknown to all other methods
+        self.without_status: set[str] = set()  # signatures whose status is null
         self.more_slots = 0  # slots that have passed since the last transaction
         self.final_slot: int | None = None  # None: everything is final at once
         self.url = ""
@@ -128,7 +129,8 @@ class StoryNode:
     def getTransaction(self, signature, options):  # noqa: N802
         if signature in self.raws:
             return self.raws[signature] or b"null"
-        known = (tx for tx in self.shown if tx.signature not in self.withheld)
+        most = self._final() if options["commitment"] == "finalized" else self.tip()
+        known = (tx for tx in self.shown if tx.signature not in self.withheld and tx.slot <= most)
         result = next((tx for tx in known if tx.signature == signature), None)
         return result.raw(with_index=False) if result else b"null"
 
@@ -140,7 +142,8 @@ class StoryNode:
         return msgspec.json.encode({"signatures": signatures})
 
     def getSignatureStatuses(self, signatures, options):  # noqa: N802
-        by_name = {tx.signature: tx for tx in self.shown if tx.signature not in self.withheld}
+        hidden = self.withheld | self.without_status
+        by_name = {tx.signature: tx for tx in self.shown if tx.signature not in hidden}
         values = [
             {
                 "slot": by_name[s].slot,

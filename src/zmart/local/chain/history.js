@@ -3,7 +3,7 @@
 // clients see one chain that continues, and lists for which Surfpool would copy all of its transactions.
 const { fromBase58 } = require('./base58.js');
 const { epochInfo, jumper, slotsUntil, travel } = require('./clock.js');
-const { refusal } = require('./refusal.js');
+const { REFUSED, refusal } = require('./refusal.js');
 const { encoded, forAnyVersion, readable } = require('./rendering.js');
 
 const MOST_SIGNATURES = 1000;
@@ -30,9 +30,8 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
 
   async function getTransaction(call, params) {
     const [signature, options] = params;
-    let result = await call(signature, forAnyVersion(options));
-    // Surfpool files some refused transactions under a signature that is not theirs.
-    if (result?.transaction.signatures && !result.transaction.signatures.includes(signature)) result = null;
+    if (signature === REFUSED) return null;
+    const result = await call(signature, forAnyVersion(options));
     const known = result ? await recall(signature) : journal.transactions.get(signature);
     if (result && known) result.blockTime = known.blockTime; // Surfpool's own is 1000 times too small
     if (result) return readable(result, options);
@@ -45,7 +44,9 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
   async function getSignatureStatuses(call, params) {
     const result = await call(...params);
     result.value = result.value.map((status, at) => {
-      const known = journal.transactions.get(params[0][at]);
+      const signature = params[0][at];
+      if (signature === REFUSED) return null;
+      const known = journal.past.has(signature) && journal.transactions.get(signature);
       if (status || !known) return status;
       const { slot, err, confirmationStatus } = statusOf(known);
       return { slot, confirmations: null, err, status: err ? { Err: err } : { Ok: null }, confirmationStatus };

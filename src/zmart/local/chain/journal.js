@@ -8,6 +8,7 @@ const fs = require('fs');
 const path = require('path');
 const { setImmediate: others } = require('timers/promises');
 const { JournalFile } = require('./journal_file.js');
+const { REFUSED } = require('./refusal.js');
 
 const COMPACT_ABOVE_BYTES = 16 * 1024 * 1024;
 const CHANGES_BYTES = 4 * 1024 * 1024;
@@ -97,6 +98,7 @@ class Journal {
       this.damaged += 1;
       return;
     }
+    if (head.signature === REFUSED) return; // an earlier release wrote it down
     this.index(head, offset, bytes.length);
     this.past.add(head.signature);
   }

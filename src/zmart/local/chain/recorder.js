@@ -4,7 +4,7 @@
 const { setTimeout } = require('timers/promises');
 const { RECENT_BLOCKHASHES } = require('./blockhashes.js');
 const { chainTime } = require('./clock.js');
-const { refusal } = require('./refusal.js');
+const { REFUSED, refusal } = require('./refusal.js');
 const { ANY_VERSION, memoOf, priceOf } = require('./rendering.js');
 
 const DRAIN_MS = 10; // Surfpool blocks, and answers nothing, once some 500 events have not been read
@@ -126,7 +126,7 @@ class Recorder {
       if (clock) Object.assign(this.clock, { unixTimestamp: clock.unixTimestamp, ended: false });
       const account = accountPubkey === RECENT_BLOCKHASHES ? null : accountPubkey; // no part of the chain's state
       if (transactionSignature || account) this.busyUntil = Date.now() + BUSY_MS;
-      if (transactionSignature) this.executed(transactionSignature);
+      if (transactionSignature && transactionSignature !== REFUSED) this.executed(transactionSignature);
       if (account) this.touched.add(account);
     }
   }

@@ -5,4 +5,8 @@ function refusal(code, message, data) {
   return Object.assign(new Error(message), { rpc: { code, message, ...(data && { data }) } });
 }
 
-module.exports = { refusal };
+/** The signature under which Surfpool files every transaction that its runtime refused, such as one with an unknown
+ * blockhash, whatever its own signature is. On a validator a refused transaction leaves no trace. */
+const REFUSED = '1'.repeat(64);
+
+module.exports = { REFUSED, refusal };

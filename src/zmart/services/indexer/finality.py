@@ -149,7 +149,7 @@ class FinalityWatcher:
     async def _judge(self, missing: Sequence[UnfinalTransaction]) -> None:
         """Check again the transactions that were missing in two successive checks: a node may be wrong once.
 
-        Those that no endpoint has are removed.
+        Those that no endpoint has are removed, and those that are final by getTransaction are marked so.
         """
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
         for candidate in missing:
@@ -169,6 +169,17 @@ class FinalityWatcher:
         status = decode_answer(_TransactionStatus, "getTransaction", raw)
         if not status.is_of(candidate):  # it landed in another slot or with another result
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
+        elif await self._is_final_without_status(candidate):
+            await chain_events.finalize(self._pool, await self._unchanged([candidate]))
+
+    async def _is_final_without_status(self, candidate: UnfinalTransaction) -> bool:
+        """Return whether the RPC has the transaction at commitment finalized as the index has it.
+
+        A node whose status of it is null or another one may have lost its statuses: those of older slots are in another
+        store than the transactions.
+        """
+        raw = await self._rpc.get_transaction_json(candidate.signature, "finalized")
+        return raw is not None and decode_answer(_TransactionStatus, "getTransaction", raw).is_of(candidate)
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
         """Remove a transaction and fold its markets again without it; the change feed reports the correction.

@@ -63,6 +63,7 @@ class Maintenance:
         await self._alert_unknown()
         await self._alert_false_deliveries()
         await self._alert_unconfirmed()
+        await self._alert_not_final()
         await self._alert_backwards()
         await self._alert("index-outside-partitions", "warning", await self._partitions.turn())
         await report_refused(self._engine.pool, self._engine.witnesses, "indexer")
@@ -146,6 +147,13 @@ class Maintenance:
             else ""
         )
         await self._alert("index-unconfirmed", "warning", text)
+
+    async def _alert_not_final(self) -> None:
+        held = await chain_events.held_back(self._engine.pool, _LATE_S, _DISPLAYED + 1)
+        named = "; ".join(f"{h.signature} (slot {h.slot}, for {h.age_s:.0f} s)" for h in held[:_DISPLAYED])
+        more = "; and more" if len(held) > _DISPLAYED else ""
+        text = f"The RPC does not show transactions as final whose slots are; decisions wait for them: {named}{more}"
+        await self._alert("index-not-final", "warning", text if held else "")
 
     async def _alert_backwards(self) -> None:
         slots = self._engine.scanner.backwards
