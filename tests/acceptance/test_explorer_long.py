@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from secrets import token_hex
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
+from kit.gateway_server import server
 from kit.market_by_hand import trader
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.world import DemoWorld, MarketPlay
+from zmart.local.processes import free_port
 from zmart.ops.dashboard import Dashboard
 from zmart.settings import Settings, load_settings
 from zmart.store.pool import Pool
@@ -136,6 +139,43 @@ async def test_a_comment_is_answered_and_deleted_and_a_profile_is_written_by_its
         await ada.page.goto(f"/wallets/{bo.address}")
         await expect(ada.page.get_by_role("heading", name="Bo of the harbour")).to_be_visible()
         await expect(ada.page.locator("[data-profile]")).to_be_hidden()
+
+
+async def test_outside_the_local_stack_a_wallet_trades_and_nothing_local_is_shown(
+    browser: Browser, stack: Settings
+) -> None:
+    """Cases P5 and P23: a gateway with ZMART_ENV=production beside the stack's other services."""
+    port = free_port()
+    own = f"http://127.0.0.1:{port}"
+    secrets = dict.fromkeys(("AUTH_TOKEN_SECRET", "OPERATOR_TOKEN", "HELIUS_WEBHOOK_SECRET"), token_hex(32))
+    production = {
+        "ZMART_ENV": "production", "PUBLIC_API_URL": own, "PUBLIC_WS_URL": f"ws://127.0.0.1:{stack.ws_port}",
+        "SOLANA_RPC_URL": stack.solana_rpc_url, "BACKEND_KEYPAIR_PATH": str(stack.backend_keypair_path),
+        "VOTE_RULE_PROPOSALS": "open", "MIN_PROPOSAL_VOTES": "1", **secrets,
+    }  # fmt: skip
+    with server(stack.require("database_url"), stack.require("redis_url"), port, **production):
+        async with (
+            trader(browser, stack, url=own, chain="solana:mainnet") as ada,
+            trader(browser, stack, url=own, chain="solana:mainnet") as bo,
+        ):
+            await ada.propose("Will this be made outside the local stack?")
+            await bo.page.goto(ada.page.url)
+            await bo.connect()
+            await ada.press("Yes, it should", "Your vote counts")
+            await ada.press("Activate", "Activated")
+            await bo.buy("YES", "2")
+            await expect(ada.page.locator(f'[data-tape] a[href="/wallets/{bo.address}"]')).to_have_count(1)
+            await ada.buy("NO", "1")
+            await expect(bo.page.locator(f'[data-tape] a[href="/wallets/{ada.address}"]')).to_have_count(1)
+            await bo.page.get_by_text("Sell", exact=True).click()
+            await bo.press("Sell YES", "Sold")
+            await bo.page.get_by_label("Write a comment").fill("Nobody lent me a wallet.")
+            await bo.button("Comment").click()
+            await expect(ada.page.locator(".comment").first).to_contain_text("Nobody lent me a wallet.")
+            await keep(ada.page, "outside-the-local-stack")
+            shown = await ada.page.content()
+            assert [each for each in ("/dashboard", "emo wallet", "local chain") if each in shown] == []
+            assert "/dashboard" not in await (await ada.page.request.get("/robots.txt")).text()
 
 
 async def test_every_page_is_complete_without_scripts(

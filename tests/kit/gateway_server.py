@@ -92,9 +92,9 @@ async def fill(database_url: str) -> None:
 
 
 @contextmanager
-def server(database_url: str, redis_url: str, **environment: str) -> Iterator[str]:
-    """Run `zmart run gateway` on a free port within the block; yield its base URL once it is ready."""
-    port = free_port()
+def server(database_url: str, redis_url: str, port: int | None = None, **environment: str) -> Iterator[str]:
+    """Run `zmart run gateway` on `port`, by default a free one, within the block; yield its base URL once it is ready."""
+    port = port or free_port()
     env = commands.environment(
         database_url=database_url,
         redis_url=redis_url,

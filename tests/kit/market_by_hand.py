@@ -101,16 +101,23 @@ class Trader:
 
 @asynccontextmanager
 async def trader(
-    browser: Browser, stack: Settings, *, sending: SendingWallet | None = None, **options: Any
+    browser: Browser,
+    stack: Settings,
+    *,
+    sending: SendingWallet | None = None,
+    url: str = "",
+    chain: str = "solana:localnet",
+    **options: Any,
 ) -> AsyncIterator[Trader]:
-    """Yield a trader with 100 SOL in a wallet that is not connected yet.
+    """Yield a trader with 100 SOL in a wallet of `chain` that is not connected yet, before the pages at `url`.
 
-    With `sending`, the wallet sends transactions itself and offers no signing without sending.
+    They are those of the stack's gateway by default. With `sending`, the wallet sends transactions itself and offers no
+    signing without sending.
     """
     key = Keypair()
     async with Rpc.from_settings(stack) as rpc:
         await rpc.request_airdrop(Address(str(key.pubkey())), _FUNDS)
         await until(lambda: rpc.get_balance(Address(str(key.pubkey()))), lambda held: held == _FUNDS)
-    async with reader(browser, f"http://127.0.0.1:{stack.api_port}", **options) as page:
-        await standard_wallet.install(page, key, sending)
+    async with reader(browser, url or f"http://127.0.0.1:{stack.api_port}", **options) as page:
+        await standard_wallet.install(page, key, sending, chains=[chain])
         yield Trader(page, key)

@@ -24,7 +24,7 @@ _MAX_LISTED = 5_000
 _PICTURE_HEADERS = {"Cache-Control": "public, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
 """Pages of other sites may show the picture."""
 _FILE_CACHING = {"Cache-Control": "public, max-age=3600"}
-_ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /find\nDisallow: /dashboard\nDisallow: /portfolio\n"
+_ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /find\nDisallow: /portfolio\n"
 _SITEMAP = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
     '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{urls}</urlset>\n'
