@@ -93,7 +93,7 @@ async def fill(database_url: str) -> None:
 
 @contextmanager
 def server(database_url: str, redis_url: str, port: int | None = None, **environment: str) -> Iterator[str]:
-    """Run `zmart run gateway` on `port`, by default a free one, within the block; yield its base URL once it is ready."""
+    """Run `zmart run gateway` on `port` (by default a free one) within the block; yield its URL once it is ready."""
     port = port or free_port()
     env = commands.environment(
         database_url=database_url,
