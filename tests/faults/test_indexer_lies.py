@@ -166,10 +166,11 @@ async def test_a_transaction_without_a_status_is_final_once_the_node_returns_it_
         assert await through(engine) == node.tip()
 
 
-async def test_a_transaction_without_a_status_is_not_final_before_the_node_returns_it_as_final(database_url):
+@pytest.mark.parametrize("ignores_commitment", [False, True])
+async def test_a_transaction_without_a_status_is_not_final_before_its_slot(database_url, ignores_commitment):
     lost = last_buy(STORY.txs)
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        node.without_status = {lost.signature}
+        node.without_status, node.ignores_commitment = {lost.signature}, ignores_commitment
         node.more_slots = 100  # the node must know the transaction, which is not final yet
         node.final_slot = lost.slot - 1
         await engine.scanner.scan()

@@ -81,7 +81,7 @@ async def test_transactions_that_the_rpc_never_shows_as_final_are_so_by_another_
         signature = await voted(world, market, user)
         await becomes_indexed(operator, market, user)
         await asked(operator, _AGE_NOT_FINAL)
-        assert signature in await operator.sees_alert("index-not-final")
+        await until(lambda: operator.sees_alert("index-not-final"), lambda message: signature in message)
     await operator.sees_alert_closed("index-not-final")
     await operator.sees_all_ready()
 

@@ -131,7 +131,7 @@ def transfer_to_itself(payer: Keypair) -> Instruction:
     return transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=payer.pubkey(), lamports=1))
 
 
-async def test_refused_transactions_leave_no_trace(chain: ChainServer, rpc: Rpc) -> None:
+async def test_refused_transactions_have_no_status_and_are_in_no_list(chain: ChainServer, rpc: Rpc) -> None:
     """A transaction with an unknown blockhash, or of a payer without lamports, is on no validator's chain.
 
     Surfpool files all of them under one signature, with the slot of the newest. An index that knew it in another slot

@@ -62,7 +62,7 @@ async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
         )
     page = await _page(settings)
     assert "monitor not ready" in page
-    assert "no report for 20 s" in page
+    assert "no report for 30 s" in page
 
 
 async def test_what_a_ready_service_lacks_is_no_headline_over_a_critical_alert(settings: Settings) -> None:

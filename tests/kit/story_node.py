@@ -30,6 +30,7 @@ class StoryNode:
         self.away = False
         self.withheld: set[str] = set()  # signatures that are listed, but unknown to all other methods
         self.without_status: set[str] = set()  # signatures whose status is null
+        self.ignores_commitment = False  # getTransaction returns what is not final, too
         self.more_slots = 0  # slots that have passed since the last transaction
         self.final_slot: int | None = None  # None: everything is final at once
         self.url = ""
@@ -129,7 +130,8 @@ class StoryNode:
     def getTransaction(self, signature, options):  # noqa: N802
         if signature in self.raws:
             return self.raws[signature] or b"null"
-        most = self._final() if options["commitment"] == "finalized" else self.tip()
+        is_final = options["commitment"] == "finalized" and not self.ignores_commitment
+        most = self._final() if is_final else self.tip()
         known = (tx for tx in self.shown if tx.signature not in self.withheld and tx.slot <= most)
         result = next((tx for tx in known if tx.signature == signature), None)
         return result.raw(with_index=False) if result else b"null"

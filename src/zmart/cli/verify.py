@@ -57,8 +57,8 @@ def tally(
     """Count a market's votes again and compare with the chain: signatures, eligibility, one vote per wallet, counts,
     root.
 
-    Exit status 0: every tally on chain, and every receipt, holds; 1: something is broken, or there is no tally to
-    check.
+    Exit status 0: every tally on chain, and every receipt, holds; 1: something is broken, or there is neither a
+    tally nor a receipt to check.
     """
     from zmart.errors import NotFound
 

@@ -33,7 +33,7 @@ class Cid(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_block(cls, version: int, codec: int, block: bytes) -> Cid:
-        """Return the CID of a block, whose SHA-256 it contains."""
+        """Return the CID with this version and codec and the SHA-256 of `block`."""
         return cls(version, codec, hashlib.sha256(block).digest())
 
     @property

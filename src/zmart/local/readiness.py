@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -158,8 +157,3 @@ def readable(line: str) -> str:
         return line
     text = str(fields.get("exception") or fields.get("error") or fields.get("event") or line)
     return text.strip().splitlines()[-1]
-
-
-def log_of(supervisor: Supervisor, name: str) -> Path:
-    """Return the log file of the process `name`."""
-    return supervisor.logs / f"{name}.log"

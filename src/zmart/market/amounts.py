@@ -66,5 +66,5 @@ def percent(part: int, whole: int) -> float:
 
 
 def price_percent(price_e9: int) -> float:
-    """Return a price in percent, exactly."""
+    """Return a price in units of 1e-9 in percent, as the float nearest to its seven decimals."""
     return round(price_e9 * 100 / PRICE_ONE, 7)

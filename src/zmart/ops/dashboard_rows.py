@@ -6,10 +6,7 @@ import msgspec
 
 from zmart.services.contract import SERVICES
 from zmart.store.overview import Overview, OverviewFigures
-from zmart.store.service_status import ServiceStatus
-
-SILENT_AFTER_S = 20.0
-"""A service reports every 5 s; after four missed reports it counts as silent."""
+from zmart.store.service_status import SILENT_AFTER_S, ServiceStatus
 
 
 class ServiceRow(msgspec.Struct, frozen=True):
@@ -32,7 +29,8 @@ class FigureCard(msgspec.Struct, frozen=True):
 
 
 def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:
-    """Return one row for each process that reported in the last 20 s, and one for each service without such a process.
+    """Return one row for each process that reported in the last SILENT_AFTER_S seconds, and one for each service
+    without such a process.
 
     Rows that are not ready come first.
     """
@@ -51,7 +49,8 @@ def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:
 
 
 def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
-    """Return the dashboard's headline: the most urgent problem in one clause, or "" if there is none."""
+    """Return the dashboard's headline: the first of services that are not ready, transactions with an unknown outcome,
+    dead letters, the message of a critical alert, and the reason that a service gives. "" if there is none of them."""
     down = [row.service for row in services if not row.ready]
     if down:
         return f"{', '.join(down)} not ready"

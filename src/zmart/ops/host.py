@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _USE_REDIS = {"gateway", "websocket", "aggregator"}
 _HEARTBEAT_S = 5.0
 _REPORT_WITHIN_S = 10.0
-"""Seconds for one report. With one that takes longer a process does not count as silent yet: that takes 20 s."""
+"""Seconds for one report. With one that takes longer a process does not count as silent yet: that takes 30 s."""
 _GRACE_S = 10.0
 START_RETRY_S = 1.0
 log = structlog.get_logger()

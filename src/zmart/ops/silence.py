@@ -15,8 +15,6 @@ from zmart.store.pool import Pool
 from zmart.store.retrying import StopSignal, retrying
 
 EVERY_S = 10.0
-SILENT_AFTER_S = 30.0
-"""A service without a report for this long is silent; processes report every 5 s."""
 _SHORTEST_IDENTIFIER = 32
 
 alerts_open = Gauge(
@@ -54,7 +52,7 @@ async def report_silence(pool: Pool, before: frozenset[str]) -> frozenset[str]:
     Also sets the metrics of open alerts. Raises StoreError.
     """
     ages = await service_status.silence(pool)
-    silent = frozenset(service for service, age_s in ages.items() if age_s > SILENT_AFTER_S)
+    silent = frozenset(service for service, age_s in ages.items() if age_s > service_status.SILENT_AFTER_S)
     rows = await alerts.open_alerts(pool)
     _publish(rows)
     opened = {alert.key for alert in rows}

@@ -425,8 +425,8 @@ async def defer(pool: Pool, ids: Sequence[int], error: str) -> None:
 
 
 async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[WaitingTransaction]:
-    """Return up to `limit` pending rows that failed, the oldest first. Only rows that were received more than
-    `longer_than_s` seconds ago are returned."""
+    """Return up to `limit` pending rows with a failed attempt that were received more than `longer_than_s` seconds ago,
+    the oldest first. Rows that only a hint names are left out: their transactions may not exist."""
     return [WaitingTransaction(**row) for row in await pool.fetch(_WAITING, longer_than_s, limit)]
 
 

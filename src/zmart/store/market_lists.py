@@ -127,9 +127,9 @@ async def categories(pool: Pool) -> list[CategoryRow]:
 
 
 async def related(pool: Pool, market_id: MarketId, limit: int) -> list[RelatedRow]:
-    """Return up to `limit` markets that are related to the given one. ACTIVE markets come first, then those with most
-    tags in common, then those of the same category, by volume, then the newest. Cancelled markets and markets without a
-    stored document are left out."""
+    """Return up to `limit` markets that are related to the given one: with a common tag, of the same category, or among
+    the newest ACTIVE ones. Sorted by: ACTIVE first, most common tags, same category, volume (of those with a common tag
+    or category), newest. Cancelled markets and markets without a stored document are left out."""
     return [RelatedRow(**row) for row in await pool.fetch(_RELATED, market_id, limit)]
 
 

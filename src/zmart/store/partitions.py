@@ -59,7 +59,8 @@ class EventPartitions(msgspec.Struct, frozen=True):
 
     @property
     def next_missing(self) -> int | None:
-        """The first slot of the partition to create next; None if none is missing. It is the one of the lowest event in
+        """The first slot of the partition to create next; None if none is missing or the chain's newest slot
+        is unknown. It is the one of the lowest event in
         the default partition, unless that is more than AHEAD partitions beyond the chain's newest slot; otherwise the
         first missing one from the newest slot on, up to AHEAD partitions beyond it."""
         if self.tip_slot is None:

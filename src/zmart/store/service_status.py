@@ -9,6 +9,9 @@ import msgspec
 
 from zmart.store.pool import Pool
 
+SILENT_AFTER_S = 30.0
+"""A service without a report for this long is silent; processes report every 5 s."""
+
 # A process that ended without a word is forgotten once another one of its service has taken its place.
 _REPORT = """
 WITH replaced AS (

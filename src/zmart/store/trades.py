@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.columns import TradeColumns
-from zmart.market.types import Lamports, MarketId, PriceE9, Side, Signature, Slot, Wallet
+from zmart.market.types import Lamports, MarketId, PriceE9, Signature, Slot, Wallet
 from zmart.store.pool import Pool, Record
 from zmart.store.tables import TRADES
 
@@ -141,11 +141,6 @@ async def points(
     """Return (time, YES price after it) of the newest `limit` trades from `start` until before `end`, oldest first."""
     rows = await pool.fetch(_POINTS, market_id, start, end, limit)
     return [(row["traded_at"], row["price_yes_after_e9"]) for row in reversed(rows)]
-
-
-def side_of(row: TradeRow) -> Side:
-    """Return the side of the trade: whether shares were bought or sold."""
-    return Side(row.side)
 
 
 def _rows(rows: Sequence[Record]) -> list[TradeRow]:

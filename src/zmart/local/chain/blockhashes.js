@@ -49,9 +49,9 @@ class Blockhashes {
       const top = await this.top();
       await this.put(arranged(await this.entries(), this.issued, top + expected));
       if (top - lastValidBlockHeight + EARLY_BLOCKS >= MOST_ENTRIES) return; // even the newest has ended before
-      const place = (await this.entries()).findIndex((one) => hash.equals(one.subarray(0, HASH_BYTES)));
+      const index = (await this.entries()).findIndex((one) => hash.equals(one.subarray(0, HASH_BYTES)));
       const reached = await this.top();
-      if (place >= reached - lastValidBlockHeight) {
+      if (index >= reached - lastValidBlockHeight) {
         this.issued = this.issued.filter((one) => reached - one.lastValidBlockHeight < 2 * MOST_ENTRIES);
         return;
       }
@@ -93,8 +93,8 @@ function arranged(entries, issued, top) {
     return at < entries.length && !isIssued(entries[at]) ? entries[at] : other();
   });
   for (const { hash, lastValidBlockHeight } of issued) {
-    const place = top - lastValidBlockHeight + EARLY_BLOCKS;
-    if (place < MOST_ENTRIES) all[place] = entry(hash, entries[0]);
+    const index = top - lastValidBlockHeight + EARLY_BLOCKS;
+    if (index < MOST_ENTRIES) all[index] = entry(hash, entries[0]);
   }
   return all;
 }

@@ -32,6 +32,8 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
     const [signature, options] = params;
     if (signature === REFUSED) return null;
     const result = await call(signature, forAnyVersion(options));
+    // Surfpool returns a transaction whatever commitment is requested.
+    if (result && options?.commitment === 'finalized' && !isFinal(result.slot)) return null;
     const known = result ? await recall(signature) : journal.transactions.get(signature);
     if (result && known) result.blockTime = known.blockTime; // Surfpool's own is 1000 times too small
     if (result) return readable(result, options);
@@ -62,17 +64,19 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
     await recorder.complete();
     const { limit, before, until } = options ?? {};
     const signatures = journal.byAddress.get(address) ?? [];
-    const found = [];
+    const lines = [];
     const first = before ? signatures.lastIndexOf(before) : signatures.length;
-    for (let at = first - 1; at >= 0 && found.length < (limit ?? MOST_SIGNATURES) && signatures[at] !== until; at -= 1) {
-      found.push({ signature: signatures[at], ...lineOf(journal.transactions.get(signatures[at])) });
+    for (let at = first - 1; at >= 0 && lines.length < (limit ?? MOST_SIGNATURES) && signatures[at] !== until; at -= 1) {
+      lines.push({ signature: signatures[at], ...lineOf(journal.transactions.get(signatures[at])) });
     }
-    return found;
+    return lines;
   }
 
+  const ageOf = (slot) => recorder.clock.slot - slot;
+  const isFinal = (slot) => ageOf(slot) >= FINAL_AFTER_SLOTS;
+
   function lineOf({ slot, err, blockTime, memo = null }) {
-    const age = recorder.clock.slot - slot;
-    const confirmationStatus = age >= FINAL_AFTER_SLOTS ? 'finalized' : age > 0 ? 'confirmed' : 'processed';
+    const confirmationStatus = isFinal(slot) ? 'finalized' : ageOf(slot) > 0 ? 'confirmed' : 'processed';
     return { slot, err, blockTime, memo, confirmationStatus };
   }
 
@@ -113,7 +117,7 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
   }
 
   function ofThisRun(block, options) {
-    const transactions = block?.transactions?.map((shown) => readable(shown, options));
+    const transactions = block?.transactions?.map((each) => readable(each, options));
     return higher(transactions ? { ...block, transactions } : block);
   }
 

@@ -54,7 +54,7 @@ class Recorder {
     this.clock.slot = await this.call('getSlot', { commitment: 'processed' });
     this.clock.height = await this.height();
     this.clock.unixTimestamp = await chainTime(this.call);
-    try { this.write([], {}); } catch (problem) { this.stumbled(problem); }
+    try { this.write([], {}); } catch (problem) { this.handleFailure(problem); }
     await this.stopIfShown();
   }
 
@@ -82,7 +82,7 @@ class Recorder {
 
   /** Write what was executed until now into the journal; resolves when that has succeeded or failed. */
   flush() {
-    this.turn = this.turn.then(() => this.record()).catch((problem) => this.stumbled(problem));
+    this.turn = this.turn.then(() => this.record()).catch((problem) => this.handleFailure(problem));
     return this.turn;
   }
 
@@ -103,14 +103,14 @@ class Recorder {
 
   /** Handle an error of a flush: log what the next flush repeats, a request of Surfpool (up to MOST_TRIES failures in a
    * row) or a write to the disk. Any other error ends the process. */
-  stumbled(problem) {
-    if (problem.unwritten) return this.waits(problem);
+  handleFailure(problem) {
+    if (problem.unwritten) return this.waitForDisk(problem);
     this.failures += 1;
     if (!problem.asked || this.failures >= MOST_TRIES) this.fail(problem);
     else console.error(`not written down yet: ${problem.message}`);
   }
 
-  waits(problem) {
+  waitForDisk(problem) {
     const reason = `the journal cannot be written (${problem.message}): free some space, it goes on by itself`;
     if (!this.unwritten) console.error(reason);
     this.unwritten = reason;
@@ -174,24 +174,24 @@ class Recorder {
   /** Read accounts from Surfpool, as {address: account}; null for an account that does not exist. Accounts of
    * BUILT_IN_OWNERS are left out. */
   async accounts(addresses) {
-    const found = {};
+    const accounts = {};
     for (let from = 0; from < addresses.length; from += ACCOUNTS_AT_ONCE) {
       const some = addresses.slice(from, from + ACCOUNTS_AT_ONCE);
       const options = { encoding: 'base64', commitment: 'processed' };
       const { value } = await this.call('getMultipleAccounts', some, options);
       some.forEach((address, at) => {
-        if (!value[at]) found[address] = null;
-        else if (!BUILT_IN_OWNERS.has(value[at].owner)) found[address] = kept(value[at], value[at].data[0]);
+        if (!value[at]) accounts[address] = null;
+        else if (!BUILT_IN_OWNERS.has(value[at].owner)) accounts[address] = accountState(value[at], value[at].data[0]);
       });
     }
-    return found;
+    return accounts;
   }
 
   /** Return the journal's record of a transaction, or null. A transaction that Surfpool does not return is added to
    * `again`; after MOST_TRIES it is left out of the journal. The error does not end the chain. */
   async transaction([signature, blockTime, tries = 1], again) {
     try {
-      return await this.shown(signature, blockTime);
+      return await this.recordOf(signature, blockTime);
     } catch (problem) {
       if (tries < MOST_TRIES) {
         again.push([signature, blockTime, tries + 1]);
@@ -204,7 +204,7 @@ class Recorder {
   }
 
   /** Read a transaction of any version from Surfpool, in json and in base64; null for a transaction it dropped. */
-  async shown(signature, blockTime) {
+  async recordOf(signature, blockTime) {
     const options = { commitment: 'processed', maxSupportedTransactionVersion: ANY_VERSION };
     const json = await this.call('getTransaction', signature, { ...options, encoding: 'json' });
     if (!json) return null; // dropped: its blockhash had expired
@@ -237,12 +237,12 @@ class Recorder {
     try {
       this.write([], {});
     } catch (problem) {
-      this.stumbled(problem);
-      await this.standStill();
+      this.handleFailure(problem);
+      await this.pauseClock();
     }
   }
 
-  async standStill() {
+  async pauseClock() {
     this.stopped = true;
     console.error('the chain stands still until its journal can be written');
     await this.call('surfnet_pauseClock').catch((problem) => this.fail(problem));
@@ -256,7 +256,7 @@ class Recorder {
       this.write([], {});
     } catch (problem) {
       this.target = 0;
-      this.stumbled(problem);
+      this.handleFailure(problem);
       throw refusal(UNHEALTHY, `Node is unhealthy: ${this.unwritten ?? problem.message}`);
     }
   }
@@ -297,14 +297,14 @@ class Recorder {
  * BUILT_IN_OWNERS. */
 async function exportAccounts(call) {
   const { value } = await call('surfnet_exportSnapshot', EVERYTHING);
-  const found = {};
+  const accounts = {};
   for (const [address, account] of Object.entries(value)) {
-    if (!BUILT_IN_OWNERS.has(account.owner)) found[address] = kept(account, account.data);
+    if (!BUILT_IN_OWNERS.has(account.owner)) accounts[address] = accountState(account, account.data);
   }
-  return found;
+  return accounts;
 }
 
-function kept({ lamports, owner, executable }, data) {
+function accountState({ lamports, owner, executable }, data) {
   return { lamports, owner, data, executable };
 }
 

@@ -14,13 +14,13 @@ function forAnyVersion(options) {
   return { ...known, maxSupportedTransactionVersion: ANY_VERSION };
 }
 
-/** Return `shown` (an object with `version`) in the form that a client with these options gets. Throws JSON-RPC error
+/** Return `result` (an object with `version`) in the form that a client with these options gets. Throws JSON-RPC error
  * -32015 like a validator for a version that the client does not accept. */
-function readable(shown, options) {
+function readable(result, options) {
   const most = options?.maxSupportedTransactionVersion ?? null;
-  const { version, ...older } = shown;
+  const { version, ...older } = result;
   if (most === null && version === 'legacy') return older;
-  if (version === 'legacy' || (most !== null && version <= most)) return shown;
+  if (version === 'legacy' || (most !== null && version <= most)) return result;
   throw refusal(-32015, `Transaction version (${version}) is not supported by the requesting client. Please try the `
     + `request again with the following configuration parameter: "maxSupportedTransactionVersion": ${version}`);
 }

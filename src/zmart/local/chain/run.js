@@ -93,7 +93,7 @@ class Run {
       recorder.write([], {});
     } catch (problem) {
       recorder.clock.ended = false;
-      recorder.stumbled(problem);
+      recorder.handleFailure(problem);
     }
     recorder.run();
     return null;
@@ -123,7 +123,7 @@ async function restore(chain, call, journal, genesis, slotMs, mayLoad) {
   await restorePrograms(call, journal);
   const { unixTimestamp } = journal.clock;
   const jump = jumper(call);
-  await jump({ absoluteSlot: shownSlot(journal.clock, slotMs) + 1 });
+  await jump({ absoluteSlot: latestVisibleSlot(journal.clock, slotMs) + 1 });
   const movedS = (await chainTime(call)) - unixTimestamp;
   if (movedS < 0) await travel(call, jump, unixTimestamp * 1000, slotMs);
   else await accountFor(call, jump, movedS, slotMs);
@@ -143,7 +143,7 @@ async function restorePrograms(call, journal) {
 }
 
 /** Return the latest slot that the previous run can have shown to a client, from the clock of its journal. */
-function shownSlot({ slot, ended, reserved = null }, slotMs) {
+function latestVisibleSlot({ slot, ended, reserved = null }, slotMs) {
   return ended ? slot : reserved ?? slot + Math.ceil(AHEAD_MS / slotMs);
 }
 

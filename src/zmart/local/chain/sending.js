@@ -18,7 +18,7 @@ const RUNTIME_ENDED = /"message":"(Node is unhealthy|[^"]*disconnected channel)"
 // The position and encoding of transactions in the parameters of each method.
 const SENDING = {
   sendTransaction: ([text, options]) => [[text], options?.encoding],
-  sendBundle: ([texts, options]) => [texts, options?.encoding],
+  sendBundle: ([encoded, options]) => [encoded, options?.encoding],
 };
 const SIMULATING = {
   simulateTransaction: ([text, options]) => [[text], options?.encoding],
@@ -74,11 +74,11 @@ function named(params) {
   return params;
 }
 
-/** Return the decoded transactions of `texts`, without the texts that Surfpool itself refuses. Throws a validator's
+/** Return the transactions that `encoded` holds, without those that Surfpool itself refuses. Throws a validator's
  * error (-32602) for bytes that are not a transaction or an invalid one. */
-function sound(texts, encoding) {
-  if (!Array.isArray(texts)) return [];
-  const transactions = texts.map((text) => decoded(text, encoding)).filter((bytes) => bytes !== null).map(read);
+function sound(encoded, encoding) {
+  if (!Array.isArray(encoded)) return [];
+  const transactions = encoded.map((text) => decoded(text, encoding)).filter((bytes) => bytes !== null).map(read);
   if (!transactions.every(isSane)) throw refusal(-32602, UNSANITARY);
   return transactions;
 }

@@ -17,8 +17,8 @@ async function loadAccounts(wsUrl, accounts) {
   const server = http.createServer((request, response) => response.end(body));
   await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
   try {
-    const said = await subscribed(wsUrl, 'snapshotSubscribe', `http://127.0.0.1:${server.address().port}/accounts`);
-    return said?.[2] === 'Completed' && Number(said[1]) === count;
+    const reply = await subscribed(wsUrl, 'snapshotSubscribe', `http://127.0.0.1:${server.address().port}/accounts`);
+    return reply?.[2] === 'Completed' && Number(reply[1]) === count;
   } finally {
     server.close();
   }
@@ -29,17 +29,17 @@ async function loadAccounts(wsUrl, accounts) {
  * it was closed at once, its WebSocket server accepted nothing any more after one load in six of 3,000 accounts. */
 function subscribed(wsUrl, method, ...params) {
   return new Promise((resolve) => {
-    const end = (found) => { clearTimeout(timer); request.destroy(); resolve(found); };
+    const end = (match) => { clearTimeout(timer); request.destroy(); resolve(match); };
     const timer = setTimeout(() => end(null), LONGEST_LOAD_MS);
     const request = handshake(wsUrl, end, (socket) => {
       let text = '';
       socket.on('data', (bytes) => {
         text += bytes.toString('latin1'); // a server does not mask its frames
-        const found = ENDED.exec(text);
-        if (!found) return;
+        const match = ENDED.exec(text);
+        if (!match) return;
         clearTimeout(timer);
         socket.removeAllListeners('data').resume();
-        resolve(found);
+        resolve(match);
       });
       socket.on('error', () => end(null));
       socket.on('close', () => end(null));

@@ -29,7 +29,7 @@ class LandedTransaction(msgspec.Struct, frozen=True):
 
 
 class DemoUser:
-    """A user of the demo, who uses only the HTTP API and signs only with the key of the own wallet."""
+    """A user of the demo, who uses only the HTTP API and signs only with its own wallet's key."""
 
     def __init__(self, name: str, api: Api, key: Keypair | None = None) -> None:
         self.name = name

@@ -14,7 +14,6 @@ import structlog
 from zmart.chain import absence
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc
-from zmart.chain.rpc_types import SignatureStatus
 from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
@@ -46,9 +45,6 @@ class _Meta(msgspec.Struct):
 class _TransactionStatus(msgspec.Struct):
     slot: int
     meta: _Meta
-
-    def is_of(self, candidate: UnfinalTransaction) -> bool:
-        return self.slot == candidate.slot and (self.meta.err is not None) == candidate.failed
 
 
 class FinalityWatcher:
@@ -94,7 +90,7 @@ class FinalityWatcher:
             finals, unknown = await self._ask(page, finalized)
             final += await chain_events.finalize(self._pool, await self._unchanged(finals))
             missing, after = missing + unknown, page[-1]
-        await self._judge(missing)
+        final += await self._judge(missing, finalized)
         await index_progress.advance(self._pool)
         return final
 
@@ -106,7 +102,7 @@ class FinalityWatcher:
         statuses = await self._rpc.get_signature_statuses(names, search_history=True)
         final, missing = list[UnfinalTransaction](), list[UnfinalTransaction]()
         for candidate, status in zip(candidates, statuses.values, strict=True):
-            if status is not None and _same(candidate, status):
+            if status is not None and _same(candidate, status.slot, status.err):
                 if status.confirmation_status == "finalized":
                     final.append(candidate)
             elif status is not None and candidate.unconfirmed:
@@ -146,40 +142,49 @@ class FinalityWatcher:
         await self._take_back(candidate.signature, Hint(candidate.signature, transaction.slot, raw))
         return True
 
-    async def _judge(self, missing: Sequence[UnfinalTransaction]) -> None:
+    async def _judge(self, missing: Sequence[UnfinalTransaction], finalized: Slot) -> int:
         """Check again the transactions that were missing in two successive checks: a node may be wrong once.
 
-        Those that no endpoint has are removed, and those that are final by getTransaction are marked so.
+        Those that no endpoint has are removed. Those that getTransaction returns as final are marked so; return their
+        number.
         """
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
+        final = 0
         for candidate in missing:
             if candidate.signature in suspects:
                 try:
-                    await self._recheck(candidate)
+                    final += await self._recheck(candidate, finalized)
                 except ChainError as error:
                     log.warning("missing transactions cannot be judged now", reason=str(error))
+        return final
 
-    async def _recheck(self, candidate: UnfinalTransaction) -> None:
+    async def _recheck(self, candidate: UnfinalTransaction, finalized: Slot) -> int:
         raw = await self._rpc.get_transaction_json(candidate.signature)
         if raw is None:
             nobody = await absence.unknown(self._witnesses, candidate.signature)
             if nobody is not None and _should_be_known(candidate, nobody.final, nobody.reached, self._known):
                 await self._take_back(candidate.signature)
-            return
+            return 0
         status = decode_answer(_TransactionStatus, "getTransaction", raw)
-        if not status.is_of(candidate):  # it landed in another slot or with another result
+        if not _same(
+            candidate, status.slot, status.meta.err
+        ):  # it landed in another slot or with another result
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
-        elif await self._is_final_without_status(candidate):
-            await chain_events.finalize(self._pool, await self._unchanged([candidate]))
+        elif candidate.slot <= finalized and await self._is_final_without_status(candidate):
+            return await chain_events.finalize(self._pool, await self._unchanged([candidate]))
+        return 0
 
     async def _is_final_without_status(self, candidate: UnfinalTransaction) -> bool:
-        """Return whether the RPC has the transaction at commitment finalized as the index has it.
+        """Return whether the RPC returns the transaction at commitment finalized, and as the index has it.
 
-        A node whose status of it is null or another one may have lost its statuses: those of older slots are in another
-        store than the transactions.
+        That outweighs a status that is null, which the node may have lost, or another one, which may be of a fork. The
+        caller must know that the slot is final: some nodes return what is only confirmed, too.
         """
         raw = await self._rpc.get_transaction_json(candidate.signature, "finalized")
-        return raw is not None and decode_answer(_TransactionStatus, "getTransaction", raw).is_of(candidate)
+        if raw is None:
+            return False
+        status = decode_answer(_TransactionStatus, "getTransaction", raw)
+        return _same(candidate, status.slot, status.meta.err)
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
         """Remove a transaction and fold its markets again without it; the change feed reports the correction.
@@ -210,5 +215,5 @@ def _should_be_known(candidate: UnfinalTransaction, finalized: Slot, reached: Sl
     return must_be_known or is_made_up
 
 
-def _same(candidate: UnfinalTransaction, status: SignatureStatus) -> bool:
-    return status.slot == candidate.slot and (status.err is not None) == candidate.failed
+def _same(candidate: UnfinalTransaction, slot: int, err: object) -> bool:
+    return slot == candidate.slot and (err is not None) == candidate.failed

@@ -64,8 +64,8 @@ class BatchOutcome(Enum):
 class Worker:
     """Write the transactions of the inbox to the database, batch by batch, while there are any.
 
-    `recovered` holds the markets with recovered events that a truncated log had lost; while it is not empty, an audit
-    is due. `events_total` counts the events that this worker has indexed.
+    `recovered` holds the markets for which events that a truncated log had lost were recovered; an audit is due while
+    it is not empty. `events_total` counts the events that this worker has indexed.
     """
 
     def __init__(

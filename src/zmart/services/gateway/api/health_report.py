@@ -12,11 +12,10 @@ from zmart.market.times import iso, now_iso
 from zmart.services.gateway.api import vote_terms
 from zmart.services.gateway.context import AppContext
 from zmart.store import change_feed, service_status, status
-from zmart.store.service_status import ServiceStatus
+from zmart.store.service_status import SILENT_AFTER_S, ServiceStatus
 from zmart.store.status import Progress
 from zmart.version import VERSION, commit
 
-SILENT_AFTER_S = 30.0
 _NAMES = {
     "event-indexer": "indexer",
     "vote-aggregator": "aggregator",

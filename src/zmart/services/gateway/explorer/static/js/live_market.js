@@ -128,8 +128,8 @@ async function replace() {
     const before = document.querySelector(`[data-renewed="${name}"]`);
     if (!now || !before) continue;
     // what was just said of an act stays
-    const said = name === "part" && before.querySelector("[data-status]");
-    if (said) now.querySelector("[data-status]").replaceWith(said);
+    const status = name === "part" && before.querySelector("[data-status]");
+    if (status) now.querySelector("[data-status]").replaceWith(status);
     before.replaceWith(document.adoptNode(now));
   }
   document.dispatchEvent(new CustomEvent("zmart:renewed"));

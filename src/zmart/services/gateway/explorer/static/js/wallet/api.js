@@ -52,11 +52,11 @@ const SENTENCES = {
 export function words(problem) {
   if (isDeclined(problem)) return "You declined it in the wallet. Nothing was sent.";
   const fields = problem?.status === 400 ? (problem.details ?? []) : [];
-  return SENTENCES[problem?.code] ?? sentence(fields.map((field) => field.message).join(" ") || problem?.message);
+  return SENTENCES[problem?.code] ?? asSentence(fields.map((field) => field.message).join(" ") || problem?.message);
 }
 
 // "SlippageExceeded: the price moved" without the program's own name of it.
-function sentence(reason) {
+function asSentence(reason) {
   const text = (reason || "The wallet failed without a reason.").replace(/^[A-Z][a-z]+[A-Z]\w*: /, "");
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 }

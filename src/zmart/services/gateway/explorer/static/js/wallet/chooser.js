@@ -3,7 +3,7 @@ import { element } from "../dom.js";
 import { short, sol } from "../numbers.js";
 import { balance } from "./account.js";
 import { site, words } from "./api.js";
-import { connect, disconnect, found, signer, usable, walletName, whyNot } from "./connection.js";
+import { allWallets, connect, disconnect, signer, usable, walletName, whyNot } from "./connection.js";
 
 const REFILL_BELOW = 5_000_000_000n;
 const dialog = document.querySelector("[data-wallets]");
@@ -23,7 +23,7 @@ export function chosen() {
 function list() {
   find("wallet-none").hidden = usable().length > 0;
   say("");
-  find("wallet-list").replaceChildren(...found().map(entry));
+  find("wallet-list").replaceChildren(...allWallets().map(entry));
 }
 
 // A wallet that cannot be used here is listed with the reason.

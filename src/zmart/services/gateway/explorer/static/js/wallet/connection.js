@@ -15,8 +15,8 @@ const tell = () => document.dispatchEvent(new CustomEvent("zmart:wallet"));
 export const signer = () => connected?.signer ?? null;
 export const walletName = () => connected?.wallet.name ?? "";
 export const whyNot = (wallet) => walletProblem(wallet, site.chain)?.message ?? "";
-export const found = () => [...wallets.values()];
-export const usable = () => found().filter((wallet) => !whyNot(wallet));
+export const allWallets = () => [...wallets.values()];
+export const usable = () => allWallets().filter((wallet) => !whyNot(wallet));
 
 export async function connect(wallet, { silent = false } = {}) {
   const made = await connectWallet(wallet, { chain: site.chain, silent });

@@ -18,10 +18,10 @@ const nameOf = (form) => Object.keys(ACTS).find((name) => name in form.dataset);
 // The connected wallet. In the local stack a browser without a wallet of its own gets the demo wallet.
 async function ready(say) {
   if (signer()) return signer();
-  const found = usable();
-  if (!site.local || found.length !== 1) return chosen();
+  const wallets = usable();
+  if (!site.local || wallets.length !== 1) return chosen();
   say("Making a wallet in this browser, with play money of the local chain…");
-  return connect(found[0]);
+  return connect(wallets[0]);
 }
 
 // Shows a message beside the form, also to screen readers, with a link to the transaction.
