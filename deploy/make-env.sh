@@ -52,6 +52,9 @@ while [ $# -gt 1 ] || [ "${1:-}" = --for-second ]; do
 	esac
 done
 case "${1:-}" in ""|-*) usage ;; esac
+for name in "$1" $private $second; do
+	case "$name" in *[!A-Za-z0-9.:-]*) echo "\"$name\" is not a host name or an address." >&2; exit 2 ;; esac
+done
 [ -n "$private$second" ] && { [ -n "$private" ] && [ -n "$second" ] || usage; }
 if [ -e .env ]; then
 	echo "There is a .env already: its secrets are in use, and the passwords of PostgreSQL and Redis belong to their data." >&2

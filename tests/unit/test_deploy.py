@@ -170,6 +170,17 @@ def test_secrets_are_new_each_time_readable_by_their_owner_alone_and_never_overw
     assert len(seen) == 10
 
 
+@pytest.mark.parametrize("host", ["bad host", "a;b", "a/b", "$(id)", "a\nb"])
+def test_a_host_that_is_no_name_makes_no_settings(tmp_path: Path, host: str) -> None:
+    script = shutil.copy(DEPLOY / "make-env.sh", tmp_path)
+    made = subprocess.run([script, host], check=False, capture_output=True, text=True)
+    assert (made.returncode, "is not a host name" in made.stderr, (tmp_path / ".env").exists()) == (
+        2,
+        True,
+        False,
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------- chart
 
 
