@@ -182,15 +182,15 @@ const bought = (quote) => [
   ...line("You get", `${shares(quote.shares)} ${quote.outcome} shares`),
   ...(quote.min_shares == null ? [] : line("At least", `${shares(quote.min_shares)} ${quote.outcome} shares`)),
   ...common(quote),
-  ...line("Fees, included", `${sol(quote.fees.total)} SOL`),
-  ...(form.dataset.model === "reference" ? line(`Payout if ${quote.outcome}`, `${sol(quote.shares)} SOL`) : []),
+  ...line("Fees, included", feesOf(quote)),
+  ...(form.dataset.model === "reference" ? line(`Payout if ${quote.outcome}`, payoutOf(quote)) : []),
 ];
 
 const sold = (quote) => [
   ...line("You get", `${sol(quote.total)} SOL`),
   ...line("At least", `${sol(quote.min_proceeds)} SOL`),
   ...common(quote),
-  ...line("Fees, deducted", `${sol(quote.fees.total)} SOL`),
+  ...line("Fees, deducted", feesOf(quote)),
 ];
 
 const common = (quote) => [
@@ -198,6 +198,12 @@ const common = (quote) => [
   ...line("Price impact", impact(quote.price_impact_percent)),
   ...line("YES after", `${cents(quote.price_yes_after)}%`),
 ];
+
+// With the rate of the fees on the price before them, and with what a purchase gains if its outcome wins.
+const feesOf = ({ fees, cost }) => `${sol(fees.total)} SOL${cost > 0n ? ` (${rate(fees.total, cost).toFixed(1)}%)` : ""}`;
+const payoutOf = ({ shares: won, total }) => `${sol(won)} SOL${total > 0n ? ` (${signed(rate(won - total, total).toFixed(0))}%)` : ""}`;
+const rate = (part, whole) => Number((part * 10000n) / whole) / 100;
+const signed = (percent) => (Number(percent) > 0 ? `+${percent}` : percent.replace("-", "−"));
 
 const impact = (percent) => `${percent > 0 ? "+" : percent < 0 ? "−" : ""}${Math.abs(percent).toFixed(2)}%`;
 const line = (name, text) => [element("dt", {}, name), element("dd", {}, text)];
