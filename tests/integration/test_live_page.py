@@ -69,7 +69,9 @@ async def test_a_trade_that_the_chart_has_read_is_not_added_when_the_feed_brings
     with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
         async with chromium() as browser, reader(browser, here) as page:
             tell = await play(page, f"market:{key}", {"type": "trade", "data": trade})
-            await page.clock.set_fixed_time(now)  # the trade is in the chart's last minute, however long this takes
+            await page.clock.set_fixed_time(
+                now
+            )  # the trade is in the chart's last minute, however long this takes
 
             async def traded_meanwhile(route: Route) -> None:
                 if await pool.fetchval("SELECT count(*) FROM trades") == 1:
