@@ -4,13 +4,15 @@ That holds whatever process or connection ends in between.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from kit.database_conditions import DatabaseConditions
 from kit.waiting import until
 from zmart.feed import redis_client
 from zmart.feed.relay import FeedRelay
@@ -20,6 +22,7 @@ from zmart.feed.tasks import end
 from zmart.feed.wire import WireMessage
 from zmart.store import change_feed
 from zmart.store.connection import connect
+from zmart.store.pool import Pool
 
 MARKET = "ab" * 32
 WALLET = "1" * 32
@@ -445,3 +448,80 @@ async def test_a_relay_whose_lock_another_process_took_waits_for_nothing(databas
     finally:
         other.terminate()
         await redis.aclose()
+
+
+# ---------------------------------------------------------------------------------------------------- without writes
+
+
+def about(lines: list[MutableMapping[str, Any]]) -> list[str]:
+    return [
+        line["event"] for line in lines if "The feed relay" in line["event"] or "Pruning" in line["event"]
+    ]
+
+
+@asynccontextmanager
+async def read_only(database_url: str):
+    conditions = DatabaseConditions(database_url)
+    await conditions.set("default_transaction_read_only", "on")
+    try:
+        yield conditions
+    finally:
+        await conditions.reset("default_transaction_read_only")
+
+
+async def test_a_read_only_database_is_relayed_and_said_once(database_url, redis):
+    """What is committed by a role that may write reaches Redis; only the pruning waits, and goes on by itself."""
+    pool = await Pool.open(database_url)
+    stream = FeedStream(redis, (await change_feed.head(pool)).epoch)
+    with capture_logs() as lines:
+        async with relaying(database_url, redis) as relay:
+            await until(lambda: relay.leading)
+            async with read_only(database_url) as conditions:
+                reason = await until(lambda: relay.outages.reason, lambda said: "accepts no writes" in said)
+                assert reason.startswith("Pruning the feed waits")
+                await until(lambda: relay.leading)
+                await conditions.execute(COMMENT, "by another role")
+                await until(lambda: stream.last(), lambda last: last == 1)
+                await asyncio.sleep(4)  # several retries
+            await until(lambda: not relay.outages.reason, within_s=10)
+    await pool.close()
+    said = [line for line in about(lines) if "Pruning" in line]
+    assert said == ["Pruning the feed waits", "Pruning the feed continues"]
+    cuts = 2  # the sessions are ended when the setting is set, and when it is reset
+    assert [line["event"] for line in lines].count("feed relay started") <= 1 + cuts
+
+
+async def test_a_session_that_began_read_only_does_not_keep_the_feed_from_being_pruned(
+    database_url, pool, redis
+):
+    """A host may reset the setting without ending sessions: the relay's own session stays read-only."""
+    async with read_only(database_url) as conditions, relaying(database_url, redis) as relay:
+        await until(lambda: relay.outages.reason, lambda said: "accepts no writes" in said)
+        await conditions.reset_for_new_sessions("default_transaction_read_only")
+        await until(lambda: not relay.outages.reason, within_s=10)
+        assert relay.leading
+
+
+async def test_an_outage_of_relays_that_have_to_write_begins_once_and_ends_once(database_url, redis):
+    """A restored database needs a new epoch. Two processes take the lock in turn, and neither can write it."""
+    await DatabaseConditions(database_url).execute("UPDATE feed_head SET home = 'another database'")
+    with capture_logs() as lines:
+        async with (
+            read_only(database_url),
+            relaying(database_url, redis) as first,
+            relaying(database_url, redis) as second,
+        ):
+            for relay in (first, second):
+                await until(lambda relay=relay: relay.outages.reason)
+                assert relay.outages.reason.startswith("The feed relay waits: PostgreSQL accepts no writes")
+            await asyncio.sleep(4)  # several retries
+            assert not first.leading
+            assert not second.leading
+            await DatabaseConditions(database_url).reset("default_transaction_read_only")
+            await until(lambda: first.leading or second.leading, within_s=10)
+            await until(lambda: not (first.outages.reason or second.outages.reason), within_s=10)
+    said = [line["event"] for line in lines if line["event"] == "The feed relay continues"]
+    assert len(said) == 2, "once in each process"
+    reasons = [line["reason"] for line in lines if line["event"] == "The feed relay waits"]
+    assert len(reasons) <= 4, "in each process the outage, and that its session was ended"
+    assert [line["event"] for line in lines].count("feed relay stopped") <= 1

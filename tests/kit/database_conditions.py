@@ -22,6 +22,11 @@ class DatabaseConditions:
     async def reset(self, setting: str) -> None:
         await self._alter(f"RESET {setting}")
 
+    async def reset_for_new_sessions(self, setting: str) -> None:
+        """Reset a setting and leave the existing sessions, which keep the value with which they began."""
+        async with self._session() as session:
+            await session.execute(f"ALTER DATABASE {self._name} RESET {setting}")
+
     async def cut(self) -> None:
         """End all sessions of the database."""
         await self._alter("")

@@ -21,7 +21,7 @@ from zmart.feed.traced import trace_relayed
 from zmart.feed.wire import encode
 from zmart.store import change_feed
 from zmart.store.pool import Connection, Pool
-from zmart.store.retrying import Outages, StopSignal, retrying
+from zmart.store.retrying import RETRY_S, Outages, StopSignal, retrying
 
 BATCH = 500
 _REFILL = 10_000  # an empty stream is refilled with this many newest changes
@@ -45,8 +45,8 @@ log = structlog.get_logger()
 class FeedRelay:
     """Relay the change feed to Redis while this process holds the lock; otherwise wait for the lock.
 
-    Run it as a task, and cancel the task to end it. `leading` is true while this process holds the lock. `on_commit` is
-    called whenever PostgreSQL announces committed changes, also in processes without the lock.
+    Run it as a task, and cancel the task to end it. `leading` is true while this process holds the lock and relays.
+    `on_commit` is called whenever PostgreSQL announces committed changes, also in processes without the lock.
     """
 
     def __init__(
@@ -74,8 +74,6 @@ class FeedRelay:
                 log.info("feed relay stopped")
             self.leading = False
             metrics.leading.set(0)
-            for work in (_APPENDING, _PRUNING):
-                self.outages.forget(work)
         return _RETRY_S
 
     async def _with_connection(self) -> None:
@@ -95,25 +93,43 @@ class FeedRelay:
         self._on_commit()
 
     async def _contend(self, connection: Connection) -> None:
+        holder: object = None
         while not await change_feed.try_relay_lock(connection):
-            self.outages.end(_WORK)  # the relay of another process does the work
+            before, holder = holder, await change_feed.relay_holder(connection)
+            if holder is not None and holder == before:
+                self._leave_to_another()  # a relay that cannot work holds the lock for an instant only
             if await change_feed.end_silent_relay(connection, _SILENT_AFTER_S):
                 log.warning("the feed relay of another process was stopped, its session is ended")
                 continue
             await asyncio.sleep(_LOCK_RETRY_S)
-        self.outages.end(_WORK)
-        self.leading = True
-        metrics.leading.set(1)
-        log.info("feed relay started")
+        self._prune_at = 0.0  # a new session shows at once whether the database takes writes
         while True:
             try:
                 await self._publish_until_lost(connection)
             except StoreError as problem:
                 if problem.server != "Redis":
                     raise
+                self._works()
                 self.outages.begin(_APPENDING, str(problem))
                 await self._prune(connection)  # Redis may be away for longer than the feed is kept
             await asyncio.sleep(_RETRY_S)
+
+    def _works(self) -> None:
+        """Note that this process holds the lock and that PostgreSQL has answered all that the relay asks of it.
+
+        The lock alone does not suffice: an outage that is ended by it begins again at the next statement.
+        """
+        self.outages.end(_WORK)
+        if not self.leading:
+            self.leading = True
+            metrics.leading.set(1)
+            log.info("feed relay started")
+
+    def _leave_to_another(self) -> None:
+        """Note that the relay of another process does the work."""
+        self.outages.end(_WORK)
+        for work in (_APPENDING, _PRUNING):
+            self.outages.forget(work)
 
     async def _publish_until_lost(self, connection: Connection) -> None:
         """Append committed changes to the stream until the epoch ends or changes to append were pruned.
@@ -125,6 +141,7 @@ class FeedRelay:
             self._woken.clear()
             await self._prune(connection)
             changes = await change_feed.read_after(connection, position, BATCH)
+            self._works()
             if not changes:
                 self.outages.end(_APPENDING)  # Redis has all changes
                 await self._wait()
@@ -175,12 +192,27 @@ class FeedRelay:
             metrics.fallback_polls.inc()
 
     async def _prune(self, connection: Connection) -> None:
-        if time.monotonic() >= self._prune_at:
-            deleted = 0
+        if time.monotonic() < self._prune_at:
+            return
+        pause_s = _PRUNE_EVERY_S
+        try:
+            if await self._delete_old(connection):
+                pause_s = 0.0
+        except (Busy, ReadOnly) as problem:  # new changes are relayed all the same
+            self.outages.begin(_PRUNING, str(problem))
+            if isinstance(problem, ReadOnly):
+                pause_s = RETRY_S
+        else:
+            self.outages.end(_PRUNING)
+        self._prune_at = time.monotonic() + pause_s
+
+    async def _delete_old(self, connection: Connection) -> int:
+        try:
+            return await change_feed.prune(connection, self._keep_hours)
+        except ReadOnly:
+            # A session that began while the database was read-only by default stays so; a new one may write.
+            pool = await Pool.open(self._database_url, size=1)
             try:
-                deleted = await change_feed.prune(connection, self._keep_hours)
-            except (Busy, ReadOnly) as problem:  # new changes are relayed all the same
-                self.outages.begin(_PRUNING, str(problem))
-            else:
-                self.outages.end(_PRUNING)
-            self._prune_at = time.monotonic() + (0 if deleted else _PRUNE_EVERY_S)
+                return await change_feed.prune(pool, self._keep_hours)
+            finally:
+                await pool.close()

@@ -56,6 +56,7 @@ _RENEW_LOST = """
 UPDATE feed_head SET epoch = gen_random_uuid(), home = feed_home()
 WHERE epoch::text = $1 AND (head < $2 OR home <> feed_home())
 """
+_IS_RESTORED = "SELECT home <> feed_home() FROM feed_head"
 _RENEW_RESTORED = """
 UPDATE feed_head SET epoch = gen_random_uuid(), home = feed_home() WHERE home <> feed_home() RETURNING epoch::text
 """
@@ -191,6 +192,11 @@ async def try_relay_lock(connection: Connection) -> bool:
     return taken
 
 
+async def relay_holder(connection: Connection) -> object:
+    """Return the session that holds the relay's lock, as a value to compare; None if there is none."""
+    return await session_locks.holder(connection, _RELAY_LOCK)
+
+
 async def end_silent_relay(connection: Connection, silent_s: float) -> bool:
     """End the session that holds the relay's lock if it has run no statement for `silent_s` seconds. Returns whether a
     session was ended."""
@@ -211,8 +217,11 @@ async def renew_lost_epoch(db: Pool | Connection, epoch: str, received: int) -> 
 
 
 async def renew_restored_epoch(db: Pool | Connection) -> bool:
-    """Begin a new epoch if this database was restored since its epoch began. Returns whether a new epoch began."""
-    return await db.fetchval(_RENEW_RESTORED) is not None
+    """Begin a new epoch if this database was restored since its epoch began. Returns whether a new epoch began.
+
+    It writes nothing otherwise, so that the feed is read on while the database is read-only.
+    """
+    return await db.fetchval(_IS_RESTORED) is True and await db.fetchval(_RENEW_RESTORED) is not None
 
 
 async def prune(db: Pool | Connection, keep_hours: int) -> int:

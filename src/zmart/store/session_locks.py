@@ -21,6 +21,12 @@ SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)) FROM (
       AND a.state_change < clock_timestamp() - $2 * interval '1 s'
 ) silent
 """
+_HOLDER = """
+SELECT pid FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND classid::bigint = ($1::bigint >> 32) & 4294967295 AND objid::bigint = $1::bigint & 4294967295
+"""
 
 
 class Database(Protocol):
@@ -35,3 +41,9 @@ async def end_silent_holder(db: Database, key: int, silent_s: float) -> bool:
     """End the session that holds the advisory lock `key`, a 64-bit number, if the session is silent. It is silent if
     it has run no statement for `silent_s` seconds. Returns whether a session was ended. Raises StoreError."""
     return bool(await db.fetchval(_END_SILENT, key, silent_s))
+
+
+async def holder(db: Database, key: int) -> object:
+    """Return the session that holds the advisory lock `key`, a 64-bit number, as a value to compare: its process id.
+    Returns None if no session holds it. Raises StoreError."""
+    return await db.fetchval(_HOLDER, key)
