@@ -49,6 +49,7 @@ from zmart.local.demo.play import RESOLUTION_DELAY_HOURS
 from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.services.contract import SERVICES
 from zmart.store import change_feed
+from zmart.store.service_status import SILENT_AFTER_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -66,6 +67,7 @@ _WAITS_IN_TRANSACTION = """
 SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid)
 WHERE a.wait_event_type = 'Lock' AND l.locktype = 'advisory' AND l.granted
 """
+CANNOT_BE_STORED = "PostgreSQL accepts no writes: reports of services cannot be stored"
 _QUARTER_S = 0.25
 
 
@@ -216,7 +218,8 @@ async def test_while_postgresql_takes_no_writes_reads_and_sockets_go_on(
         "PostgreSQL for writes",
         "reads, sockets, messages of what is committed",
         "writes (503), indexing, decisions, schedules; no service ends",
-        "after 30 s `/api/status` calls them down",
+        "call the other services unknown (`degraded` with the reason), not down",
+        "`/ready` of the WebSocket server stays 200 with a `reason`",
     )
     market, client, voter = await proposed(world), ImpatientClient(operator, world.users[2]), world.users[1]
     undecided = await proposed(world)
@@ -241,8 +244,14 @@ async def test_while_postgresql_takes_no_writes_reads_and_sockets_go_on(
         await voted_elsewhere(world, market, voter)
         await conditions.execute(_COMMENT, market.id, voter.wallet, "by another role")
         await brought(world, "by another role")
-        await until(lambda: _statuses(operator), lambda found: found == {"down"}, every_s=0.5)
-        assert seconds_since(began) <= 30 + 1
+        await until(
+            lambda: details_of(operator, operator.settings.ws_port),
+            lambda said: "accepts no writes" in str(said["reason"]),
+        )
+        while seconds_since(began) <= SILENT_AFTER_S + 5:
+            assert await _statuses(operator) == {"degraded"}
+            assert CANNOT_BE_STORED in await _dashboard(operator)
+            await asyncio.sleep(0.5)
         assert not await is_indexed(operator, market, voter)
     finally:
         await conditions.reset("default_transaction_read_only")
@@ -260,6 +269,11 @@ async def _statuses(operator: Operator) -> set[str]:
     """Return the set of the services' statuses in /api/status."""
     answer = await operator.http.get(f"http://127.0.0.1:{operator.settings.api_port}/api/status")
     return set(answer.json()["service_status"].values())
+
+
+async def _dashboard(operator: Operator) -> str:
+    answer = await operator.http.get(f"http://127.0.0.1:{operator.settings.api_port}/dashboard")
+    return answer.text.partition("<h1>")[2].partition("</h1>")[0]
 
 
 async def test_while_statements_are_refused_everything_else_goes_on(

@@ -1,6 +1,7 @@
 """Tests that the dashboard shows at one look what is wrong."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -62,7 +63,22 @@ async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
         )
     page = await _page(settings)
     assert "monitor not ready" in page
-    assert "no report for 30 s" in page
+    assert re.search(r"no report for 6\d s: see", page)
+    assert re.search(r">6\d s ago<", page)
+
+
+async def test_a_silent_service_shows_the_age_of_its_last_report_however_old_that_is(
+    settings: Settings,
+) -> None:
+    async with _database(settings) as pool:
+        for name in list(SERVICES)[:-1]:
+            await service_status.report(pool, name, "here:1", True, "", {})
+        await pool.execute(
+            "UPDATE service_status SET seen_at = now() - interval '1 hour' WHERE service = 'monitor'"
+        )
+    page = await _page(settings)
+    assert re.search(r"no report for 36\d\d s: see", page)
+    assert "<td>no report: see `zmart ps`</td>" in page, "of a service that never reported"
 
 
 async def test_what_a_ready_service_lacks_is_no_headline_over_a_critical_alert(settings: Settings) -> None:

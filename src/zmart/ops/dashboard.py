@@ -70,7 +70,7 @@ class Dashboard:
                 history = await figure_history.read(self._pool, step_s, SPANS_S[step_s] + step_s)
         except StoreError as problem:
             return 503, self._unavailable(str(problem), now)
-        services = service_rows(state.services)
+        services = service_rows(state.reported, state.silence)
         trouble = full_disk(self._settings.zmart_home) or first_trouble(state, services)
         return 200, self._template.render(
             healthy=not trouble,

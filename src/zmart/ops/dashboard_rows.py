@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal, get_args
+
 import msgspec
 
 from zmart.services.contract import SERVICES
 from zmart.store.overview import Overview, OverviewFigures
+from zmart.store.reported_state import ReportedState, this_instance
 from zmart.store.service_status import SILENT_AFTER_S, ServiceStatus
+
+ShownReadiness = Literal["no", "silent", "unknown", "yes"]
+_ORDER: tuple[ShownReadiness, ...] = get_args(ShownReadiness)
 
 
 class ServiceRow(msgspec.Struct, frozen=True):
-    """A row of the dashboard for one process of a service. `missing`: no process of the service reported recently."""
+    """A row of the dashboard for one process of a service.
+
+    `ready` is silent if no process of the service reported recently, and unknown while reports cannot be stored.
+    """
 
     service: str
-    ready: bool
-    missing: bool
+    ready: ShownReadiness
     reason: str
     reported: str
     instance: str
@@ -28,30 +37,62 @@ class FigureCard(msgspec.Struct, frozen=True):
     tone: str = ""
 
 
-def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:
+def service_rows(state: ReportedState, silence: Mapping[str, float]) -> list[ServiceRow]:
     """Return one row for each process that reported in the last SILENT_AFTER_S seconds, and one for each service
-    without such a process.
+    without such a process. `silence` is the seconds since the last report of each service.
 
-    Rows that are not ready come first.
+    While reports cannot be stored, the rows are those of the last reports, and of this process, a gateway. Rows that
+    are not ready come first.
     """
-    fresh = [status for status in statuses if status.age_s < SILENT_AFTER_S]
-    reported = {status.service for status in fresh}
-    rows = [
-        ServiceRow(s.service, s.ready, False, s.reason, f"{s.age_s:.0f} s ago", s.instance)
-        for s in fresh
-    ]  # fmt: skip
+    rows = _unknown_rows(state) if state.trouble else _known_rows(state.reports)
+    listed = {row.service for row in rows}
     rows += [
-        ServiceRow(name, False, True, f"no report for {SILENT_AFTER_S:.0f} s: see `zmart ps`", "-", "-")
+        _row_without_report(name, silence.get(name), is_unknown=bool(state.trouble))
         for name in SERVICES
-        if name not in reported
+        if name not in listed
     ]
-    return sorted(rows, key=lambda row: (row.ready, row.service))
+    return sorted(rows, key=lambda row: (_ORDER.index(row.ready), row.service))
+
+
+def _known_rows(reports: list[ServiceStatus]) -> list[ServiceRow]:
+    return [
+        ServiceRow(r.service, "yes" if r.ready else "no", r.reason, _ago(r.age_s), r.instance)
+        for r in reports
+        if r.age_s < SILENT_AFTER_S
+    ]
+
+
+def _unknown_rows(state: ReportedState) -> list[ServiceRow]:
+    """Return a row for this process, which knows its own state, and one for each other process that reported."""
+    own = this_instance()
+    reason = state.own_reason or "its report is not stored: its log says why"
+    age_s = next((report.age_s for report in state.reports if report.instance == own), None)
+    rows = [ServiceRow("gateway", "no" if state.own_reason else "yes", reason, _ago(age_s), own)]
+    return rows + [
+        ServiceRow(r.service, "unknown", f"unknown for {r.age_s:.0f} s", _ago(r.age_s), r.instance)
+        for r in state.reports
+        if r.instance != own
+    ]
+
+
+def _row_without_report(service: str, age_s: float | None, *, is_unknown: bool) -> ServiceRow:
+    since = "no report" if age_s is None else f"no report for {age_s:.0f} s"
+    if is_unknown:
+        return ServiceRow(service, "unknown", since, _ago(age_s), "-")
+    return ServiceRow(service, "silent", f"{since}: see `zmart ps`", _ago(age_s), "-")
+
+
+def _ago(age_s: float | None) -> str:
+    return "-" if age_s is None else f"{age_s:.0f} s ago"
 
 
 def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
-    """Return the dashboard's headline: the first of services that are not ready, transactions with an unknown outcome,
-    dead letters, the message of a critical alert, and the reason that a service gives. "" if there is none of them."""
-    down = [row.service for row in services if not row.ready]
+    """Return the dashboard's headline: the first of reports that cannot be stored, services that are not ready,
+    transactions with an unknown outcome, dead letters, the message of a critical alert, and the reason that a service
+    gives. "" if there is none of them."""
+    if state.reported.trouble:
+        return state.reported.trouble
+    down = [row.service for row in services if row.ready != "yes"]
     if down:
         return f"{', '.join(down)} not ready"
     if state.figures.intents_uncertain:

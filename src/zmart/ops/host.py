@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -35,6 +34,7 @@ from zmart.settings import Settings
 from zmart.store import service_status
 from zmart.store.database_check import require_usable
 from zmart.store.pool import Pool
+from zmart.store.reported_state import this_instance
 from zmart.store.time_limit import answer_within
 from zmart.version import VERSION, commit
 
@@ -234,7 +234,7 @@ async def heartbeat(
     A StoreError, or a report that takes longer than `within_s`, only means that one report is missing; any other
     exception is raised. When the heartbeat is cancelled, the process's row is deleted.
     """
-    instance = f"{socket.gethostname()}:{os.getpid()}"
+    instance = this_instance()
     recorder = FigureRecorder(name, instance)
     release = {"version": VERSION, "commit": commit()}
     pool: Pool | None = None

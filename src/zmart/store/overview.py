@@ -7,9 +7,11 @@ from uuid import UUID
 
 import msgspec
 
+from zmart.store import reported_state
 from zmart.store.inbox import IS_REAL
 from zmart.store.pool import Pool
-from zmart.store.service_status import ServiceStatus, all_statuses
+from zmart.store.reported_state import ReportedState
+from zmart.store.service_status import silence
 
 _FIGURES = f"""
 SELECT
@@ -119,11 +121,13 @@ class UnindexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of the operator's dashboard. `markets`: the number of markets by state. `alerts`, `stalled` and
-    `intents` have at most 50 items, `dead_letters` at most 20."""
+    """The content of the operator's dashboard. `markets`: the number of markets by state; `silence`: the
+    seconds since the last report of each service. `alerts`, `stalled` and `intents` have at most 50 items,
+    `dead_letters` at most 20."""
 
     figures: OverviewFigures
-    services: list[ServiceStatus]
+    reported: ReportedState
+    silence: dict[str, float]
     markets: dict[str, int]
     alerts: list[OpenAlert]
     stalled: list[StalledMarket]
@@ -142,7 +146,8 @@ async def overview(pool: Pool) -> Overview:
     dead_letters = await pool.fetch(_DEAD_LETTERS) if figures.dead_letters else ()
     return Overview(
         figures=figures,
-        services=await all_statuses(pool),
+        reported=await reported_state.read(pool),
+        silence=await silence(pool),
         markets={row["state"]: row["markets"] for row in await pool.fetch(_MARKETS)},
         alerts=[OpenAlert(**row) for row in await pool.fetch(_ALERTS)],
         stalled=[StalledMarket(**row) for row in await pool.fetch(_STALLED)],

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from zmart.store.pool import Pool
+from zmart.store.pool import Pool, Record
 
 SILENT_AFTER_S = 30.0
 """A service without a report for this long is silent; processes report every 5 s."""
@@ -30,6 +30,12 @@ SELECT service, extract(epoch FROM now() - max(seen_at))::float8 AS age_s FROM s
 _ALL = """
 SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
 FROM service_status WHERE seen_at > now() - interval '1 minute' ORDER BY service, instance
+"""
+# As of the newest report of all: while no process can store one, the last ones stay known.
+_LAST = """
+SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
+FROM service_status WHERE seen_at > (SELECT max(seen_at) FROM service_status) - interval '1 minute'
+ORDER BY service, instance
 """
 
 
@@ -71,5 +77,14 @@ async def silence(pool: Pool) -> dict[str, float]:
 
 async def all_statuses(pool: Pool) -> list[ServiceStatus]:
     """Return the status of every process that reported within the last minute, by service and instance."""
-    rows = await pool.fetch(_ALL)
-    return [ServiceStatus(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows]
+    return [_status(row) for row in await pool.fetch(_ALL)]
+
+
+async def last_statuses(pool: Pool) -> list[ServiceStatus]:
+    """Return the status of every process that reported within the last minute before the newest report of all
+    processes, by service and instance."""
+    return [_status(row) for row in await pool.fetch(_LAST)]
+
+
+def _status(row: Record) -> ServiceStatus:
+    return ServiceStatus(**{**row, "details": msgspec.json.decode(row["details"])})

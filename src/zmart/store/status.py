@@ -105,15 +105,20 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def check(pool: Pool | Connection) -> None:
     """Return if the database has our schema and accepts reads and writes. Raises Unavailable, Busy or ReadOnly."""
+    await check_not_read_only(pool)
+    # The call also lets PostgreSQL drop the notifications that all listeners have read. After it refused a NOTIFY, it
+    # does not do so by itself.
+    if await pool.fetchval(_NOTIFICATIONS) > _MOST_NOTIFICATIONS:
+        raise ReadOnly(f"PostgreSQL accepts no writes: {FULL_OF_NOTIFICATIONS}.")
+
+
+async def check_not_read_only(pool: Pool | Connection) -> None:
+    """Return if the database has our schema and is not read-only as a whole. Raises Unavailable, Busy or ReadOnly."""
     if await pool.fetchval(_IS_READ_ONLY):
         raise ReadOnly(
             "PostgreSQL accepts no writes (a stand-by, or default_transaction_read_only is on): reads are answered, "
             "writes get 503. Make it writable; nothing has to be restarted."
         )
-    # The call also lets PostgreSQL drop the notifications that all listeners have read. After it refused a NOTIFY, it
-    # does not do so by itself.
-    if await pool.fetchval(_NOTIFICATIONS) > _MOST_NOTIFICATIONS:
-        raise ReadOnly(f"PostgreSQL accepts no writes: {FULL_OF_NOTIFICATIONS}.")
 
 
 async def as_of_slot(pool: Pool) -> Slot:
