@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -25,12 +29,40 @@ def conditions(operator: Operator) -> DatabaseConditions:
     return DatabaseConditions(operator.settings.require("database_url"))
 
 
-async def test_a_service_whose_database_hangs_does_not_say_whether_it_is_ready(
+async def test_a_service_whose_database_hangs_says_so(
     operator: Operator, conditions: DatabaseConditions
 ) -> None:
     async with conditions.locked("ipfs_anchors"):
-        await operator.sees_unready("snapshots", "the service did not answer within 3 s")
+        await operator.sees_unready("snapshots", "PostgreSQL does not answer")
     await operator.sees_all_ready()
+
+
+async def test_services_whose_rpc_hangs_say_so_and_each_logs_it_once(operator: Operator) -> None:
+    """The chain's process is stopped. The log has the beginning and the end of the outage, no line for each retry."""
+    logs = {name: operator.settings.zmart_home / "logs" / f"{name}.log" for name in ("aggregator", "monitor")}
+    sizes = {name: log.stat().st_size for name, log in logs.items()}
+    with paused(operator.settings, "chain"):
+        for name in logs:
+            await operator.sees_unready(name, "The RPC at")
+        for name, log in logs.items():
+            await until(partial(asyncio.to_thread, _outages, log, sizes[name]), bool, within_s=30)
+    await operator.sees_all_ready()
+    for name, log in logs.items():
+        ended = await until(
+            partial(asyncio.to_thread, _outages, log, sizes[name]),
+            lambda lines: lines[-1].endswith("again"),
+            within_s=30,
+        )
+        assert [line.split()[4:] for line in ended] == [["does", "not", "answer"], ["answers", "again"]]
+
+
+def _outages(log: Path, after: int) -> list[str]:
+    """Return the events of a log about the RPC's outages and about retries, from this byte on."""
+    lines = [
+        json.loads(line) for line in log.read_bytes()[after:].decode().splitlines() if line.startswith("{")
+    ]
+    events = [str(line.get("event")) for line in lines]
+    return [event for event in events if event.startswith("The RPC at") or "retry" in event]
 
 
 async def test_a_session_that_holds_a_lock_is_found_and_ended(

@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import TypeVar
 
 import httpx
 import msgspec
-import stamina
 
 from zmart.chain.clock import ChainClock
 from zmart.chain.endpoint_guard import ChainReport, EndpointGuard, GuardedEndpoint
@@ -33,6 +32,8 @@ from zmart.chain.rpc_answer import (
 from zmart.errors import ChainError, SettingError
 from zmart.loopback import client_options
 from zmart.market.json_input import JSON_ERRORS
+from zmart.outage_lines import OutageLines
+from zmart.retries import retry_context
 
 Answer = TypeVar("Answer")
 ReadReport = Callable[[Answer], ChainReport | ChainClock]
@@ -45,6 +46,8 @@ _MAX_REFUSAL_BYTES = 4_096
 _PAUSE_S, _LONGEST_PAUSE_S, _SHORT_PAUSE_S = 15.0, 240.0, 1.0
 _SILENT_S = 1.0
 """A call that is cancelled after this many seconds without an answer counts as a failure of its endpoint."""
+_REPORTED_AFTER_S = 1.0
+"""Failures of an endpoint are logged, as one outage, once they have lasted this many seconds."""
 _SLOWEST_ANSWER = 3
 """The whole answer may take this many times `timeout_s`: httpx limits only each read."""
 _ADVICE = {
@@ -79,9 +82,10 @@ class TransientRpcError(ChainError):
 
 
 class _Endpoint:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, logs_outages: bool) -> None:
         self.url = url
         self.name = _name(url)
+        self.outage = _outage_of(url) if logs_outages else None
         self.secrets = secrets_of(url)
         self.paused_until = 0.0
         self.failures = 0
@@ -91,12 +95,13 @@ class _Endpoint:
         self.guard: EndpointGuard | None = None
         self.guarded = GuardedEndpoint(url, self.name)
 
-    def failed(self, method: str, reason: str) -> TransientRpcError:
-        """Pause the endpoint, so that others are preferred for 15 s or more, and return the error to raise."""
+    def failed(self, method: str, reason: str, began_s: float | None = None) -> TransientRpcError:
+        """Pause the endpoint, so that others are preferred for 15 s or more, and return the error to raise.
+
+        The call began at `began_s` of time.monotonic().
+        """
         self._pause_longer()
-        return TransientRpcError(
-            f"{self.name} did not answer {method}: {safe_message(reason, self.secrets)}."
-        )
+        return self._unanswered(method, safe_message(reason, self.secrets), began_s)
 
     def refused(self, method: str, refusal: JsonRpcError) -> ChainError:
         """Return the error to raise: RpcError if it answers the call, else TransientRpcError.
@@ -109,13 +114,23 @@ class _Endpoint:
             return RpcError(method, refusal.code, message, refusal.data, self.name)
         if refusal.code in LAG_CODES:
             self._pause(_SHORT_PAUSE_S)
-        else:
-            self._pause_longer()
-        message = f"{self.name} did not answer {method}: {message} (code {refusal.code})."
-        return TransientRpcError(message, refusal.code)
+            return TransientRpcError(
+                f"{self.name} did not answer {method}: {message} (code {refusal.code}).", refusal.code
+            )
+        self._pause_longer()
+        return self._unanswered(method, f"{message} (code {refusal.code})", code=refusal.code)
+
+    def _unanswered(
+        self, method: str, reason: str, began_s: float | None = None, code: int | None = None
+    ) -> TransientRpcError:
+        if self.outage is not None:
+            self.outage.failed(f"{method}: {reason}", began_s=began_s)
+        return TransientRpcError(f"{self.name} did not answer {method}: {reason}.", code)
 
     def answered(self) -> None:
         """End a series of failures: calls prefer the endpoint again."""
+        if self.outage is not None:
+            self.outage.succeeded()
         if self.failures:
             self.failures, self.is_tried, self.paused_until = 0, False, 0.0
 
@@ -142,10 +157,12 @@ class JsonRpc:
         timeout_s: float = 10.0,
         attempts: int = 5,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        *,
+        logs_outages: bool = True,
     ) -> None:
         if not urls:
             raise SettingError("No Solana RPC is set; set SOLANA_RPC_URL (or HELIUS_RPC_URL).")
-        self._endpoints = [_Endpoint(url) for url in urls]
+        self._endpoints = [_Endpoint(url, logs_outages=logs_outages) for url in urls]
         self._attempts = attempts
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
@@ -156,6 +173,12 @@ class JsonRpc:
             headers={"content-type": "application/json"},
             **client_options(*urls),
         )
+
+    @property
+    def name(self) -> str:
+        """The endpoints' name for messages: "The RPC at" the hosts and ports."""
+        first, *others = dict.fromkeys(endpoint.name for endpoint in self._endpoints)
+        return " or ".join([first, *(name.removeprefix("The RPC at ") for name in others)])
 
     async def __aenter__(self) -> JsonRpc:
         return self
@@ -221,7 +244,7 @@ class JsonRpc:
         guard checks. Raises as `request` does.
         """
         request_id = next(self._ids)
-        async for attempt in stamina.retry_context(
+        async for attempt in retry_context(
             on=TransientRpcError,
             attempts=self._attempts,
             timeout=self._timeout_s * self._attempts,
@@ -276,10 +299,10 @@ class JsonRpc:
             answer = read_answer(raw, request_id)
         except asyncio.CancelledError:  # who asked has given up: the next call prefers another endpoint
             if time.monotonic() - began_s >= _SILENT_S:
-                endpoint.failed(method, "it was silent")
+                endpoint.failed(method, "it was silent", began_s)
             raise
         except (httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError) as error:
-            raise endpoint.failed(method, str(error) or type(error).__name__) from error
+            raise endpoint.failed(method, str(error) or type(error).__name__, began_s) from error
         if isinstance(answer, JsonRpcError):
             raise endpoint.refused(method, answer)
         endpoint.answered()
@@ -340,6 +363,13 @@ def _unusable(status: int, content_type: str, body: bytes) -> str:
     if status != httpx.codes.OK:
         return f"HTTP {status}{_ADVICE.get(status, '')}{message}"
     return f"it answered with {content_type} instead of JSON{message}"
+
+
+@cache
+def _outage_of(url: str) -> OutageLines:
+    """Return the lines of one endpoint, which all clients of this process share: each outage is logged once."""
+    name = _name(url)
+    return OutageLines(f"{name} does not answer", f"{name} answers again", _REPORTED_AFTER_S)
 
 
 def _name(url: str) -> str:

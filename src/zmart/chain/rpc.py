@@ -82,8 +82,15 @@ class Rpc:
         timeout_s: float = 10.0,
         attempts: int = 5,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        *,
+        logs_outages: bool = True,
     ) -> None:
-        self._rpc = JsonRpc(urls, timeout_s, attempts, max_answer_bytes)
+        self._rpc = JsonRpc(urls, timeout_s, attempts, max_answer_bytes, logs_outages=logs_outages)
+
+    @property
+    def name(self) -> str:
+        """The endpoints' name for messages: "The RPC at" the hosts and ports."""
+        return self._rpc.name
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Rpc:

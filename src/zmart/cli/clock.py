@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,10 +11,13 @@ from zmart.cli.errors import needs_local_stack, one_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from zmart.chain.rpc import Rpc
     from zmart.local.chain.travel import ClockReading
+    from zmart.settings import Settings
 
+R = TypeVar("R")
 app = typer.Typer(help="Show the chain's time; advance it on a local chain.")
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 MOST_DAYS = 366
@@ -27,9 +30,10 @@ _EXACT_WITHIN_S = 120
 def show(context: typer.Context, json: Json = False) -> None:
     """Show the time of the chain, by which all deadlines count, and that of this machine."""
     if context.invoked_subcommand is None:
+        from zmart.chain.command_rpc import command_rpc
         from zmart.local.chain.travel import read_clocks
 
-        _print(_with_rpc(read_clocks), json=json)
+        _print(_with_rpc(read_clocks, command_rpc), json=json)
 
 
 @app.command("advance")
@@ -40,6 +44,8 @@ def advance_clock(
     """Advance the local chain's clock, for example past a market's deadline. It cannot be turned back."""
     from rich.console import Console
 
+    from zmart.chain.command_rpc import command_rpc
+    from zmart.chain.rpc import Rpc
     from zmart.errors import Invalid
     from zmart.local.chain import travel
     from zmart.market.durations import parse_duration, readable_duration
@@ -47,10 +53,10 @@ def advance_clock(
     seconds = parse_duration(duration)
     if not seconds or seconds > MOST_DAYS * 86_400:
         raise Invalid("duration", f"A duration is written as 50h, 2d or 30m, and is at most {MOST_DAYS}d.")
+    _with_rpc(travel.require_local_chain, command_rpc)
     console = Console(stderr=True)
 
     async def work(rpc: Rpc) -> ClockReading:
-        await travel.require_local_chain(rpc)
         with console.status(f"advancing by {readable_duration(seconds)} …") as status:
             await travel.advance(
                 rpc,
@@ -61,15 +67,16 @@ def advance_clock(
             )
         return await travel.read_clocks(rpc)
 
-    _print(_with_rpc(work), json=json)
+    _print(_with_rpc(work, Rpc.from_settings), json=json)
 
 
-def _with_rpc(work: Callable[[Rpc], Awaitable[ClockReading]]) -> ClockReading:
-    from zmart.chain.rpc import Rpc
+def _with_rpc(
+    work: Callable[[Rpc], Awaitable[R]], client: Callable[[Settings], AbstractAsyncContextManager[Rpc]]
+) -> R:
     from zmart.local.addresses import stack_settings
 
-    async def run() -> ClockReading:
-        async with Rpc.from_settings(stack_settings()) as rpc:
+    async def run() -> R:
+        async with client(stack_settings()) as rpc:
             return await work(rpc)
 
     return asyncio.run(run())

@@ -42,14 +42,14 @@ async def market_id_on_chain(settings: Settings, ref: MarketRef) -> MarketId:
 
     Raises NotFound, ChainError.
     """
+    from zmart.chain.command_rpc import command_rpc
     from zmart.chain.program import Program
-    from zmart.chain.rpc import Rpc
     from zmart.errors import NotFound
     from zmart.market.types import Address
 
     if ref.id is not None:
         return ref.id
-    async with Rpc.from_settings(settings) as rpc:
+    async with command_rpc(settings) as rpc:
         account = await rpc.get_account(Address(str(ref)))
     if account is None:
         raise NotFound(f"The RPC shows no market {ref}.")

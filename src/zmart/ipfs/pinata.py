@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import httpx
 import msgspec
-import stamina
 
 from zmart import bounded_http
 from zmart.bounded_http import HttpAnswer
@@ -24,6 +23,7 @@ from zmart.loopback import client_options
 from zmart.market.integers import parse_decimal
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.text_input import one_line
+from zmart.retries import retry_context
 from zmart.settings import Settings
 
 _ATTEMPTS = 4
@@ -136,7 +136,7 @@ class PinataClient:
         data: Mapping[str, str] | None = None,
     ) -> bytes:
         try:
-            async for attempt in stamina.retry_context(on=_is_retryable, attempts=_ATTEMPTS, wait_max=10):
+            async for attempt in retry_context(on=_is_retryable, attempts=_ATTEMPTS, wait_max=10):
                 with attempt:
                     answer = await bounded_http.request(
                         self._http,

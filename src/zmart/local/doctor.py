@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -181,25 +182,29 @@ def _running(settings: Settings, processes: list[ProcessInfo]) -> Iterator[Docto
         state = "runs" if ok else f"is {info.state.lower()}: see `zmart logs {info.name}`"
         yield DoctorFinding(info.name, ok, f"The process {info.name} {state}.")
     record = read_record(settings.zmart_home)
-    for name, url in record.ready_paths.items() if record else ():
-        answer = fetch_report(url)
+    paths = record.ready_paths if record else {}
+    # All at once: the operator waits for the slowest, not for the sum.
+    with ThreadPoolExecutor(len(paths) + 1) as asked:
+        chain = asked.submit(_chain, stack_settings()) if parts_of(settings).chain else None
+        answers = list(asked.map(fetch_report, paths.values()))
+    for name, answer in zip(paths, answers, strict=True):
         if not answer.ready or answer.reason:
             state = "is ready, but" if answer.ready else "is not ready:"
             yield DoctorFinding(name, False, f"The {name} {state} {answer.reason.rstrip('.')}.")
-    if parts_of(settings).chain:
-        yield _chain(stack_settings())
+    if chain is not None:
+        yield chain.result()
 
 
 def _chain(settings: Settings) -> DoctorFinding:
     """Check the RPC, the program, its GlobalConfig and our keys, as the services do at their start."""
+    from zmart.chain.command_rpc import command_rpc
     from zmart.chain.config_check import check_program
     from zmart.chain.program import Program
-    from zmart.chain.rpc import Rpc
     from zmart.chain.wallet import admin_keypair, backend_keypair
 
     async def check() -> None:
         backend, admin = backend_keypair(settings), admin_keypair(settings)
-        async with Rpc(settings.rpc_urls, settings.rpc_timeout_s, attempts=1) as rpc:
+        async with command_rpc(settings) as rpc:
             keys = {"backend": backend.pubkey(), "admin": admin.pubkey() if admin else None}
             await check_program(rpc, Program.from_settings(settings), **keys)
 

@@ -23,6 +23,7 @@ from zmart.services.aggregator.policy import Policy
 from zmart.services.aggregator.proposals import ProposalDecider
 from zmart.services.aggregator.waking import wake_by_votes
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
+from zmart.services.known_answers import POSTGRESQL_SILENT, KnownAnswer
 from zmart.settings import Settings
 from zmart.store import market_work
 from zmart.store.intents import Action, IntentRow
@@ -48,6 +49,8 @@ class Aggregator:
         self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
         self._ticks = TickRecord("aggregator", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
+        self._slot = KnownAnswer(context.rpc.get_slot, f"{context.rpc.name} does not answer.")
+        self._pending = KnownAnswer(partial(market_work.pending, context.pool), POSTGRESQL_SILENT)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the schedule and the other loops until `stop` is set, then wait for running work."""
@@ -106,8 +109,7 @@ class Aggregator:
 
     async def readiness(self) -> Readiness:
         """Return ready unless a loop waits for a server or the last tick failed. Raises StoreError or ChainError."""
-        pending = await market_work.pending(self._context.pool)
-        slot = await self._context.rpc.get_slot()
+        pending, slot = await asyncio.gather(self._pending.get(), self._slot.get())
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
         details["decisions_held"] = self._workers.held
         details["rpc_refused"] = self._context.rpc.refusals()
@@ -144,6 +146,8 @@ class Aggregator:
 
     async def _close(self) -> None:
         self._workers.cancel()
+        self._slot.close()
+        self._pending.close()
         if self._cache is not None:
             await self._cache.aclose()
         await self._context.aclose()

@@ -6,11 +6,13 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from zmart.errors import StoreError
+from zmart.market.types import MarketId
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.indexer import metrics
 from zmart.services.indexer.engine import Engine
@@ -20,6 +22,7 @@ from zmart.services.indexer.sources import LiveLog
 from zmart.services.indexer.suspension import watch_suspension
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.indexer.webhook_watch import WebhookWatch
+from zmart.services.known_answers import POSTGRESQL_SILENT, KnownAnswer
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import deliveries, inbox, index_progress, projections
@@ -35,6 +38,16 @@ _LISTENING = "Listening for notifications"
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class _IndexState:
+    """What PostgreSQL knows of the index's progress."""
+
+    progress: IndexProgress
+    depth: InboxDepth
+    waiting: UnconfirmedBacklog
+    stuck: Sequence[tuple[MarketId, str]]
+
+
 class Indexer:
     """The indexer, a service as services/contract.py defines it."""
 
@@ -48,6 +61,7 @@ class Indexer:
         self._app = webhook_app(WebhookReceiver(engine.pool, settings))
         self._rate = EventRate()
         self._outages = Outages()
+        self._state = KnownAnswer(self._read_state, POSTGRESQL_SILENT)
 
     @classmethod
     async def open(cls, settings: Settings) -> Indexer:
@@ -86,18 +100,16 @@ class Indexer:
                 for helper in helpers:
                     helper.cancel()
         finally:
+            self._state.close()
             await engine.close()
 
     async def readiness(self) -> Readiness:
         """Return whether the index follows the chain, the reason if it does not, and the numbers of its progress."""
         try:
-            progress = await index_progress.read(self._engine.pool)
-            depth = await inbox.depth(self._engine.pool)
-            waiting = await deliveries.waiting(self._engine.pool)
-            stuck = await projections.stuck(self._engine.pool)
+            state = await self._state.get()
         except StoreError as error:
             return Readiness(ready=False, reason=str(error))
-        assert progress is not None  # claimed when the service was opened
+        progress, depth, waiting, stuck = state.progress, state.depth, state.waiting, state.stuck
         _publish(progress, depth, waiting, len(stuck))
         metrics.EVENTS_PER_MINUTE.set(self._rate.per_minute(self._engine.worker.events_total))
         trouble = self._engine.scanner.trouble
@@ -119,6 +131,13 @@ class Indexer:
             "rpc_refused": self._engine.rpc.refusals(),
         }
         return Readiness(ready=not reason, reason=reason, details=details)
+
+    async def _read_state(self) -> _IndexState:
+        pool = self._engine.pool
+        progress = await index_progress.read(pool)
+        assert progress is not None  # claimed when the service was opened
+        depth, waiting = await inbox.depth(pool), await deliveries.waiting(pool)
+        return _IndexState(progress, depth, waiting, await projections.stuck(pool))
 
     def health(self) -> Mapping[str, object]:
         """Return how many events were indexed, in total and per minute."""

@@ -19,6 +19,7 @@ from zmart.decisions.waiting import resume_waiting
 from zmart.decisions.workers import DRAIN_S, MarketWorkers, clear_finished
 from zmart.market.types import ChainTime, MarketId, MarketState
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
+from zmart.services.known_answers import POSTGRESQL_SILENT, KnownAnswer
 from zmart.services.monitor import metrics
 from zmart.services.monitor.dispute_reviews import DisputeReviews
 from zmart.services.monitor.finalizer import Finalizer
@@ -47,6 +48,8 @@ class Monitor:
         self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
         self._ticks = TickRecord("monitor", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
+        self._slot = KnownAnswer(context.rpc.get_slot, f"{context.rpc.name} does not answer.")
+        self._work = KnownAnswer(partial(market_work.counts, context.pool), POSTGRESQL_SILENT)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the schedule and the other loops until `stop` is set, then wait for running work."""
@@ -68,6 +71,8 @@ class Monitor:
             await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()
+            self._slot.close()
+            self._work.close()
             await self._context.aclose()
 
     async def finalize_due(
@@ -121,8 +126,7 @@ class Monitor:
 
         Raises StoreError or ChainError when the database or the RPC is unavailable.
         """
-        slot = await self._context.rpc.get_slot()
-        work = await market_work.counts(self._context.pool)
+        slot, work = await asyncio.gather(self._slot.get(), self._work.get())
         failing = sum(n for (_, status), n in work.items() if status == "failing")
         details = {"slot": slot, "failing_markets": failing, **self._ticks.health()}
         details["decisions_held"] = self._workers.held

@@ -15,6 +15,7 @@ from zmart.decisions.ticks import TickCounts, TickRecord
 from zmart.ipfs.pinata import PinataClient
 from zmart.ipfs.pinning import PinError
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
+from zmart.services.known_answers import POSTGRESQL_SILENT, KnownAnswer
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.documents import DocumentFetcher
@@ -55,6 +56,7 @@ class SnapshotService:
         self._fetches = TickRecord("documents", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
         self._pauses_ended = False
+        self._open = KnownAnswer(self._read_open, POSTGRESQL_SILENT)
 
     @classmethod
     async def open(cls, settings: Settings) -> SnapshotService:
@@ -92,15 +94,15 @@ class SnapshotService:
                 group.create_task(fetches)
                 group.create_task(retrying(self._measure, StopSignal(stop), _MEASURING, self._outages))
         finally:
+            self._open.close()
             await self._pins.close()
             await self._pool.close()
 
     async def readiness(self) -> Readiness:
         """Return whether the last run of each schedule succeeded and no pin fails. Raises StoreError."""
-        counts = await anchors.counts(self._pool)
+        counts, waiting = await self._open.get()
         metrics.open_pins.set(counts.open)
         metrics.failing_pins.set(counts.failing)
-        waiting = await document_fetches.waiting(self._pool)
         metrics.waiting_documents.set(waiting)
         error = self._daily.error or self._maintenance.error or self._fetches.error
         reason = self._outages.reason or (f"The last run failed: {error}" if error else "")
@@ -114,6 +116,9 @@ class SnapshotService:
             "last_snapshot_at": counts.last_snapshot_at,
         }
         return Readiness(ready=not reason, reason=reason, details=details)
+
+    async def _read_open(self) -> tuple[anchors.AnchorCounts, int]:
+        return await anchors.counts(self._pool), await document_fetches.waiting(self._pool)
 
     def health(self) -> Mapping[str, object]:
         """Return when and how the last daily run ended, and the error of the last maintenance of pins."""

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 
 import msgspec
-import structlog
 from solders.transaction import SanitizeError, VersionedTransaction
 
 from zmart import traces
@@ -25,12 +24,11 @@ from zmart.errors import ChainError, Invalid, NotFound, ProgramError, StoreError
 from zmart.feed.redis_client import RedisClient
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature, Slot
+from zmart.outage_lines import OutageLines
 from zmart.services.gateway.api.error_messages import explained, refusal
 from zmart.services.gateway.api.rebroadcast import RESEND_S, Rebroadcast
 from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.gateway.http.rate_limits import quota
-
-log = structlog.get_logger()
 
 _PREFLIGHT_FAILED = -32002
 _REMEMBERED_S = 86_400
@@ -74,6 +72,9 @@ class Relay:
         self._redis = redis
         self._rebroadcast = Rebroadcast(resend_s)
         self._limiter = limiter or RateLimiter(redis)
+        self._outage = OutageLines(
+            "relayed transactions are not remembered", "relayed transactions are remembered again"
+        )
 
     async def send(self, text: str) -> Signature:
         """Send a transaction, given in base64, and return its signature. Raises Invalid for bytes that are not a fully
@@ -171,12 +172,12 @@ class Relay:
         sent = _Sent(pending.raw_tx, pending.last_valid_block_height, pending.nonce_seen_at)
         try:
             key, value = _key(pending.signature), msgspec.msgpack.encode(sent)
-            return bool(await self._redis.set(key, value, ex=for_s, nx=only_new))
+            is_stored = bool(await self._redis.set(key, value, ex=for_s, nx=only_new))
         except StoreError as problem:
-            log.warning(
-                "relayed transaction not remembered", signature=pending.signature, reason=str(problem)
-            )
+            self._outage.failed(problem)
             return False
+        self._outage.succeeded()
+        return is_stored
 
     async def _forget(self, pending: PendingTransaction) -> None:
         if self._redis is not None:

@@ -10,18 +10,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-import structlog
-
 from zmart.errors import StoreError
 from zmart.feed.redis_client import RedisClient
+from zmart.outage_lines import OutageLines
 from zmart.services.gateway.http.rate_limits import (
     LocalCounts,
     RateLimitGrant,
     RateLimitPolicy,
     RateLimitVerdict,
 )
-
-log = structlog.get_logger()
 
 _PAUSE_S = 1.0
 ANSWER_WITHIN_S = 0.25
@@ -87,6 +84,9 @@ class RateLimiter:
         self._timer: asyncio.TimerHandle | None = None
         self._working: asyncio.Task[None] | None = None
         self._paused_until = 0.0
+        self._outage = OutageLines(
+            "rate limits are counted by this process alone", "rate limits are counted in Redis again"
+        )
 
     async def take(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict:
         """Count one request of the client `key` and return the verdict."""
@@ -177,16 +177,11 @@ class RateLimiter:
         try:
             async with asyncio.timeout(self.answer_within_s):
                 reply = await self._script(keys=keys, args=[now_ms, *counts])
-        except (StoreError, TimeoutError) as problem:
-            log.warning(
-                "rate limits are counted by this process alone", reason=str(problem) or type(problem).__name__
-            )
+        except Exception as problem:  # requests wait for the verdict, whatever Redis answered
+            self._outage.failed(problem, trace=not isinstance(problem, (StoreError, TimeoutError)))
             self._paused_until = time.monotonic() + _PAUSE_S
             return self._counted_here(requested)
-        except Exception:  # requests wait for the verdict, whatever Redis answered
-            log.exception("rate limits are counted by this process alone")
-            self._paused_until = time.monotonic() + _PAUSE_S
-            return self._counted_here(requested)
+        self._outage.succeeded()
         return [
             RateLimitGrant(
                 int(reply[2 * i]), int(reply[2 * i + 1]), policy.window_s - now_ms // 1000 % policy.window_s

@@ -14,13 +14,11 @@ import secrets
 import time
 
 import msgspec
-import structlog
 
 from zmart.errors import StoreError, Unauthenticated
 from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Wallet
-
-log = structlog.get_logger()
+from zmart.outage_lines import OutageLines
 
 PREFIX = "zs1."
 LIFETIME_S = 3600
@@ -44,6 +42,7 @@ class SessionTokens:
         self._secret = secret.encode()
         self._redis = redis
         self._revoked: dict[str, int] = {}
+        self._outage = OutageLines("revocations cannot be read", "revocations can be read again")
 
     def issue(self, wallet: Wallet) -> tuple[str, SessionToken]:
         """Return a new token for the wallet, as text for the client and as content. It is valid for LIFETIME_S."""
@@ -73,8 +72,9 @@ class SessionTokens:
             async with asyncio.timeout(_CHECK_WITHIN_S):
                 revoked = await self._redis.exists(_key(token))
         except (StoreError, TimeoutError) as problem:
-            log.warning("revocations cannot be read", reason=str(problem) or type(problem).__name__)
+            self._outage.failed(problem)
             return
+        self._outage.succeeded()
         if revoked:
             raise Unauthenticated("This session was signed out: sign in again.")
 
