@@ -168,7 +168,7 @@ def test_a_stack_goes_back_to_the_release_before_though_the_rollback_is_killed(
     (migration / "9999_added" / "down.sql").write_text("DROP TABLE added;\n")
     newer = checkout.commit()
     try:
-        checkout.zmart("up", "--detach")
+        checkout.zmart("up", "--detach", "--hold-decisions")
         checkout.zmart("psql", "-c", COMMENT)
         assert f"revert the migrations after {HEAD}" in checkout.zmart("rollback", "--plan")
         with checkout.start("rollback", "--yes") as process:
@@ -183,6 +183,8 @@ def test_a_stack_goes_back_to_the_release_before_though_the_rollback_is_killed(
         record = json.loads((home / "run" / "stack.json").read_text())
         health = httpx.get(f"http://127.0.0.1:{record['ports']['api_port']}/health", trust_env=False).json()
         assert health["commit"] == older
+        aggregator = httpx.get(record["ready_paths"]["aggregator"], trust_env=False).json()
+        assert aggregator["details"]["decisions_held"], "as before the rollback"
         (backup,) = (home / "backups").glob("zmart-*")
         manifest = read_manifest(backup)
         assert (manifest.commit, manifest.state.revision) == (newer, "9999")

@@ -18,6 +18,7 @@ from kit import commands
 from kit.schema_dump import load
 from kit.waiting import wait_for
 from zmart.errors import ConfigError, StoreError
+from zmart.local.held_decisions import is_held
 from zmart.local.postgres import find_bin_dir
 from zmart.ops.backup import dumping, files, restoring
 from zmart.ops.backup.files import DamagedBackup
@@ -179,13 +180,15 @@ def test_a_backup_is_checked_whatever_form_the_address_has(
     assert manifest.schema == ("app" if form == "a schema of its own" else "public")
 
 
+SERVICE_THAT_RUNS = (
+    "INSERT INTO service_status (service, instance, ready, reason, details) "
+    "VALUES ('gateway', 'h:1', true, '', '{}')"
+)
+
+
 def test_a_restore_waits_for_services_to_be_stopped(used_url: str, tmp_path: Path) -> None:
     backup = back_up(used_url, tmp_path)
-    run(
-        used_url,
-        "INSERT INTO service_status (service, instance, ready, reason, details) "
-        "VALUES ('gateway', 'h:1', true, '', '{}')",
-    )
+    run(used_url, SERVICE_THAT_RUNS)
     stops: list[str] = []
     dump = (backup / files.DUMP).read_bytes()
     (backup / files.DUMP).write_bytes(b"damaged")
@@ -259,6 +262,7 @@ def test_a_backup_and_a_restore_that_were_killed_leave_all_or_nothing_and_are_be
     restore = ("restore", "--yes", "--without-backup")
     with zmart(used_url, tmp_path, *restore) as process:
         asyncio.run(killed_while_it_waits_for(used_url, "trades", process))
+    assert is_held(tmp_path)
     wait_for(lambda: run(used_url, OF_PG_RESTORE) == 0)
     assert without_feed_head(state_of(used_url)) in (before, restored)
 
@@ -266,6 +270,26 @@ def test_a_backup_and_a_restore_that_were_killed_leave_all_or_nothing_and_are_be
         said = process.communicate(timeout=60)[0]
     assert (process.returncode, "HOLD_DECISIONS" in said) == (0, True), said
     assert without_feed_head(state_of(used_url)) == restored
+
+
+def test_decisions_are_held_before_a_restore_changes_anything_and_not_if_it_is_refused(
+    used_url: str, tmp_path: Path
+) -> None:
+    """A kill between the two leaves services that hold for no reason, never restored votes without the mark."""
+    backup = back_up(used_url, tmp_path / "backups")
+    run(used_url, COMMENT, "after the backup")
+    before = state_of(used_url)
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restoring.restore(used_url, backup, None, PROGRAMS, before_change=killed)
+    assert state_of(used_url) == before
+    run(used_url, SERVICE_THAT_RUNS)
+    with zmart(used_url, tmp_path, "restore", "--yes") as process:
+        assert "Services work in this database" in process.communicate(timeout=60)[0]
+    assert not is_held(tmp_path)
 
 
 def test_a_restore_that_is_run_again_does_not_restore_what_the_first_one_replaced(

@@ -119,7 +119,8 @@ def wrong_with(words: list[str]) -> str:
         command, words = command.commands[words[0]], words[1:]
     if command.context_settings.get("ignore_unknown_options"):
         return ""  # the command passes its arguments to another program
-    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    options = [option for each in command.params for option in (*each.opts, *each.secondary_opts)]
+    known = {*options, "--help"}
     unknown = [word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word) and word not in known]
     return f"{unknown[0]} is no option" if unknown else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,16 +22,20 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Backup = Annotated[Path | None, typer.Argument(help="a backup's folder (default: the newest of this stack)")]
 
 _STOPPED = (
-    "The services of this stack are stopped: run the same command again, or start them with `zmart stop` and "
-    "`zmart up --hold-decisions`."
+    "The services of this stack are stopped: run the same command again, or start them with `zmart stop` and"
+    " `zmart up`."
 )
 _NEXT = """
 Next:
   1. Start the services, the aggregator and the monitor with HOLD_DECISIONS=true: votes accepted after the backup are
-     missing, and decisions would be made without them. {start}
+     missing, and decisions would be made without them.{start}
   2. Once the indexer is ready: `zmart indexer audit`, `zmart indexer rebuild`. It reads by itself what happened since.
   3. `zmart verify tally <market>` shows for which markets votes are missing that a tally on chain had counted.
-  4. Start the aggregator and the monitor without HOLD_DECISIONS once you accept that."""
+  4. Start the aggregator and the monitor without HOLD_DECISIONS once you accept that.{release}"""
+_START = """
+     The stack of this ZMART_HOME is held from now on: `zmart stop`, then `zmart up` (`zmart restart` and
+     `zmart rollback` hold, too), without that setting."""
+_RELEASE = "\n     The stack of this ZMART_HOME: `zmart stop`, then `zmart up --release-decisions`."
 
 
 @app.callback(invoke_without_command=True)
@@ -83,9 +88,11 @@ def restore(
 ) -> None:
     """Replace the content of the database with a backup.
 
-    The services of a local stack are stopped first; other services must be stopped before.
+    The services of a local stack are stopped first; other services must be stopped before. The stack holds its
+    decisions from then on, until `zmart up --release-decisions`.
     """
     from zmart.local.addresses import database_url
+    from zmart.local.held_decisions import HELD, is_held
     from zmart.ops.backup import files, restoring
 
     path = backup or files.newest(_folder())
@@ -95,8 +102,8 @@ def restore(
             f"This replaces the database by the backup of {manifest.made_at:%Y-%m-%d %H:%M} UTC. Continue?",
             abort=True,
         )
-    url = database_url()
-    is_stack = False
+    url, home = database_url(), _home()
+    is_stack, holds = False, _may_hold(home, url)
 
     def say(sentence: str) -> None:
         typer.echo(sentence, err=json)
@@ -108,16 +115,24 @@ def restore(
     # A folder of its own: the same command, run again after it was killed, must not restore what was there before.
     keep_in = None if without_backup else _folder() / "replaced"
     try:
-        report = restoring.restore(url, path, keep_in, bundled_programs(), say, stop_services)
+        report = restoring.restore(
+            url,
+            path,
+            keep_in,
+            bundled_programs(),
+            say,
+            stop_services,
+            lambda: _hold(home, say) if holds else None,
+        )
     except ZmartError:
         if is_stack:
             typer.echo(_STOPPED, err=True)
+        if holds and is_held(home):
+            typer.echo(HELD, err=True)
         raise
     _show(path, manifest, "Restored", json, report)
     if not json:
-        typer.echo(
-            _NEXT.format(start="Here: `zmart stop`, then `zmart up --hold-decisions`." if is_stack else "")
-        )
+        typer.echo(_NEXT.format(start=_START if holds else "", release=_RELEASE if holds else ""))
 
 
 def _show(
@@ -148,11 +163,33 @@ def _known(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _folder() -> Path:
+def _home() -> Path:
     from zmart.local.processes import require_readable
     from zmart.settings import settings
 
-    return require_readable(settings().zmart_home.resolve()) / "backups"
+    return require_readable(settings().zmart_home.resolve())
+
+
+def _folder() -> Path:
+    return _home() / "backups"
+
+
+def _may_hold(home: Path, database_url: str) -> bool:
+    """Return whether a stack of `home` may work in the database, which then holds its decisions after a restore.
+
+    Without the extra `local` no stack can run, and nothing but HOLD_DECISIONS would release a process.
+    """
+    from zmart.local.extra import is_installed
+    from zmart.local.held_decisions import concerns
+
+    return is_installed() and concerns(home, database_url)
+
+
+def _hold(home: Path, say: Callable[[str], None]) -> None:
+    from zmart.local.held_decisions import hold
+
+    say("Holding the decisions of this stack from now on ...")
+    hold(home)
 
 
 def bundled_programs() -> list[Path]:

@@ -126,6 +126,7 @@ def list_reviews(json: Json = False) -> None:
 def _once(market: str | None, json: bool, work: Work) -> None:
     from zmart.decisions.context import DecisionContext
     from zmart.errors import ConfigError
+    from zmart.local import held_decisions
     from zmart.local.addresses import stack_settings
 
     ref = None if market is None else market_ref(market)
@@ -133,7 +134,14 @@ def _once(market: str | None, json: bool, work: Work) -> None:
     async def run() -> bool:
         settings = stack_settings()
         if settings.hold_decisions:
-            raise ConfigError("HOLD_DECISIONS is set, so nothing is decided: unset it first.")
+            raise ConfigError(
+                "HOLD_DECISIONS is set, here or where the stack was started, so nothing is decided: unset it first."
+            )
+        home = settings.zmart_home
+        if held_decisions.is_held(home) and held_decisions.concerns(home, settings.require("database_url")):
+            raise ConfigError(
+                f"{held_decisions.HELD} Where no stack runs, delete {held_decisions.mark_of(home)}."
+            )
         context = await DecisionContext.open(settings)
         try:
             only = None if ref is None else await indexed_market_id(context.pool, ref)

@@ -1,4 +1,4 @@
-"""Define the option `--hold-decisions` of the commands that start services."""
+"""Define the options of the commands that start services about holding decisions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ HoldDecisions = Annotated[
     bool,
     typer.Option(
         "--hold-decisions", help="aggregator, monitor: decide nothing, as after a restore (HOLD_DECISIONS)"
+    ),
+]
+HoldOrRelease = Annotated[
+    bool | None,
+    typer.Option(
+        "--hold-decisions/--release-decisions",
+        help="aggregator, monitor: decide nothing, as after a restore, until a start that releases them",
+        show_default=False,
     ),
 ]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from zmart.cli.errors import needs_local_stack, one_sentence
-from zmart.cli.hold_decisions import HoldDecisions, hold
+from zmart.cli.hold_decisions import HoldOrRelease
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
 
@@ -35,17 +35,18 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="play a market's whole life once the stack is ready")
     ] = False,
-    hold_decisions: HoldDecisions = False,
+    hold_decisions: HoldOrRelease = None,
     json: Json = False,
 ) -> None:
     """Start everything on this machine and wait until it is ready; Ctrl-C stops it.
 
     PostgreSQL, Valkey, a Solana chain and stand-ins for Pinata and Helius are embedded, unless DATABASE_URL,
     REDIS_URL, SOLANA_RPC_URL or the keys of those services are set.
+
+    Decisions that a restore or --hold-decisions holds are held by each later start until --release-decisions.
     """
     from zmart.cli.stack_up import run
 
-    hold(hold_decisions)
     raise typer.Exit(run(detach=detach, fresh=fresh, hold=hold_decisions, demo=demo, as_json=json))
 
 
@@ -84,13 +85,18 @@ def restart(
 ) -> None:
     """Restart one process, or all services. No data is lost."""
     from zmart.cli.stack_output import full_names
+    from zmart.local.held_decisions import HELD, is_held, require_holding
     from zmart.local.stack import supervisor_of
 
-    supervisor = supervisor_of(_home())
+    supervisor = supervisor_of(home := _home())
     names = full_names(supervisor, service)
+    if is_held(home) and {"services:aggregator", "services:monitor"} & set(names):
+        require_holding(home)
     supervisor.stop(*names)
     supervisor.start(*names)
     typer.echo(f"Restarted {', '.join(name.partition(':')[2] for name in names)}.")
+    if is_held(home):
+        typer.echo(HELD)
 
 
 @needs_local_stack

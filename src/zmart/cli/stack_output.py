@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from zmart.errors import ConfigError
+from zmart.local.held_decisions import HELD, is_held
 from zmart.local.process_group import memory_bytes
 from zmart.local.processes import last_line
 from zmart.local.readiness import ReadinessReport, fetch_report, readable
@@ -108,12 +109,13 @@ def print_processes(home: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([msgspec.to_builtins(row) for row in process_rows]))
     else:
-        Console(highlight=False).print(_table(process_rows))
+        Console(highlight=False).print(_table(process_rows, is_held=is_held(home)))
     return 0 if all(row.state == "running" and row.ready is not False for row in process_rows) else 1
 
 
-def _table(process_rows: list[ProcessRow]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _table(process_rows: list[ProcessRow], *, is_held: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
+    table.caption = HELD if is_held else None
     for title, justify in (("process", "left"), ("state", "left"), ("pid", "right"), ("up", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]  # rich names its literals privately
     for title in ("restarts", "memory"):
@@ -148,10 +150,14 @@ def duration(seconds: int) -> str:
 
 def watch(home: Path, every_s: float) -> None:
     """Show the table of processes, refreshed every `every_s` seconds, until Ctrl-C. Raises as `rows`."""
-    with Live(_table(rows(home)), console=Console(highlight=False), auto_refresh=False) as live:
+    with Live(_view(home), console=Console(highlight=False), auto_refresh=False) as live:
         try:
             while True:
-                live.update(_table(rows(home)), refresh=True)
+                live.update(_view(home), refresh=True)
                 time.sleep(every_s)
         except KeyboardInterrupt:
             return
+
+
+def _view(home: Path) -> Table:
+    return _table(rows(home), is_held=is_held(home))

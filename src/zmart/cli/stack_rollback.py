@@ -23,6 +23,7 @@ def rollback(
     """
     from zmart.cli.backup import bundled_programs
     from zmart.local.addresses import database_url
+    from zmart.local.held_decisions import starts_held
     from zmart.local.processes import require_readable
     from zmart.local.releases import release_before, this_release
     from zmart.local.rollback import progress_of, roll_back
@@ -41,7 +42,8 @@ def rollback(
     else:
         typer.echo("  3. revert no migration: the schema is the same")
     typer.echo("  4. ask the older release whether it knows the database; if not, all is put back")
-    typer.echo("  5. stop the stack and start the older release, in the background")
+    held = ", with its decisions held as now" if starts_held(home) else ""
+    typer.echo(f"  5. stop the stack and start the older release, in the background{held}")
     if plan:
         return
     if not yes:

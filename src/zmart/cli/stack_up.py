@@ -18,6 +18,7 @@ from rich.table import Table
 
 from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
+from zmart.local import held_decisions
 from zmart.local.process_group import end_members
 from zmart.local.processes import StartError, private_folder, start_command
 from zmart.local.stack import LocalStack, erase_home, read_record
@@ -31,8 +32,11 @@ POLL_SECONDS = 1.0
 OK, FAILED = 0, 1
 
 
-def run(*, detach: bool, fresh: bool, hold: bool, demo: bool, as_json: bool) -> int:
-    """Start the stack, and return the exit status. In the foreground this function returns when the stack has ended."""
+def run(*, detach: bool, fresh: bool, hold: bool | None, demo: bool, as_json: bool) -> int:
+    """Start the stack, and return the exit status. In the foreground this function returns when the stack has ended.
+
+    `hold` is True to hold decisions from now on, False to release them, None to leave that as it is.
+    """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     check_traces()
     home = settings().zmart_home.resolve()
@@ -40,14 +44,15 @@ def run(*, detach: bool, fresh: bool, hold: bool, demo: bool, as_json: bool) -> 
         if is_up(home):
             if fresh:
                 raise ConfigError("The stack is running: `zmart stop` first, then `zmart up --fresh`.")
-            if hold:
-                raise ConfigError(
-                    "The stack is running: `zmart stop` first, then `zmart up --hold-decisions`."
-                )
+            if hold is not None:  # running services keep on as they started
+                option = "--hold-decisions" if hold else "--release-decisions"
+                raise ConfigError(f"The stack is running: `zmart stop` first, then `zmart up {option}`.")
             console.print("The stack is already running (`zmart ps`, `zmart stop`).")
             return _show(console, home, as_json) or (_demo(as_json) if demo else OK)
+        if hold is False and settings().hold_decisions:
+            raise ConfigError("HOLD_DECISIONS is set, so nothing is released: unset it first.")
         session = StackSession(console, home)
-        session.start(fresh=fresh, detach=detach)
+        session.start(fresh=fresh, detach=detach, hold=hold)
     _show(console, home, as_json)
     if not demo:
         return OK if detach else session.stay()
@@ -69,16 +74,18 @@ class StackSession:
         self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, fresh: bool, detach: bool) -> None:
+    def start(self, *, fresh: bool, detach: bool, hold: bool | None) -> None:
         """Stop the processes of an earlier stack, and start a new one.
 
-        `fresh` first deletes all data. Without `detach` the stack ends with this process. If the start fails, all
-        processes are stopped; raises the errors of `StackStart.start`.
+        `fresh` first deletes all data; `hold` is that of `run`. Without `detach` the stack ends with this process. If
+        the start fails, all processes are stopped; raises the errors of `StackStart.start`.
         """
         if count := stop_stack(self._home):
             self._console.print(f"Ended {count} processes of an earlier stack.")
         if fresh:
             erase_home(settings())
+        if hold is not None:
+            (held_decisions.hold if hold else held_decisions.release)(self._home)
         stack = LocalStack(settings(), self._say)
         names = [program.name for program in stack.servers()]
         with StartView(self._console, names) as view:
@@ -181,6 +188,8 @@ def _show(console: Console, home: Path, as_json: bool) -> int:
     record = read_record(home)
     if record is None:
         raise ConfigError(f"The stack in {home} is not ready yet: see `zmart ps`.")
+    if held_decisions.is_held(home):
+        console.print(held_decisions.HELD)
     if as_json:
         result = {
             "addresses": record.addresses,

@@ -72,8 +72,9 @@ class MarketWorkers:
             await alerts.resolve_alert(self._pool, key)
             return
         text = (
-            f"The {service} was started with HOLD_DECISIONS: it sends nothing to the chain. Start it without, once the "
-            "restored votes have been checked (docs/operations.md)."
+            f"The {service} holds its decisions, as after a restore: it sends nothing to the chain. Once the restored "
+            "votes have been checked, release it: start it without HOLD_DECISIONS, or the stack of `zmart up` with "
+            "--release-decisions (docs/operations.md)."
         )
         await alerts.raise_alert(self._pool, key, "warning", text)
 

@@ -16,6 +16,7 @@ from zmart.local import extra
 from zmart.local.addresses import stack_settings
 from zmart.local.chain import node
 from zmart.local.environment import parts_of
+from zmart.local.held_decisions import HELD, is_held
 from zmart.local.ports import NAMES, holder
 from zmart.local.postgres import find_bin_dir
 from zmart.local.processes import port_is_free
@@ -50,6 +51,7 @@ def examine() -> list[DoctorFinding]:
         *_home(settings.zmart_home),
         *_programs(settings),
         _disk(settings.zmart_home),
+        *_decisions(settings.zmart_home),
         *_stack(settings),
     ]
 
@@ -83,6 +85,11 @@ def _home(home: Path) -> Iterator[DoctorFinding]:
     if not can_write:
         sentence = f"ZMART_HOME is {home}, and we may not write into {existing}: set it to a folder of yours."
         yield DoctorFinding("home", False, sentence)
+
+
+def _decisions(home: Path) -> Iterator[DoctorFinding]:
+    if is_held(home):
+        yield DoctorFinding("decisions", False, HELD)
 
 
 def _programs(settings: Settings) -> Iterator[DoctorFinding]:

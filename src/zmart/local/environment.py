@@ -61,7 +61,8 @@ def environment(
 ) -> dict[str, str]:
     """Return the environment of the services of a stack with these embedded parts.
 
-    It holds the stack's own values for settings that the user has not set, and always ZMART_HOME and all ports.
+    It holds the stack's own values for settings that the user has not set, and always ZMART_HOME, all ports, and a
+    HOLD_DECISIONS that is true.
     """
     home = settings.zmart_home.resolve()
     defaults = {
@@ -82,7 +83,9 @@ def environment(
         **(_helius(ports, secrets) if parts.helius else {}),
     }
     new = {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
-    given = {name: str(port) for name, port in ports.items()}
+    # Recorded even if the user has set it: a rollback starts the stack held, from whatever shell.
+    held = {"hold_decisions": "true"} if settings.hold_decisions else {}
+    given = {**{name: str(port) for name, port in ports.items()}, **held}
     return {name.upper(): value for name, value in {**new, **given, "zmart_home": str(home)}.items()}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from zmart.errors import ConfigError, ZmartError
+from zmart.local.held_decisions import hold, starts_held
 from zmart.local.releases import ReleaseCommand, StackRelease, command_of, rollback_file
 from zmart.local.stack import SERVICE_GROUP, supervisor_of
 from zmart.local.startup import is_up, stop_stack
@@ -63,10 +64,17 @@ def roll_back(
 ) -> Path:
     """Roll the stack of `home` back to `target`, and return the path of the backup that was made first. Blocks.
 
-    `say` gets a sentence at the start of each step. Raises ConfigError, StoreError: then the stack is as before, or the
+    A stack that was started with its decisions held is started held, and stays so until the operator releases it. `say`
+    gets a sentence at the start of each step. Raises ConfigError, StoreError: then the stack is as before, or the
     rollback can be run again.
     """
     command = command_of(home, target)
+    held: dict[str, str] = {}
+    if starts_held(home):
+        hold(
+            home
+        )  # the older release's record of its start may not say it, should this be killed and run again
+        held = {"HOLD_DECISIONS": "true"}
     progress = progress_of(home)
     if progress is None:
         rollback_file(home).unlink(missing_ok=True)  # else it counts again once the services are stopped
@@ -77,8 +85,9 @@ def roll_back(
         stop_stack(home)
     elif not progress.migrated:
         raise ConfigError(f"No stack runs in {home}: start it with `zmart up`, its database is needed.")
-    say(f"Starting {target.name} ...")
-    started = command.run("up", "--detach", ZMART_HOME=str(home))
+    say(f"Starting {target.name}{', its decisions held as before' if held else ''} ...")
+    # Every release that is recorded knows the setting, but an older one neither the mark nor each option.
+    started = command.run("up", "--detach", ZMART_HOME=str(home), **held)
     if started.returncode != 0:
         raise ConfigError(
             f"{target.name} did not start: {_last(started.stderr or started.stdout)} Try again."

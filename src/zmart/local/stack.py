@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from zmart.local import held_decisions
 from zmart.local.addresses import stack_file
 from zmart.local.chain.server import ChainServer
 from zmart.local.child_environment import inherited
@@ -204,6 +205,8 @@ def erase_home(settings: Settings) -> None:
             shutil.rmtree(path.resolve())  # it may be a link to another disk
         if not path.is_dir() or path.is_symlink():
             path.unlink(missing_ok=True)
+    if parts_of(settings).postgres:  # a restored database elsewhere is not deleted
+        held_decisions.release(home)
 
 
 def supervisor_of(home: Path, answer_s: float = ANSWER_SECONDS) -> Supervisor:

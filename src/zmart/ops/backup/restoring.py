@@ -44,12 +44,13 @@ def restore(
     programs_in: Iterable[Path] = (),
     say: Callable[[str], None] = lambda sentence: None,
     stop_services: Callable[[], None] = lambda: None,
+    before_change: Callable[[], None] = lambda: None,
 ) -> RestoreReport:
     """Replace the content of the database by a backup. Blocks, so never call it in a running event loop.
 
     The present content is first backed up in the folder `keep_in`, unless that is None or the database is empty. `say`
-    gets a sentence at the start of each step. `stop_services` is called once the backup is known to be whole. Raises
-    ConfigError, StoreError, DamagedBackup.
+    gets a sentence at the start of each step. `stop_services` is called once the backup is known to be whole, and
+    `before_change` before the first change of the database. Raises ConfigError, StoreError, DamagedBackup.
     """
     programs_in = list(programs_in)
     manifest = files.read_manifest(backup)
@@ -66,6 +67,8 @@ def restore(
         if keep_in is not None:
             say("Backing up what is there ...")
             replaced = asyncio.run(dumping.back_up(database_url, keep_in, programs_in))
+    before_change()
+    if before.current is not None:
         bring_to(database_url, before, manifest.state.revision)
     say(f"Restoring {manifest.state.rows:,} rows ...")
     asyncio.run(dumping.load(database_url, backup, programs_in, clean=True))
