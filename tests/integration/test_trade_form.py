@@ -94,6 +94,22 @@ async def test_nothing_can_be_sent_while_the_page_shows_the_quote_of_another_amo
         await expect(send).to_be_enabled()
 
 
+async def test_an_amount_that_may_separate_thousands_cannot_be_sent(database_url: str, redis_url: str) -> None:
+    """Nothing is quoted for 1,000, and a button that adds to the amount does not put 1 in its place."""
+    market = Market()
+    async with opened(database_url, redis_url, market) as page:
+        send, amount = page.locator("[data-send]"), page.get_by_label("SOL to spend")
+        await expect(page.locator("[data-quote]")).to_contain_text("1.00 YES shares")
+        await amount.fill("1,000")
+        await expect(page.locator("[data-quote]")).to_contain_text("without separators of thousands")
+        await expect(send).to_be_disabled()
+        await page.locator("[data-add]").first.click()
+        await expect(amount).to_have_value("1,000")
+        assert set(market.asked) == {SOL // 2}
+        await amount.fill("0,5")
+        await expect(send).to_be_enabled()
+
+
 async def test_the_bound_is_that_of_the_moment_in_which_the_button_was_pressed(
     database_url: str, redis_url: str
 ) -> None:

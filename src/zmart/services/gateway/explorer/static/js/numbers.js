@@ -13,12 +13,20 @@ export const count = (number) => Number(number).toLocaleString("en");
 export const cents = (price) => (Number(price) * 100).toFixed(1);
 export const short = (address) => (address.length <= 12 ? address : `${address.slice(0, 4)}…${address.slice(-4)}`);
 
-// "0.5" as 500000000n units of 1e-9, exactly; null for what is no amount.
+// "0.5" as 500000000n units of 1e-9, exactly; null for what is no amount, or may be two.
 export function units(text) {
-  const match = /^\s*(\d{0,9})(?:[.,](\d{1,9}))?\s*$/.exec(text);
+  const match = hasThousands(text) ? null : /^\s*(\d{0,9})(?:[.,](\d{1,9}))?\s*$/.exec(text);
   if (!match || (!match[1] && !match[2])) return null;
   return BigInt(match[1] || "0") * 1000000000n + BigInt((match[2] || "").padEnd(9, "0"));
 }
+
+// Whether an amount may separate thousands: "1,000" is 1000 to who writes as the pages do, and 1 to others. A point before
+// three digits is a decimal one, as on the pages.
+const hasThousands = (text) => /\d/.test(text) && (/,\d{3}(?!\d)/.test(text) || /[.,'’\s].*[.,'’\s]|\d['’\s]\d/.test(text.trim()));
+
+// The sentence for a text that `units` refuses: how to write it if it has thousands, else `otherwise`.
+export const whyNoAmount = (text, otherwise) =>
+  hasThousands(text) ? "Write the amount without separators of thousands, and decimals after a point, such as 1000 or 1000.5." : otherwise;
 
 // The inverse: 898989483 as 0.898989483.
 export function unitsText(amount) {

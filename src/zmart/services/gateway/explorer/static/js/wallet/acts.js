@@ -1,6 +1,6 @@
 // What a wallet can do in the life of a market. Each act says how far it is, and returns the sentence that ends it.
 import { ZmartError, encodeBase58 } from "../../client/zmart-client.js";
-import { shares, sol, units } from "../numbers.js";
+import { shares, sol, units, whyNoAmount } from "../numbers.js";
 import { api, chainNow, site, withSession, words } from "./api.js";
 
 const POLL_MS = 300;
@@ -137,7 +137,7 @@ export async function profile({ form, signer, say }) {
 export async function propose({ form, signer, say }) {
   const given = new FormData(form);
   const deposit = units(given.get("liquidity"));
-  if (!deposit) throw new Error("Enter the liquidity in SOL, such as 15.");
+  if (!deposit) throw new Error(whyNoAmount(given.get("liquidity"), "Enter the liquidity in SOL, such as 15."));
   const made = await transact(signer, say, "/api/markets", {
     body: {
       question: given.get("question"),

@@ -1,6 +1,6 @@
 // The trade form: shows what a trade costs or pays before it is signed, and why it cannot be made.
 import { element } from "../dom.js";
-import { cents, shares, sol, units, unitsText } from "../numbers.js";
+import { cents, shares, sol, units, unitsText, whyNoAmount } from "../numbers.js";
 import { balance, position } from "./account.js";
 import { api, words } from "./api.js";
 
@@ -31,7 +31,7 @@ export function watchTrade(newForm, id, whose) {
   if (asked) form.elements.outcome.value = asked.toUpperCase();
   form.querySelector("[data-max]").addEventListener("click", () => takeMax());
   form.querySelector("[data-amounts]").addEventListener("click", ({ target }) => {
-    if (target.dataset.add) take((units(chosen("amount")) ?? 0n) + units(target.dataset.add));
+    if (target.dataset.add && !whyNoAmount(chosen("amount"), "")) take((units(chosen("amount")) ?? 0n) + units(target.dataset.add));
   });
   quoteAnew();
 }
@@ -60,12 +60,13 @@ function soon(restMs) {
 
 const sendButton = () => form.querySelector("[data-send]");
 const chosen = (name) => new FormData(form).get(name);
+const noAmount = () => whyNoAmount(chosen("amount"), "Enter an amount, such as 0.5.");
 const order = (side, outcome, amount) => `${market} ${side} ${outcome} ${amount}`;
 
 // The call that makes the trade of the form, with the bound that was on the page.
 export function bodyOf(given, id) {
   const [side, outcome, amount] = [chosen("side"), chosen("outcome"), units(chosen("amount"))];
-  if (!amount) throw new Error("Enter an amount, such as 0.5.");
+  if (!amount) throw new Error(noAmount());
   const much = side === "buy" ? { max_cost: amount } : { shares: amount };
   const bound = quoted.of === order(side, outcome, amount) ? quoted.bound : {};
   return { path: `/api/trades/${side}`, body: { market_id: id, outcome, ...much, ...bound } };
@@ -127,7 +128,7 @@ async function show() {
   let has = null;
   let extra = 0n;
   let isTransient = false;
-  let reason = amount ? "" : "Enter an amount, such as 0.5.";
+  let reason = amount ? "" : noAmount();
   try {
     if (wallet()) ({ amount: has, extra } = await available(side, outcome));
     if (side === "sell") reason = whyNotSell(amount, outcome, has ?? 0n) || reason;
