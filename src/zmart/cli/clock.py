@@ -41,7 +41,8 @@ def show(context: typer.Context, json: Json = False) -> None:
 def advance_clock(
     duration: Annotated[str, typer.Argument(help="how far, as 50h, 2d, 1d12h or 30m")], json: Json = False
 ) -> None:
-    """Advance the local chain's clock, for example past a market's deadline. It cannot be turned back."""
+    """Advance the local chain's clock, for example by 73h, past a market's dispute window of 72 h. It cannot be turned
+    back."""
     from rich.console import Console
 
     from zmart.chain.command_rpc import command_rpc
