@@ -534,6 +534,27 @@ async def test_a_call_is_shown_with_its_refusals_and_samples(database_url: str) 
         assert 'id="Subscribe"' in socket
 
 
+@pytest.mark.parametrize("address", ["https://api.zmart.example", ""])
+async def test_every_sample_of_a_call_names_the_address_of_this_gateway(
+    database_url: str, address: str
+) -> None:
+    """PUBLIC_API_URL, or without it the host and port of this process: in samples of TypeScript and of curl alike."""
+    async with site(database_url, public_api_url=address, bind_host="127.0.0.1", api_port=4321) as here:
+        served = address or "http://127.0.0.1:4321"
+        schema = (await here.get("/api/openapi.json")).json()
+        found = [
+            sample["source"]
+            for item in schema["paths"].values()
+            for operation in item.values()
+            for sample in operation["x-codeSamples"]
+        ]
+        assert len(found) > 50
+        assert all(f'new ZmartClient("{served}")' in source for source in found)
+        text = html.unescape((await here.get("/docs/plain")).text)
+        assert text.count(f"'{served}/") == len(found)
+        assert "127.0.0.1:4000" not in text
+
+
 async def test_only_the_reference_by_scalar_may_have_styles_of_its_own(database_url: str) -> None:
     async with site(database_url) as here:
         policies = {

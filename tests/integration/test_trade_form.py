@@ -94,7 +94,9 @@ async def test_nothing_can_be_sent_while_the_page_shows_the_quote_of_another_amo
         await expect(send).to_be_enabled()
 
 
-async def test_an_amount_that_may_separate_thousands_cannot_be_sent(database_url: str, redis_url: str) -> None:
+async def test_an_amount_that_may_separate_thousands_cannot_be_sent(
+    database_url: str, redis_url: str
+) -> None:
     """Nothing is quoted for 1,000, and a button that adds to the amount does not put 1 in its place."""
     market = Market()
     async with opened(database_url, redis_url, market) as page:

@@ -32,6 +32,7 @@ from zmart.chain.rpc import Rpc
 from zmart.local.chain.node import find_node, npm_script
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
+from zmart.services.gateway.openapi import offline
 from zmart.services.indexer.service import Indexer
 from zmart.services.websocket.service import WebSocketService
 from zmart.settings import Settings
@@ -111,6 +112,17 @@ def test_strict_typescript_reads_it_and_the_types_hold(tools: Path, installed: P
     (installed / "process.d.ts").write_text("declare const process: { argv: string[] };")
     (installed / "quickstart.mjs").write_bytes((installed / QUICKSTART).read_bytes())
     files = ("types.ts", "process.d.ts", "quickstart.mjs")
+    tsc = tools / "node_modules" / "typescript" / "bin" / "tsc"
+    run(find_node(), tsc, *STRICT, *files, folder=installed)
+
+
+def test_every_sample_of_the_reference_compiles_as_copied(tools: Path, installed: Path) -> None:
+    files = []
+    for item in offline.document()["paths"].values():
+        for operation in item.values():
+            files.append(f"sample-{operation['operationId']}.ts")
+            (installed / files[-1]).write_text(operation["x-codeSamples"][0]["source"])
+    assert len(files) > 50
     tsc = tools / "node_modules" / "typescript" / "bin" / "tsc"
     run(find_node(), tsc, *STRICT, *files, folder=installed)
 

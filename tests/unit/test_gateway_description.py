@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zmart.cli import openapi as command
-from zmart.services.gateway.openapi import markdown, offline
+from zmart.services.gateway.openapi import markdown, offline, samples
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -100,3 +100,22 @@ def test_shapes_have_words_of_the_domain(schema):
         "$ref": "#/components/schemas/Wallet"
     }
     assert msgspec.json.decode(msgspec.json.encode(schema)) == schema
+
+
+def test_only_the_samples_of_operations_that_need_a_proof_sign_in(schema):
+    signing_in = set()
+    for method, path, operation in operations(schema):
+        [sample] = operation["x-codeSamples"]
+        assert sample["source"] == samples.typescript(method, path, operation)
+        needed = bool(operation["security"]) and {} not in operation["security"]
+        assert ("api.signIn(signer)" in sample["source"]) is needed, path
+        assert ("$TOKEN" in samples.curl(method, path, operation)) is needed, path
+        signing_in |= {operation["operationId"]} if needed else set()
+    assert {"Buy", "Comment"} <= signing_in
+    assert not {"ListMarkets", "GetMarket", "GetPortfolio", "SendTransaction"} & signing_in
+
+
+def test_no_parameter_offers_an_empty_value(schema):
+    for _, path, operation in operations(schema):
+        for parameter in operation.get("parameters", ()):
+            assert all(parameter["schema"].get("enum", ("any",))), (path, parameter["name"])

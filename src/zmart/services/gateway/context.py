@@ -68,6 +68,12 @@ class AppContext:
     tapes: TapeCache
 
     @property
+    def api_url(self) -> str:
+        """Return the API's URL for clients: PUBLIC_API_URL, or if it is empty a URL of BIND_HOST and API_PORT."""
+        own = f"http://{host_in_url(self.settings.bind_host)}:{self.settings.api_port}"
+        return self.settings.public_api_url.rstrip("/") or own
+
+    @property
     def socket_url(self) -> str:
         """Return the WebSocket server's URL for clients: PUBLIC_WS_URL, or if it is empty a URL of BIND_HOST and
         WS_PORT."""

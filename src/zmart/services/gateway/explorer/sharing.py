@@ -15,7 +15,6 @@ from zmart.services.gateway.api import lookup
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.explorer import assets, market_page, numbers, share_picture
 from zmart.services.gateway.explorer.share_picture import MarketPicture
-from zmart.setting_values import host_in_url
 from zmart.store import markets
 from zmart.store.markets import Filters, MarketRow, Page, Sort
 
@@ -38,9 +37,7 @@ def public_base(context: AppContext) -> str:
     """Return the base of the pages' public addresses: PUBLIC_API_URL; if it is empty, the gateway's own address in the
     local stack, and "" elsewhere."""
     settings = context.settings
-    if settings.public_api_url or not settings.is_local:
-        return settings.public_api_url.rstrip("/")
-    return f"http://{host_in_url(settings.bind_host)}:{settings.api_port}"
+    return context.api_url if settings.public_api_url or settings.is_local else ""
 
 
 def headline(row: MarketRow) -> str:

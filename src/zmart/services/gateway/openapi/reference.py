@@ -16,12 +16,13 @@ TypePart = tuple[str, bool]
 _WORD = re.compile(r"(\w+)")
 
 
-def calls(schema: Schema) -> dict[str, list[dict[str, object]]]:
-    """Return the values of every call for the template, by group, in the order of the document's tags."""
+def calls(schema: Schema, server: str) -> dict[str, list[dict[str, object]]]:
+    """Return the values of every call for the template, by group, in the order of the document's tags. The samples call
+    the API at `server`."""
     groups: dict[str, list[dict[str, object]]] = {tag["name"]: [] for tag in schema["tags"]}
     for path, item in sorted(schema["paths"].items()):
         for method, operation in item.items():
-            groups[operation["tags"][0]].append(_call(schema, path, method, operation))
+            groups[operation["tags"][0]].append(_call(schema, server, path, method, operation))
     return groups
 
 
@@ -55,7 +56,7 @@ def shapes(document: Schema) -> list[dict[str, object]]:
     ]
 
 
-def _call(schema: Schema, path: str, method: str, operation: Schema) -> dict[str, object]:
+def _call(schema: Schema, server: str, path: str, method: str, operation: Schema) -> dict[str, object]:
     body = _json_schema(operation.get("requestBody", {}))
     status, answer = next(iter(operation["responses"].items()))
     return {
@@ -79,8 +80,8 @@ def _call(schema: Schema, path: str, method: str, operation: Schema) -> dict[str
         "refusals": [
             (code, each["description"]) for code, each in operation["responses"].items() if code >= "400"
         ],
-        "curl": samples.curl(method, path, operation),
-        "typescript": samples.typescript(method, path, operation),
+        "curl": samples.curl(method, path, operation, server),
+        "typescript": samples.typescript(method, path, operation, server),
     }
 
 

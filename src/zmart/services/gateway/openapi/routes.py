@@ -24,9 +24,10 @@ images and data come from the gateway only."""
 
 
 @get("/api/openapi.json", include_in_schema=False, opt=_FREE)
-async def openapi_json(request: GatewayRequest) -> Response[bytes]:
+async def openapi_json(request: GatewayRequest, context: Context) -> Response[bytes]:
     """Serve the OpenAPI 3.1 document of the HTTP API."""
-    return Response(specification.published(request.app), media_type="application/json")
+    text = specification.published(request.app, context.api_url)
+    return Response(text, media_type="application/json")
 
 
 @get(asyncapi.PATH, include_in_schema=False, opt=_FREE)
@@ -36,17 +37,17 @@ async def asyncapi_json(context: Context) -> Response[bytes]:
 
 
 @get("/docs", include_in_schema=False, opt=_FREE)
-async def docs(request: GatewayRequest) -> Response[str]:
+async def docs(request: GatewayRequest, context: Context) -> Response[str]:
     """Show the API reference in Scalar; without scripts the page is the plain reference."""
-    reply = answer(_reference_page(request.app, "docs.html"))
+    reply = answer(_reference_page(request.app, context.api_url, "docs.html"))
     reply.headers["Content-Security-Policy"] = _POLICY
     return reply
 
 
 @get("/docs/plain", include_in_schema=False, opt=_FREE)
-async def plain_docs(request: GatewayRequest) -> Response[str]:
+async def plain_docs(request: GatewayRequest, context: Context) -> Response[str]:
     """Show the API reference as a page that needs no scripts."""
-    return answer(_reference_page(request.app, "docs_plain.html"))
+    return answer(_reference_page(request.app, context.api_url, "docs_plain.html"))
 
 
 @get("/docs/socket", include_in_schema=False, opt=_FREE)
@@ -56,14 +57,14 @@ async def socket_docs(context: Context) -> Response[str]:
 
 
 # Each page is rendered once: it does not change while a process runs, and takes 20 ms of processor time.
-@lru_cache(maxsize=2)
-def _reference_page(app: Litestar, template: str) -> str:
-    schema = specification.document(app)
+@lru_cache(maxsize=4)
+def _reference_page(app: Litestar, server: str, template: str) -> str:
+    schema = specification.document(app, server)
     return html(
         template,
         title="API reference",
         about=schema["info"]["description"],
-        groups=reference.calls(schema),
+        groups=reference.calls(schema, server),
         shapes=reference.shapes(schema),
     )
 

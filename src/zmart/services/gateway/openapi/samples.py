@@ -21,39 +21,52 @@ _VALUES = {
     "outcome": "YES",
 }
 """Sample values of parameters, by the name of the parameter's schema or by its own name."""
-_ONE_OF = {"GetQuote": {"max_cost": "100000000"}}
+_ONE_OF: Mapping[str, Mapping[str, str | int]] = {"GetQuote": {"max_cost": 100_000_000}}
 """Optional parameters in the samples of some operations, by operation id: GetQuote needs `max_cost` or `shares`."""
+_BODIES = {"SendTransaction": {"transaction": "<a signed transaction in base64>"}}
+"""Bodies in the samples of operations without an example, by operation id."""
+
+_SIGN_IN = """\
+const signer = await KeyPairSigner.generate(); // in a browser: await connectWallet(wallet)
+await api.signIn(signer);
+"""
 
 
-def curl(method: str, path: str, operation: Schema) -> str:
-    """Return an operation as a curl command against the local stack."""
+def curl(method: str, path: str, operation: Schema, server: str = LOCAL) -> str:
+    """Return an operation as a curl command against the API at `server`."""
     values = _values(operation)
     query = "&".join(f"{name}={value}" for name, value in values["query"].items())
-    address = f"'{LOCAL}{_filled(path, values['path'])}{'?' + query if query else ''}'"
+    address = f"'{server}{_filled(path, values['path'])}{'?' + query if query else ''}'"
     parts = ["curl -s", *([] if method == "get" else [f"-X {method.upper()}"]), address]
-    if operation["security"] and {} not in operation["security"]:
+    if _needs_proof(operation):
         parts.append('-H "Authorization: Bearer $TOKEN"')
     if (body := _body(operation)) is not None:
         parts += ["-H 'Content-Type: application/json'", f"-d '{msgspec.json.encode(body).decode()}'"]
     return " \\\n  ".join(parts)
 
 
-def typescript(method: str, path: str, operation: Schema) -> str:
-    """Return an operation as a TypeScript program with @zmart/client."""
+def typescript(method: str, path: str, operation: Schema, server: str = LOCAL) -> str:
+    """Return an operation as a TypeScript program with @zmart/client against the API at `server`. It signs in only
+    where the operation asks for a proof."""
     options: dict[str, object] = {name: values for name, values in _values(operation).items() if values}
     if (body := _body(operation)) is not None:
         options["body"] = body
     arguments = f", {json.dumps(options, indent=2, ensure_ascii=False)}" if options else ""
-    sign_in = "await api.signIn(signer);\n" if {"session": []} in operation["security"] else ""
+    signs_in = _needs_proof(operation)
+    names = "KeyPairSigner, ZmartClient" if signs_in else "ZmartClient"
     return (
-        f'import {{ ZmartClient }} from "@zmart/client";\n\nconst api = new ZmartClient("{LOCAL}");\n{sign_in}'
-        f'const answer = await api.{method}("{path}"{arguments});'
+        f'import {{ {names} }} from "@zmart/client";\n\nconst api = new ZmartClient("{server}");\n'
+        f'{_SIGN_IN if signs_in else ""}const answer = await api.{method}("{path}"{arguments});'
     )
 
 
-def _values(operation: Schema) -> dict[str, dict[str, str]]:
+def _needs_proof(operation: Schema) -> bool:
+    return bool(operation["security"]) and {} not in operation["security"]
+
+
+def _values(operation: Schema) -> dict[str, dict[str, str | int]]:
     """Return sample values of the required parameters in path and query, by their names."""
-    needed: dict[str, dict[str, str]] = {"path": {}, "query": {}}
+    needed: dict[str, dict[str, str | int]] = {"path": {}, "query": {}}
     for item in operation.get("parameters", ()):
         if item["required"] and item["in"] in needed:
             needed[item["in"]][item["name"]] = _value(item)
@@ -68,12 +81,16 @@ def _value(parameter: Mapping[str, Schema | str]) -> str:
     return _VALUES.get(named) or _VALUES.get(str(parameter["name"])) or "..."
 
 
-def _filled(path: str, values: Mapping[str, str]) -> str:
+def _filled(path: str, values: Mapping[str, str | int]) -> str:
     for name, value in values.items():
-        path = path.replace(f"{{{name}}}", value)
+        path = path.replace(f"{{{name}}}", str(value))
     return path
 
 
 def _body(operation: Schema) -> object:
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    return content["examples"]["usual"]["value"] if "examples" in content else None
+    return (
+        content["examples"]["usual"]["value"]
+        if "examples" in content
+        else _BODIES.get(operation["operationId"])
+    )

@@ -52,9 +52,27 @@ OPENAPI = OpenAPIConfig(
 )
 
 
+@lru_cache(maxsize=4)
+def document(app: Litestar, server: str = samples.LOCAL) -> Schema:
+    """Return the OpenAPI 3.1 document of the handlers of `app`; its samples call the API at `server`."""
+    schema = _described(app)
+    paths = {
+        path: {method: _with_sample(method, path, operation, server) for method, operation in item.items()}
+        for path, item in schema["paths"].items()
+    }
+    return {**schema, "paths": paths}
+
+
+def _with_sample(method: str, path: str, operation: Schema, server: str) -> Schema:
+    source = samples.typescript(method, path, operation, server)
+    return {
+        **operation,
+        "x-codeSamples": [{"lang": "TypeScript", "label": "@zmart/client", "source": source}],
+    }
+
+
 @lru_cache(maxsize=1)
-def document(app: Litestar) -> Schema:
-    """Return the OpenAPI 3.1 document of the handlers of `app`."""
+def _described(app: Litestar) -> Schema:
     schema: Schema = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     kinds: list[type] = []
     for route in (route for route in app.routes if isinstance(route, HTTPRoute)):
@@ -68,17 +86,13 @@ def document(app: Litestar) -> Schema:
     schema["components"]["schemas"] |= shapes.components(kinds)
     whole: Schema = shapes.tidied(schema)
     whole["components"]["schemas"] |= shapes.SCALARS
-    for path, item in whole["paths"].items():
-        for method, operation in item.items():
-            source = samples.typescript(method, path, operation)
-            operation["x-codeSamples"] = [{"lang": "TypeScript", "label": "@zmart/client", "source": source}]
     return whole
 
 
-@lru_cache(maxsize=1)
-def published(app: Litestar) -> bytes:
-    """Return the OpenAPI document as JSON."""
-    return msgspec.json.encode(document(app))
+@lru_cache(maxsize=4)
+def published(app: Litestar, server: str) -> bytes:
+    """Return the OpenAPI document as JSON; its samples call the API at `server`."""
+    return msgspec.json.encode(document(app, server))
 
 
 def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
@@ -97,9 +111,9 @@ def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str,
 
 
 def type_of_parameter(schema: Mapping[str, Any]) -> str:
-    """Return the type of a parameter as text, without the values that mean the same as omitting it."""
+    """Return the type of a parameter as text, without the null that means the same as omitting it."""
     if "enum" in schema:
-        return " | ".join(value for value in schema["enum"] if value)
+        return " | ".join(schema["enum"])
     return type_of(next((schema[key][0] for key in ("oneOf", "anyOf") if key in schema), schema))
 
 
