@@ -4,12 +4,18 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema_rs
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from zmart.cli import openapi as command
+from zmart.market.amounts import price_text
+from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
+from zmart.market.types import Bps
+from zmart.services.gateway.api import quotes
 from zmart.services.gateway.openapi import markdown, offline, samples
+from zmart.services.gateway.openapi.answers import markets, scenario
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -119,3 +125,36 @@ def test_no_parameter_offers_an_empty_value(schema):
     for _, path, operation in operations(schema):
         for parameter in operation.get("parameters", ()):
             assert all(parameter["schema"].get("enum", ("any",))), (path, parameter["name"])
+
+
+WITH_EXAMPLES = {
+    "ListMarkets", "GetMarket", "GetTrades", "GetCandles", "GetQuote", "GetStats", "GetHolders", "GetActivity",
+    "GetPositions", "GetUserPositions", "GetUserPosition", "GetPortfolio", "GetUserTrades", "GetLeaderboard",
+    "GetVotes", "GetMarketVotes", "GetUserVotes", "GetDiscussions", "GetBalance", "GetStatus",
+}  # fmt: skip
+
+
+def test_the_example_of_an_answer_meets_its_schema(schema):
+    """No field that a struct declares is missing in an example, and each value has the form that is published."""
+    found = set()
+    for _, path, operation in operations(schema):
+        answer = next(iter(operation["responses"].values()))["content"]["application/json"]
+        for example in answer.get("examples", {}).values():
+            wanted = {**answer["schema"], "components": schema["components"]}
+            errors = list(jsonschema_rs.validator_for(wanted).iter_errors(example["value"]))
+            assert not errors, (path, [error.message for error in errors])
+            found.add(operation["operationId"])
+    assert found >= WITH_EXAMPLES, WITH_EXAMPLES - found
+
+
+def test_the_figures_of_the_examples_are_those_of_the_pricing():
+    """The scenario of the examples is possible: its price, its shares and its value are what its purchase leads to."""
+    fees = FeeSchedule(Bps(300), Bps(200), Bps(500))
+    order = quotes.TradeOrder(side=quotes.Side.BUY, outcome=True, max_cost=10**9)
+    empty = Quantities(0, 0, scenario.B)
+    assert quotes.quote(pricing_model("reference"), scenario.MARKET, empty, fees, order) == markets.QUOTE
+    assert {name: getattr(markets.QUOTE.fees, name) for name in scenario.FEES} == scenario.FEES
+    price = round(float(scenario.PRICE_YES) * 10**9)
+    assert price_text(10**9 - price) == scenario.PRICE_NO
+    assert scenario.SHARES * price // 10**9 == scenario.VALUE
+    assert price_text(scenario.PAID * 10**9 // scenario.SHARES) == scenario.AVERAGE_COST

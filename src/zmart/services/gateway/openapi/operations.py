@@ -12,6 +12,7 @@ from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import SIGNATURE
 from zmart.services.gateway.openapi import shapes
+from zmart.services.gateway.openapi.answers.lookup import example_of
 from zmart.services.gateway.openapi.declarations import LINKS, MEANINGS, link_objects
 from zmart.services.gateway.openapi.shapes import Schema
 
@@ -53,6 +54,8 @@ def complete(operation: Schema, method: str, path: str, handler: HTTPRouteHandle
     answer, kinds = shapes.of_answer(handler.parsed_fn_signature.return_type.annotation)
     answered = operation["responses"][str(handler.status_code)]
     answered["content"]["application/json"]["schema"] = answer
+    if (value := example_of(kinds[0], in_list=answer.get("type") == "array")) is not None:
+        answered["content"]["application/json"]["examples"] = {"usual": {"value": value}}
     answered["headers"] = _CHAIN_HEADERS if CHAIN in handler.opt else {}
     if LINKS in handler.opt:
         answered["links"] = link_objects(handler.opt[LINKS])
