@@ -80,6 +80,34 @@ async def test_a_profile_keeps_its_time_and_is_counted(database_url: str) -> Non
         assert counted.json() == [{"count": 1}]
 
 
+async def test_who_does_not_prefer_the_row_gets_an_empty_body(database_url: str) -> None:
+    async with site(database_url, supabase_facade=True) as here:
+        for prefer in ({}, {"prefer": "return=minimal"}):
+            body = {"wallet": address(1)}
+            answer = await here.http.post("/rest/v1/users", json=body, headers=CLIENT | prefer)
+            assert (answer.status_code, answer.content) == (201, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("DELETE", "/rest/v1/users", 405),
+        ("POST", "/rest/v1/discussions", 405),
+        ("GET", "/rest/v1/users", 400),
+        ("GET", "/rest/v1/discussions", 400),
+        ("GET", "/rest/v1/markets", 404),
+        ("GET", "/rest/v1", 404),
+    ],
+)
+async def test_everything_else_is_refused_with_the_status_that_the_page_names(
+    database_url: str, method: str, path: str, status: int
+) -> None:
+    """docs/migrating.md: another query is 400, another method 405, another path 404."""
+    async with site(database_url, supabase_facade=True) as here:
+        answer = await here.http.request(method, path, headers=CLIENT)
+        assert answer.status_code == status, answer.text
+
+
 async def test_comments_are_rows_of_the_former_table_newest_first(database_url: str) -> None:
     async with site(database_url, supabase_facade=True) as here:
         market = await add_market(here.pool, 1)

@@ -151,6 +151,35 @@ def test_a_url_and_a_message_mean_the_same(channel: str) -> None:
     assert request == msgspec.structs.replace(sent, by_url=True)
 
 
+@pytest.mark.parametrize("offset", [-1, 0, 10**18, 2**63 - 1, 2**63, 10**19, 10**400])
+def test_a_url_and_a_message_accept_the_same_offsets(offset: int) -> None:
+    message = {"action": "subscribe", "channel": "markets", "epoch": "e", "offset": offset}
+    [by_url] = parse_query(f"channels=markets&epoch=e&offset={offset}")
+    sent = parse(json.dumps(message).encode())
+    assert isinstance(by_url, SubscribeRequest) is isinstance(sent, SubscribeRequest) is (0 <= offset < 2**63)
+    if isinstance(by_url, RefusedRequest):
+        assert by_url.error == "offset in the URL must be an integer from 0 to 2^63-1"
+
+
+@pytest.mark.parametrize("name", ["numeric", "epoch", "offset"])
+def test_what_is_given_twice_in_a_url_is_refused_by_its_name(name: str) -> None:
+    [refused] = parse_query(f"channels=markets&{name}=1&{name}=1")
+    assert isinstance(refused, RefusedRequest)
+    assert refused.error == f"{name} in the URL must be given once"
+
+
+async def test_a_resume_ahead_of_the_feed_is_a_gap_that_begins_after_its_end(settings, pool):
+    """`from` is larger than `to`, and within the range of offsets even for the largest one."""
+    async with serving(settings) as service:
+        base = f"ws://127.0.0.1:{service.port}/?channels=trades"
+        [_, begun] = await received(base, 2)
+        for offset, first in ((10**8, 10**8 + 1), (2**63 - 1, 2**63 - 1)):
+            url = f"{base}&epoch={begun['epoch']}&offset={offset}"
+            [_, gap, subscribed] = await received(url, 3)
+            assert (gap["type"], gap["data"]) == ("gap", {"from": first, "to": begun["offset"]})
+            assert (subscribed["offset"], subscribed["data"]["outcome"]) == (begun["offset"], "gap")
+
+
 async def test_amounts_are_text_where_the_url_or_a_message_asks_for_it(settings, pool):
     """U15: `numeric=string` makes amounts text in the state, in a replay and in live changes.
 

@@ -201,7 +201,8 @@ class UnsubscribedFromMarket(AnswerEnvelope, frozen=True, kw_only=True, tag="mar
 
 
 class GapData(Struct, frozen=True, kw_only=True):
-    """The first and the last offset that cannot be replayed."""
+    """The first and the last offset that cannot be replayed. `from` is larger than `to` after a resume from an offset
+    that the feed has not reached."""
 
     from_: Offset = field(name="from")
     to: Offset

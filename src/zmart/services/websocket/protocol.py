@@ -13,7 +13,6 @@ from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
 from zmart.feed.messages import Answer, Code, ConnectionLimits, NumericForm, OutcomeName
 from zmart.feed.shapes import PriceFigures
 from zmart.feed.text_amounts import with_text_amounts
-from zmart.market.integers import parse_decimal
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.times import now_iso
 
@@ -87,6 +86,7 @@ _CLIENT_MESSAGE = msgspec.json.Decoder(_ClientMessage)
 _FIGURES = msgspec.json.Decoder(PriceFigures | None)
 _INVALID = RefusedRequest("Invalid message format", "invalid_message")
 _INVALID_NUMERIC = RefusedRequest("numeric in the URL must be number or string", "invalid_message")
+_INVALID_OFFSET = RefusedRequest("offset in the URL must be an integer from 0 to 2^63-1", "invalid_message")
 _NUMERIC_FORMS: tuple[str, ...] = get_args(get_args(NumericForm)[0])
 
 
@@ -133,9 +133,9 @@ def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
         return [_INVALID_NUMERIC]
     names = [name for name in values.get("channels", "").split(",") if name]
     offset_text = values.get("offset")
-    offset = parse_decimal(offset_text) if offset_text else None
+    offset = _offset(offset_text) if offset_text else None
     if names and offset_text and offset is None:
-        return [RefusedRequest("offset in the URL must be an integer", "invalid_message")]
+        return [_INVALID_OFFSET]
     if len(names) > CHANNELS_IN_URL:
         return [
             RefusedRequest(f"The URL names more than {CHANNELS_IN_URL} channels", "too_many_subscriptions")
@@ -147,6 +147,13 @@ def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
         else SubscribeRequest(target, values.get("epoch") or None, offset, by_url=True)
         for target in targets
     ]
+
+
+def _offset(text: str) -> int | None:
+    """Parse an offset in a URL; None for what a message could not carry either. Its length is bounded, since `int`
+    refuses very long text."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_OFFSET))
+    return int(text) if is_number and int(text) <= MAX_OFFSET else None
 
 
 def _target(sent: _ClientMessage) -> SubscriptionTarget | RefusedRequest:
@@ -270,9 +277,10 @@ def unsubscribed(
 def gap(channel: Channel, position: FeedOffset, missed_from: int) -> bytes:
     """Encode the report that the offsets `missed_from` to `position.offset` cannot be replayed.
 
-    The next message to the client holds the state as of `position`.
+    The next message to the client holds the state as of `position`. `missed_from` may be larger than that, and is
+    MAX_OFFSET at most in the report.
     """
-    data = messages.GapData(from_=missed_from, to=position.offset)
+    data = messages.GapData(from_=min(missed_from, MAX_OFFSET), to=position.offset)
     return _encoded(messages.Gap(**_envelope(position, channel), data=data))
 
 

@@ -76,7 +76,7 @@ async def users_count(context: Context, select: FromQuery[str | None] = None) ->
 @post(_USERS, include_in_schema=False)
 async def upsert_user(context: Context, request: GatewayRequest, data: JSONBody[UserUpsert]) -> Response[Any]:
     """Answer 201 as if the wallet's row had been inserted or updated. The row is returned only if the header Prefer
-    contains return=representation."""
+    contains return=representation; the body is empty otherwise, as that of PostgREST."""
     wallet = lookup.wallet_in_body(data.wallet)
     profile = await users.profile(context.pool, wallet)
     row = SupabaseUser(
@@ -86,7 +86,7 @@ async def upsert_user(context: Context, request: GatewayRequest, data: JSONBody[
         twitter_handle=profile.twitter_handle if profile else None,
     )
     if _WITH_ROW not in request.headers.get("prefer", ""):
-        return Response(None, status_code=201)
+        return Response(b"", status_code=201)
     if _ONE_ROW in request.headers.get("accept", ""):
         return Response(msgspec.json.encode(row), status_code=201, media_type=_ONE_ROW)
     return Response([row], status_code=201)
