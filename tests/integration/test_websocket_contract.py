@@ -563,7 +563,7 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
             async def read_once_closed() -> list[int]:
                 """Wait until the server gives up the slow client, and return the offsets that the client still reads.
 
-                The server waits 3 s for the client, so the client begins to read at once.
+                The server waits for the client, which begins to read at once.
                 """
                 await until(lambda: too_slow.get() > before)
                 slow.transport.resume_reading()
@@ -590,6 +590,45 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
             )
             rest = [(await receive(second_result))["offset"] for _ in range(10_000 - last)]
             assert offsets + rest == list(range(1, 10_001))
+
+
+async def closed_as_too_slow(socket, pool) -> None:
+    """Have the server close a client that reads nothing, with code 4008."""
+    too_slow = closed.labels("4008")._value
+    before = too_slow.get()
+    await receive(socket)
+    await ask(socket, action="subscribe", channel="activity")
+    socket.transport.pause_reading()
+    while too_slow.get() == before:
+        await pool.execute(
+            "INSERT INTO discussions (market_id, wallet, content) "
+            f"SELECT '{MARKET}', '{WALLET}', repeat('x', 1000) FROM generate_series(1, 250)"
+        )
+
+
+async def test_a_client_that_reads_on_seconds_after_it_was_too_slow_sees_4008(settings, pool):
+    """The close frame of any other code is given up after 3 s; that of a slow reader comes after much else."""
+    limits = SocketLimits(queue_bytes=50_000)
+    async with (
+        serving(settings, limits) as service,
+        connect(f"ws://127.0.0.1:{service.port}", max_queue=1) as slow,
+    ):
+        await closed_as_too_slow(slow, pool)
+        await asyncio.sleep(4)
+        slow.transport.resume_reading()
+        assert await closed_with(slow) == 4008
+
+
+async def test_a_client_that_never_reads_is_cut_after_its_time(settings, pool):
+    limits = SocketLimits(queue_bytes=50_000, slow_close_s=0.2)
+    async with (
+        serving(settings, limits) as service,
+        connect(f"ws://127.0.0.1:{service.port}", max_queue=1) as slow,
+    ):
+        await closed_as_too_slow(slow, pool)
+        await until(lambda: not service._hub.connections)
+        slow.transport.resume_reading()
+        assert await closed_with(slow) == 1006
 
 
 async def test_a_slow_reader_of_markets_gets_the_latest_of_each_market_and_stays(settings, pool):

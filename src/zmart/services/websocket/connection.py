@@ -60,6 +60,7 @@ class SocketConnection:
         self._queue: dict[object, bytes] = {}
         self._queued_bytes = self._latest_bytes = 0
         self._count = 0
+        self._abort: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self.client_id = client_id
@@ -132,14 +133,19 @@ class SocketConnection:
             self._transport.write(b"".join(queue.values()))
 
     def close(self, code: frames.CloseCode, reason: str) -> None:
-        """Send a close frame, and abort the connection if it is still open after three seconds."""
+        """Send a close frame, and abort the connection if it is still open after three seconds.
+
+        A client that is closed as too slow has `slow_close_s`, since the close frame comes after all that it has not
+        read. What waits for it meanwhile is no more than before, and its connection still counts.
+        """
         if self.closing:
             return
         self.closing = True
         self._queue.clear()
         metrics.closed.labels(str(int(code))).inc()
         self._transport.write(frames.close(code, reason))
-        asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
+        is_slow = code is frames.CloseCode.TOO_SLOW
+        self._abort_after(self._limits.slow_close_s if is_slow else _CLOSE_WAIT_S)
 
     def dismiss(self, why: str) -> None:
         """Close the connection with code 1012 and ask the client to reconnect after a random time.
@@ -157,17 +163,28 @@ class SocketConnection:
         """
         self.closing = True
         self._transport.write_eof()
-        asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
+        self._abort_after(_CLOSE_WAIT_S)
 
     def ended(self) -> None:
         """Release everything after the transport has ended."""
         self.closing = True
+        if self._abort is not None:
+            self._abort.cancel()
         self._queue.clear()
         self._writable.set()
         for subscription in self.subscriptions.values():
             subscription.active = False
         for task in self.tasks:
             task.cancel()
+
+    def _abort_after(self, wait_s: float) -> None:
+        """Abort the connection after `wait_s` seconds, unless it will be aborted earlier."""
+        loop = asyncio.get_running_loop()
+        if self._abort is not None:
+            if self._abort.when() <= loop.time() + wait_s:
+                return
+            self._abort.cancel()
+        self._abort = loop.call_later(wait_s, self._transport.abort)
 
     def _put(self, frame: bytes, latest_of: str | None) -> None:
         if self.closing:

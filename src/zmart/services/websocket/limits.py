@@ -19,6 +19,8 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 200
     """How many subscribe and unsubscribe requests of a connection may wait to be processed."""
     queue_bytes: int = 1024 * 1024
+    slow_close_s: float = 30.0
+    """How long a client that is closed as too slow may take to read up to its close frame."""
     connections_per_process: int = 10_000
     connections_per_address: int = 1_000
 
