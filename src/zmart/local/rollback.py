@@ -71,9 +71,8 @@ def roll_back(
     command = command_of(home, target)
     held: dict[str, str] = {}
     if starts_held(home):
-        hold(
-            home
-        )  # the older release's record of its start may not say it, should this be killed and run again
+        # Should this be killed and run again: the older release's record of its start may not say it.
+        hold(home)
         held = {"HOLD_DECISIONS": "true"}
     progress = progress_of(home)
     if progress is None:
