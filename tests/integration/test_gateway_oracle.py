@@ -10,7 +10,7 @@ import pytest
 from kit.chain_life import HOUR, Driver, name
 from kit.gateway import Site, site
 from kit.services import running_service
-from kit.tape_oracle import ONE, Oracle, Trade, history, read
+from kit.tape_oracle import ONE, Oracle, Trade, read
 from kit.waiting import until
 from zmart.chain.rpc import Rpc
 from zmart.services.indexer.service import Indexer
@@ -23,7 +23,8 @@ WINDOWS = {
     "all": timedelta(days=9999),
 }
 _CLAIMS = (
-    "SELECT market_id, event->>'user' AS wallet, (event->>'amount')::bigint AS amount FROM chain_events "
+    "SELECT market_id, event->>'user' AS wallet, (event->>'amount')::bigint AS amount, "
+    "to_timestamp((event->>'timestamp')::bigint) AS at FROM chain_events "
 )
 _CLAIMS += "WHERE name = 'WinningsClaimed'"
 _TRADES = "SELECT count(*) FROM chain_events WHERE name IN ('SharesBought', 'SharesSold')"
@@ -48,7 +49,10 @@ async def oracle_of(here: Site) -> Oracle:
         pages = await everything(here, f"/api/markets/{market}/trades", "trades")
         tape += [(row["slot"], read(row)) for row in _in_order(pages)]
     tape.sort(key=lambda item: item[0])
-    claims = {(row["market_id"], row["wallet"]): row["amount"] for row in await here.pool.fetch(_CLAIMS)}
+    claims = {
+        (row["market_id"], row["wallet"]): (row["amount"], row["at"])
+        for row in await here.pool.fetch(_CLAIMS)
+    }
     assert len(tape) == await here.pool.fetchval(_TRADES)
     return Oracle(markets, [trade for _, trade in tape], claims)
 
@@ -96,7 +100,7 @@ async def test_what_is_computed_from_the_tape_equals_the_raw_trades(
         await _leaders_agree(here, oracle, now)
         await _activity_agrees(here, oracle)
         assert any(trade.side == "sell" for trade in oracle.trades)
-        assert any(held.claimed for held in oracle.held.values())
+        assert any(held.claimed is not None for held in oracle.held.values())
         assert name(local_chain.keys.admin)
 
 
@@ -151,6 +155,7 @@ async def _trending_agrees(here: Site, oracle: Oracle, now: datetime) -> None:
 
 
 async def _wallets_agree(here: Site, oracle: Oracle) -> None:
+    sampled = 0
     for wallet in {wallet for _, wallet in oracle.held}:
         held = oracle.of_wallet(wallet)
         stats = (await here.get(f"/api/users/{wallet}/stats")).json()
@@ -168,16 +173,44 @@ async def _wallets_agree(here: Site, oracle: Oracle) -> None:
             assert valued[market]["current_value"] == str(value)
             assert displayed[market]["current_value"] == value
             assert (await here.get(f"/api/users/{wallet}/positions/{market}")).json() == displayed[market]
-            assert displayed[market]["realized_pnl"] == one.realized
+            assert valued[market]["roi"] == pytest.approx(one.roi(oracle.markets[market]), abs=0.01)
+            assert displayed[market]["cost_basis"] == one.cost(oracle.markets[market])
+            assert displayed[market]["realized_pnl"] == one.gained(oracle.markets[market])
             assert displayed[market]["unrealized_pnl"] == one.unrealized(oracle.markets[market])
-            average = one.basis[True] * ONE // one.shares[True] if one.shares[True] else 0
+            basis = one.basis[True] if one.claimed is None else 0
+            average = basis * ONE // one.shares[True] if one.shares[True] else 0
             assert displayed[market]["average_cost_yes"] == f"{average // ONE}.{average % ONE:09d}"
         assert portfolio["realized_pnl"] == expected["realized_pnl"]
         assert portfolio["unrealized_pnl"] == expected["unrealized_pnl"]
         tape = [read(row) for row in await everything(here, f"/api/users/{wallet}/trades", "trades")]
         assert len(tape) == expected["total_trades"]
-        points = [(point["realized_pnl"], point["invested"]) for point in portfolio["history"]]
-        assert points == history(tape[::-1])
+        opened = {p["market_id"] for p in portfolio["open_positions"]}
+        assert opened == {market for market, one in held.items() if one.is_open(oracle.markets[market])}
+        sampled += _history_agrees(oracle, wallet, portfolio)
+    assert sampled, "no price that another wallet made is in a history"
+
+
+def _history_agrees(oracle: Oracle, wallet: str, portfolio: dict) -> int:
+    """Check the history, and return how many of its points are of prices that other wallets made.
+
+    The time of the last point is that of the chain, rounded down: its values are those after all trades.
+    """
+    points = portfolio["history"]
+    last_of = {datetime.fromisoformat(point["timestamp"]): _values(point) for point in points}
+    changes = oracle.changes_of(wallet)
+    assert changes <= last_of.keys()
+    assert list(last_of) == sorted(last_of)
+    for at, (value, *others) in last_of.items():
+        expected, *rest = oracle.value_at(wallet, at)
+        assert others == rest, at
+        assert at in changes or at == max(last_of) or value == expected, at
+    total = portfolio["value"], portfolio["cost_basis"], portfolio["realized_pnl"]
+    assert _values(points[-1]) == total == oracle.value_at(wallet, datetime.max.replace(tzinfo=UTC))
+    return len(last_of.keys() - changes - {max(last_of)})
+
+
+def _values(point: dict) -> tuple[int, int, int]:
+    return point["value"], point["invested"], point["realized_pnl"]
 
 
 async def _leaders_agree(here: Site, oracle: Oracle, now: datetime) -> None:

@@ -12,7 +12,7 @@ from kit.wallets import address, market_id
 from zmart.market.fold_state import FoldedTrade, MarketFold
 from zmart.market.identifiers import MarketRef
 from zmart.market.types import VoteKind
-from zmart.store import activity, discussions, markets, positions, trades, users, vote_lists
+from zmart.store import activity, discussions, holdings, markets, positions, trades, users, vote_lists
 from zmart.store.markets import Filters, Page, Sort
 from zmart.store.pool import Pool
 
@@ -42,6 +42,8 @@ READS = {
     "trades of a wallet": lambda p: trades.of_wallet(p, "w" * 39 + "5", 50, 0, (5000, 0, 0)),
     "trade sums": lambda p: trades.stats(p, market_id(5)),
     "positions": lambda p: positions.of_wallet(p, address(5), 50),
+    "settled positions": lambda p: holdings.settled(p, address(5)),
+    "prices over time": lambda p: holdings.prices_at(p, [(market_id(5), datetime.now(UTC))]),
     "holders": lambda p: positions.holders(p, market_id(5), True, 50),
     "comments": lambda p: discussions.of_market(p, market_id(5), 50),
     "votes": lambda p: vote_lists.of_market(p, market_id(5), VoteKind.PROPOSAL, 50),

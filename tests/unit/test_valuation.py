@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 from zmart.market.events import SharesBought, SharesSold
 from zmart.market.fold_positions import after_buy, after_sell
 from zmart.market.fold_state import PositionFold
+from zmart.market.holding_history import HoldingHistory
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9, Shares, Slot
 from zmart.market.valuation import (
     ClaimRule,
     FinalMarket,
-    HoldingHistory,
     at_price,
     fixed_payout,
     pool_payout,
 )
-from zmart.services.gateway.api.valuation import history
-from zmart.store.holdings import PaidClaim, TradedBefore
+from zmart.services.gateway.api import price_samples
+from zmart.services.gateway.api.value_history import ValueChange, history
+from zmart.store.holdings import SettledPosition, TradedBefore
 from zmart.store.positions import HeldPosition
 from zmart.store.trades import TradeRow
 
@@ -99,8 +100,41 @@ def test_what_was_made_is_realized_and_unrealized() -> None:
     bought = {"cost_basis_yes": 7, "cost_basis_no": 2, "realized_pnl_lamports": -3}
     value = held(10, 5, **bought).value(ClaimRule.FIXED)
     assert (value.current, value.basis, value.realized, value.unrealized, value.result) == (8, 9, -3, -1, -4)
-    claimed = held(10, 5, has_claimed=True, **bought).value(ClaimRule.FIXED)
-    assert (claimed.current, claimed.basis, claimed.unrealized, claimed.result) == (0, 0, 0, -3)
+
+
+def final(claimed: int = 0, **fields: object) -> HeldPosition:
+    """A position in a market that ended with YES: ten shares of it, bought for 12, after others were sold."""
+    bought = {"cost_basis_yes": 0 if claimed else 12, "total_invested": 20, "realized_pnl_lamports": 5}
+    paid = {"has_claimed": bool(claimed), "claimed_lamports": claimed}
+    return held(10, 0, **{"state": "FINALIZED", "final_outcome": True, **bought, **paid, **fields})
+
+
+def test_a_claimed_position_keeps_what_was_paid_as_its_cost() -> None:
+    value = final(claimed=10, realized_pnl_lamports=5 + 10 - 12).value(ClaimRule.FIXED)
+    assert (value.current, value.basis, value.claimable, value.cost, value.unrealized) == (0, 0, 0, 20, 0)
+    assert value.result == value.gain == 3 == 10 + value.received - value.cost
+
+
+def test_what_a_claim_would_pay_is_claimable_and_not_realized() -> None:
+    value = final().value(ClaimRule.FIXED)
+    assert (value.current, value.claimable, value.realized, value.unrealized) == (10, 10, 5, -2)
+    assert value.result == value.gain == 3 == value.claimable + value.received - value.cost
+    assert not final().is_open
+
+
+def test_the_loss_of_a_final_market_is_realized() -> None:
+    row = final(final_outcome=False)
+    value = row.value(ClaimRule.FIXED)
+    assert (value.current, value.basis, value.unrealized, value.realized) == (0, 0, 0, 5 - 12)
+    assert value.result == value.gain == -7 == value.received - value.cost
+    assert not row.is_open
+
+
+def test_a_position_in_a_market_that_is_not_final_costs_what_its_shares_cost() -> None:
+    row = final(state="DISPUTED")
+    value = row.value(ClaimRule.FIXED)
+    assert (value.cost, value.basis, value.claimable, value.gain) == (12, 12, 0, value.unrealized)
+    assert row.is_open
 
 
 def trade(number: int, market: str, side: str, outcome: bool, shares: int, cost: int, price: int) -> TradeRow:
@@ -239,11 +273,62 @@ def test_sums_that_begin_amid_a_holding_leave_nothing_negative(
     assert held.invested >= 0
 
 
+def at(number: int) -> datetime:
+    return BEGIN + timedelta(seconds=number)
+
+
 def test_a_claim_is_realized_and_takes_the_shares_of_its_market() -> None:
     tape = [
         trade(1, MARKETS[0], "buy", True, 1_000, 600, 500_000_000),
         trade(3, MARKETS[1], "buy", True, 1_000, 600, 500_000_000),
     ]
-    claim = PaidClaim(market_id=MarketId(MARKETS[0]), claimed_lamports=Lamports(1_000), slot=Slot(2))
-    last = history(tape, claims=[claim])[-1]
+    claim = ValueChange(at(2), lambda held: held.claim(MarketId(MARKETS[0]), 1_000))
+    last = history(tape, changes=[claim])[-1]
     assert (last.value, last.invested, last.realized_pnl) == (500, 600, 400)
+
+
+def test_changes_after_the_last_trade_have_points() -> None:
+    one = MarketId(MARKETS[0])
+    tape = [trade(1, one, "buy", True, 1_000, 600, 500_000_000)]
+    changes = [
+        ValueChange(at(2), lambda held: held.price(one, 700_000_000)),
+        ValueChange(at(3), lambda held: held.price(one, 700_000_000)),
+        ValueChange(at(4), lambda held: held.finalize(one, 1_000)),
+        ValueChange(at(5), lambda held: held.claim(one, 1_000)),
+    ]
+    points = [(point.value, point.invested, point.realized_pnl) for point in history(tape, changes=changes)]
+    assert points == [(500, 600, 0), (700, 600, 0), (1_000, 600, 0), (0, 0, 400)]
+
+
+def test_the_end_of_a_market_that_pays_nothing_realizes_the_loss() -> None:
+    one = MarketId(MARKETS[0])
+    tape = [trade(1, one, "buy", True, 1_000, 600, 500_000_000)]
+    last = history(tape, changes=[ValueChange(at(2), lambda held: held.finalize(one, 0))])[-1]
+    assert (last.value, last.invested, last.realized_pnl) == (0, 0, -600)
+
+
+@given(tapes(), st.integers(-10, 10**7))
+def test_a_history_reads_a_bounded_number_of_prices_of_what_was_held(
+    tape: list[TradeRow], after_s: int
+) -> None:
+    present = tape[-1].traded_at + timedelta(seconds=after_s)
+    asked = price_samples.of(tape, [], [], present)
+    assert len(asked) <= 1_000
+    assert len({moment for _, moment in asked}) <= 100
+    first = {row.market_id: row.traded_at for row in reversed(tape)}
+    assert all(first[market] <= moment < present for market, moment in asked)
+
+
+def test_a_history_of_many_markets_reads_no_more_prices() -> None:
+    tape = [trade(number, f"{number:0>64}", "buy", True, 1, 1, 1) for number in range(1_000)]
+    asked = price_samples.of(tape, [], [], at(10**6))
+    assert len(asked) <= 1_000
+    assert len({market for market, _ in asked}) == 250
+
+
+def test_no_price_is_read_after_the_end_of_its_market() -> None:
+    tape = [trade(1, MARKETS[0], "buy", True, 1_000, 600, 500_000_000)]
+    fields = {name: getattr(final(), name) for name in HeldPosition.__struct_fields__}
+    ended = SettledPosition(**fields, finalized_at=at(51), claimed_at=None)
+    asked = price_samples.of(tape, [], [ended], at(101))
+    assert {moment for _, moment in asked} == {at(1 + second) for second in range(1, 50)}

@@ -5,20 +5,28 @@ Costs and proceeds include the fees. `store/users.py` computes the same in SQL, 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from enum import Enum
 
 from msgspec import Struct
 
-from zmart.market.types import PRICE_ONE, Lamports, MarketId
+from zmart.market.types import PRICE_ONE, Lamports
 
 
 class PositionValue(Struct, frozen=True, kw_only=True):
-    """Hold the value of a position, the cost of its shares, and the profit of its sales and claims, in lamports."""
+    """Hold the value of a position and its profit, in lamports.
+
+    `current`: the value of its shares, in a final market what a claim would pay, 0 once it is claimed. `basis`: the
+    cost of the shares that `current` values. `realized`: the profit of its sales and its claim, and the loss of shares
+    for which a final market pays nothing. `cost`: what was paid, for the shares still held or, in a final market, for
+    all that were ever bought. `received`: what sales brought.
+    """
 
     current: Lamports
     basis: Lamports
     realized: Lamports
+    cost: Lamports
+    received: Lamports
+    is_final: bool
 
     @property
     def unrealized(self) -> Lamports:
@@ -29,6 +37,16 @@ class PositionValue(Struct, frozen=True, kw_only=True):
     def result(self) -> Lamports:
         """Return the sum of the realized and the unrealized profit, in lamports."""
         return Lamports(self.realized + self.unrealized)
+
+    @property
+    def gain(self) -> Lamports:
+        """Return the profit to compare with `cost`: the unrealized one, or in a final market the whole one."""
+        return self.result if self.is_final else self.unrealized
+
+    @property
+    def claimable(self) -> Lamports:
+        """Return what a claim would pay now, in lamports."""
+        return self.current if self.is_final else Lamports(0)
 
 
 def at_price(shares_yes: int, shares_no: int, price_yes_e9: int) -> Lamports:
@@ -80,88 +98,3 @@ def pool_payout(shares_yes: int, shares_no: int, invested_lamports: int, market:
 def basis_of_sold(basis_lamports: int, sold: int, held: int) -> int:
     """Return the part of a side's cost basis that a sale takes: average cost, rounded down, in lamports."""
     return basis_lamports * sold // held if held else 0
-
-
-class _Holding:
-    """Hold a wallet's shares and cost bases in one market. The lists are indexed by outcome: NO, YES."""
-
-    def __init__(self) -> None:
-        self.shares = [0, 0]
-        self.basis = [0, 0]
-        self.price_yes_e9 = 0
-
-    def value(self) -> Lamports:
-        no, yes = self.shares
-        return at_price(yes, no, self.price_yes_e9)
-
-
-class HoldingHistory:
-    """Follow a wallet's holdings in all markets, trade by trade, valued at the prices of these trades.
-
-    `realized` is the profit of all sales and claims so far, in lamports.
-    """
-
-    def __init__(self) -> None:
-        self._held: defaultdict[MarketId, _Holding] = defaultdict(_Holding)
-        self.realized = Lamports(0)
-
-    def begin(
-        self,
-        market_id: MarketId,
-        outcome: bool,
-        *,
-        bought: int,
-        sold: int,
-        paid_lamports: int,
-        received_lamports: int,
-        price_yes_e9: int,
-    ) -> None:
-        """Begin with sums of earlier trades of one side; `price_yes_e9` is the market's price after them.
-
-        The shares that are left cost the average of all these purchases, since sums do not tell the order of trades.
-        Sums that begin amid a holding may have more sales than purchases: then none are left.
-        """
-        left = max(bought - sold, 0)
-        holding = self._held[market_id]
-        holding.price_yes_e9 = price_yes_e9
-        holding.shares[outcome] = left
-        holding.basis[outcome] = basis_of_sold(paid_lamports, left, bought)
-        self.realized = Lamports(self.realized + received_lamports - paid_lamports + holding.basis[outcome])
-
-    def buy(
-        self, market_id: MarketId, outcome: bool, shares: int, cost_lamports: int, price_yes_e9: int
-    ) -> None:
-        """Add shares with their cost; `price_yes_e9` is the market's price after the trade."""
-        holding = self._held[market_id]
-        holding.price_yes_e9 = price_yes_e9
-        holding.shares[outcome] += shares
-        holding.basis[outcome] += cost_lamports
-
-    def sell(
-        self, market_id: MarketId, outcome: bool, shares: int, proceeds_lamports: int, price_yes_e9: int
-    ) -> None:
-        """Remove shares, and realize the proceeds less the average cost of the shares that were sold.
-
-        `price_yes_e9` is the market's price after the trade.
-        """
-        holding = self._held[market_id]
-        holding.price_yes_e9 = price_yes_e9
-        sold = basis_of_sold(holding.basis[outcome], shares, holding.shares[outcome])
-        holding.shares[outcome] -= shares
-        holding.basis[outcome] -= sold
-        self.realized = Lamports(self.realized + proceeds_lamports - sold)
-
-    def claim(self, market_id: MarketId, payout_lamports: int) -> None:
-        """Remove all shares of a market, and realize what their claim paid less their cost."""
-        holding = self._held.pop(market_id, _Holding())
-        self.realized = Lamports(self.realized + payout_lamports - sum(holding.basis))
-
-    @property
-    def value(self) -> Lamports:
-        """Return the value of all holdings, each market at the price of its last added trade."""
-        return Lamports(sum(holding.value() for holding in self._held.values()))
-
-    @property
-    def invested(self) -> Lamports:
-        """Return the cost of all holdings."""
-        return Lamports(sum(sum(holding.basis) for holding in self._held.values()))

@@ -1,12 +1,18 @@
-"""Read what a wallet held at a position on chain, from sums over its earlier trades, and what it claimed."""
+"""Read what a wallet's history of value consists of: sums of its earlier trades, its settled positions, and the prices
+of markets at given times."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import msgspec
 
-from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Slot, Wallet
+from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Wallet
+from zmart.store.markets import LATEST_CHAIN_TIME
 from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Pool
+from zmart.store.positions import HELD_BY, HELD_COLUMNS, HeldPosition
 from zmart.store.trades import ChainPosition
 
 _MOST_EARLIER = 20_000
@@ -24,11 +30,23 @@ FROM (SELECT market_id, outcome,
     GROUP BY market_id, outcome) t
 ORDER BY market_id, newest
 """
-# A claim is the last event of a position.
-_CLAIMS = """
-SELECT market_id, claimed_lamports, updated_slot AS slot FROM positions WHERE wallet = $1 AND has_claimed
-ORDER BY updated_slot, market_id
+# A claim is the last event of a position. Its time is in the event alone.
+_SETTLED = f"""
+SELECT {HELD_COLUMNS}, m.finalized_at,
+    CASE WHEN p.has_claimed THEN coalesce(
+        (SELECT to_timestamp((e.event ->> 'timestamp')::bigint) FROM chain_events e
+         WHERE e.market_id = p.market_id AND e.slot = p.updated_slot AND e.name = 'WinningsClaimed'
+            AND e.event ->> 'user' = p.wallet LIMIT 1), m.finalized_at) END AS claimed_at
+{HELD_BY} AND m.state = 'FINALIZED'
 """
+_PRICES_AT = """
+SELECT samples.at, samples.market_id, newest.price_yes_after_e9
+FROM unnest($1::text[], $2::timestamptz[]) AS samples (market_id, at), LATERAL (
+    SELECT price_yes_after_e9 FROM trades t WHERE t.market_id = samples.market_id AND t.traded_at <= samples.at
+    ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1) AS newest
+"""
+# Truncated, so that the values of a wallet that does nothing are the same for a minute, and so is their ETag.
+_CHAIN_MINUTE = f"SELECT date_trunc('minute', {LATEST_CHAIN_TIME})"
 
 
 class TradedBefore(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,12 +62,20 @@ class TradedBefore(msgspec.Struct, frozen=True, kw_only=True):
     price_yes_e9: PriceE9
 
 
-class PaidClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """A wallet's claim in a market: what it paid, and its slot."""
+class SettledPosition(HeldPosition, frozen=True, kw_only=True):
+    """A position in a FINALIZED market, with the chain times when the market became final and when the wallet claimed;
+    `claimed_at` is None if it has not claimed."""
 
+    finalized_at: datetime
+    claimed_at: datetime | None
+
+
+class PriceAt(msgspec.Struct, frozen=True):
+    """A market's YES price at a time, after its last trade until then."""
+
+    at: datetime
     market_id: MarketId
-    claimed_lamports: Lamports
-    slot: Slot
+    price_yes_e9: PriceE9
 
 
 async def before(pool: Pool, wallet: Wallet, position: ChainPosition) -> list[TradedBefore]:
@@ -59,6 +85,19 @@ async def before(pool: Pool, wallet: Wallet, position: ChainPosition) -> list[Tr
     return [TradedBefore(**row) for row in await pool.fetch(_BEFORE, wallet, *position)]
 
 
-async def claims(pool: Pool, wallet: Wallet) -> list[PaidClaim]:
-    """Return the wallet's claims in all markets, the oldest first."""
-    return [PaidClaim(**row) for row in await pool.fetch(_CLAIMS, wallet)]
+async def settled(pool: Pool, wallet: Wallet) -> list[SettledPosition]:
+    """Return the wallet's positions in all FINALIZED markets."""
+    return [SettledPosition(**row) for row in await pool.fetch(_SETTLED, wallet)]
+
+
+async def prices_at(pool: Pool, samples: Sequence[tuple[MarketId, datetime]]) -> list[PriceAt]:
+    """Return the prices of these markets at these times. A market that was not traded until then is left out. Each
+    price is one look into an index."""
+    markets, times = [market for market, _ in samples], [at for _, at in samples]
+    return [PriceAt(*row) for row in await pool.fetch(_PRICES_AT, markets, times)]
+
+
+async def chain_minute(pool: Pool) -> datetime:
+    """Return the chain's present time, rounded down to the minute."""
+    now: datetime = await pool.fetchval(_CHAIN_MINUTE)
+    return now

@@ -16,11 +16,13 @@ from zmart.store.tables import POSITIONS
 _COLUMNS = POSITIONS.row_list("p")
 _FINAL_OUTCOME = outcome_as_boolean("m.final_outcome")
 _ONE = f"SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.wallet = $2"
-_HELD = f"""
-SELECT {_COLUMNS}, m.state, m.price_yes_e9, {_FINAL_OUTCOME} AS final_outcome, m.current_liquidity,
-    m.shares_yes AS market_shares_yes, m.shares_no AS market_shares_no, coalesce(d.question, '') AS question
-FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET}
+HELD_COLUMNS = f"""{_COLUMNS}, m.state, m.price_yes_e9, {_FINAL_OUTCOME} AS final_outcome, m.current_liquidity,
+    m.shares_yes AS market_shares_yes, m.shares_no AS market_shares_no, coalesce(d.question, '') AS question"""
+"""The columns of a HeldPosition, from the tables of HELD_BY."""
+HELD_BY = f"""FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET}
 WHERE p.wallet = $1"""
+"""The positions of wallet $1, with their markets and documents."""
+_HELD = f"SELECT {HELD_COLUMNS} {HELD_BY}"
 _OF_WALLET = f"{_HELD} ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3"
 _HELD_IN = f"{_HELD} AND p.market_id = $2"
 _HOLDERS = {
@@ -55,15 +57,29 @@ class HeldPosition(PositionRow, frozen=True, kw_only=True):
 
     def value(self, rule: ClaimRule) -> PositionValue:
         """Return the value of the position. Shares count at the market's current price, in a FINALIZED market at what a
-        claim pays by `rule`, and at 0 once they are claimed."""
+        claim pays by `rule`, and at 0 once they are claimed. A FINALIZED market settles the position: what was paid
+        stays its cost, and shares that a claim pays nothing for are a realized loss."""
+        current = Lamports(0) if self.has_claimed else self._unclaimed(rule)
+        held = 0 if self.has_claimed else self.cost_basis_yes + self.cost_basis_no
+        basis = 0 if self.is_final and not current else held
         return PositionValue(
-            current=Lamports(0) if self.has_claimed else self._unclaimed(rule),
-            basis=Lamports(0 if self.has_claimed else self.cost_basis_yes + self.cost_basis_no),
-            realized=self.realized_pnl_lamports,
+            current=current,
+            basis=Lamports(basis),
+            realized=Lamports(self.realized_pnl_lamports - (held - basis)),
+            cost=self.total_invested if self.is_final else Lamports(held),
+            # Each lamport paid is in the cost of shares still held, or was compared with what a sale or a claim paid.
+            received=Lamports(
+                self.realized_pnl_lamports + self.total_invested - held - self.claimed_lamports
+            ),
+            is_final=self.is_final,
         )
 
+    def payout(self, rule: ClaimRule) -> Lamports:
+        """Return the lamports that the claim of a position in a FINALIZED market paid, or would pay by `rule`."""
+        return self.claimed_lamports if self.has_claimed else self._unclaimed(rule)
+
     def _unclaimed(self, rule: ClaimRule) -> Lamports:
-        if self.state != "FINALIZED":
+        if not self.is_final:
             return valuation.at_price(self.shares_yes, self.shares_no, self.price_yes_e9)
         if rule is ClaimRule.FIXED:
             return valuation.fixed_payout(self.shares_yes, self.shares_no, self.final_outcome)
@@ -73,9 +89,14 @@ class HeldPosition(PositionRow, frozen=True, kw_only=True):
         return valuation.pool_payout(self.shares_yes, self.shares_no, self.total_invested, market)
 
     @property
+    def is_final(self) -> bool:
+        """Return whether the market is FINALIZED, which settles all positions in it."""
+        return self.state == "FINALIZED"
+
+    @property
     def is_open(self) -> bool:
-        """Return whether the position holds shares and has not been claimed."""
-        return not self.has_claimed and (self.shares_yes > 0 or self.shares_no > 0)
+        """Return whether the position holds shares in a market that is not FINALIZED."""
+        return not self.is_final and (self.shares_yes > 0 or self.shares_no > 0)
 
 
 async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> PositionRow | None:

@@ -47,16 +47,21 @@ _RESULTS = f"""
 WITH held AS (
     SELECT p.*, m.state, {_CURRENT} AS current_value FROM positions p JOIN markets m USING (market_id)
     WHERE p.wallet = $1
-), valued AS (
-    SELECT *, CASE WHEN has_claimed THEN 0 ELSE current_value - cost_basis_yes - cost_basis_no END AS unrealized
+), costed AS (
+    SELECT *, CASE WHEN has_claimed THEN 0 ELSE cost_basis_yes + cost_basis_no END AS cost,
+        state = 'FINALIZED' AND current_value = 0 AS is_over
     FROM held
+), valued AS (
+    SELECT *, CASE WHEN is_over THEN realized_pnl_lamports - cost ELSE realized_pnl_lamports END AS realized,
+        CASE WHEN is_over THEN 0 ELSE current_value - cost END AS unrealized
+    FROM costed
 )
 SELECT coalesce((SELECT sum(cost_lamports) FROM trades WHERE wallet = $1), 0) AS volume,
-    coalesce(sum(realized_pnl_lamports), 0) AS realized, coalesce(sum(unrealized), 0) AS unrealized,
+    coalesce(sum(realized), 0) AS realized, coalesce(sum(unrealized), 0) AS unrealized,
     coalesce(sum(current_value), 0) AS current_value, coalesce(sum(total_invested), 0) AS invested,
     count(*) FILTER (WHERE state <> 'FINALIZED' AND (shares_yes > 0 OR shares_no > 0)) AS open_positions,
     count(*) FILTER (WHERE state = 'FINALIZED') AS settled,
-    count(*) FILTER (WHERE state = 'FINALIZED' AND realized_pnl_lamports + unrealized > 0) AS won
+    count(*) FILTER (WHERE state = 'FINALIZED' AND realized + unrealized > 0) AS won
 FROM valued
 """
 _LEADERS = f"""
@@ -100,11 +105,13 @@ class ActivityCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """The trading results of a wallet over all its positions. Amounts are lamports, after fees.
+    """The trading results of a wallet over all its positions, which equal the sums of HeldPosition.value. Amounts are
+    lamports, after fees.
 
     `volume`: paid for purchases and received from sales; `invested`: paid for purchases. `realized`: the profit of
-    sales and claims. `current_value`: the value of unclaimed shares, at the last price or, in FINALIZED markets, at
-    their payout; `unrealized`: this value less what the shares cost. `open_positions`: positions with shares in markets
+    sales and claims, and the loss of shares that a FINALIZED market pays nothing for. `current_value`: the value of
+    unclaimed shares, at the last price or, in FINALIZED markets, at their payout; `unrealized`: this value less what
+    its shares cost. `open_positions`: positions with shares in markets
     that are not FINALIZED; `settled`: positions in FINALIZED markets, of which `won` made a profit.
     """
 
@@ -116,6 +123,11 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     open_positions: int
     settled: int
     won: int
+
+    @property
+    def cost_basis(self) -> Lamports:
+        """The cost of the shares that `current_value` values, in lamports."""
+        return Lamports(self.current_value - self.unrealized)
 
 
 class LeaderRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,7 +86,11 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class PortfolioPosition(Struct, frozen=True, kw_only=True):
-    """A position of a portfolio, with its cost basis and its present value."""
+    """A position of a portfolio, with its cost and its present value.
+
+    `cost_basis` is the cost of the shares held. In a FINALIZED market it is all that was paid, also after the claim;
+    `current_value` is what a claim would pay, 0 once it is `claimed`, and `realized_pnl` contains the claim's profit,
+    or the loss if there is nothing to claim."""
 
     market_id: MarketId
     question: str
@@ -114,7 +118,10 @@ class ValuePoint(Struct, frozen=True, kw_only=True):
 
 
 class Portfolio(Struct, frozen=True, kw_only=True):
-    """A wallet's positions and the history of their value."""
+    """A wallet's positions and the history of their value.
+
+    Positions in FINALIZED markets are closed, also while a claim waits. `value` is the value of all shares, with claims
+    that wait, and `cost_basis` what these shares cost; `unrealized_pnl` is the difference."""
 
     wallet: Wallet
     value: Lamports

@@ -145,7 +145,8 @@ async def user_positions(
     context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.UserPosition]:
     """List a wallet's positions with their value. Amounts are integers in units of 1e-9, as text; GET
-    /api/positions/{wallet} has the shares as numbers."""
+    /api/positions/{wallet} has the shares as numbers. `roi` is in percent: the unrealized profit of the cost of the
+    shares held, or in a FINALIZED market the whole profit of `total_invested`."""
     who = lookup.wallet_in_path(wallet)
     held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [_valued(row, row.value(context.claim_rule)) for row in held]
@@ -160,8 +161,8 @@ async def user_positions(
 async def user_position(
     context: Context, wallet: WalletInPath, key: MarketKeyInPath
 ) -> shapes.PortfolioPosition:
-    """Return a wallet's position in one market: its cost, its value, and the profit of its sales and claims
-    (`realized_pnl`). Zeros for a wallet that never traded in the market."""
+    """Return a wallet's position in one market: its cost, its value, and its profit. Zeros for a wallet that never
+    traded in the market."""
     who = lookup.wallet_in_path(wallet)
     market = await lookup.market_of(context, lookup.market_in_path(key))
     held = await positions.held_in(context.pool, who, market.market_id)
@@ -177,7 +178,7 @@ def _valued(row: HeldPosition, value: PositionValue) -> shapes.UserPosition:
         total_invested=str(row.total_invested),
         current_value=str(value.current),
         unrealized_pnl=str(value.unrealized),
-        roi=percent(value.unrealized, value.basis),
+        roi=percent(value.gain, value.cost),
         state=MarketState[row.state].value,
     )
 
@@ -205,8 +206,10 @@ async def plain_positions(
 
 @get("/users/{wallet:str}/portfolio", operation_id="GetPortfolio", responses=refusals(404), opt={CHAIN: True})
 async def portfolio(context: Context, wallet: WalletInPath) -> shapes.Portfolio:
-    """Return a wallet's open and closed positions (the 500 traded last) with average cost, and the value of its
-    holdings after each of its newest 2,000 trades."""
+    """Return a wallet's open and closed positions (the 500 traded last) with average cost, totals of all its positions,
+    and the value of its holdings over time. The history has a point after each of the newest 2,000 trades, after each
+    claim and end of a market, at up to 100 times at which trades of other wallets had changed the value, and one of the
+    chain's present time, rounded down to the minute, with the totals."""
     return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet), context.claim_rule)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from zmart.market.times import parse_iso
 from zmart.market.types import Lamports, VoteKind, Wallet
-from zmart.services.gateway.api import paging, valuation
+from zmart.services.gateway.api import paging, value_history
 from zmart.services.gateway.api.paging import TapeKey
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import charts, withdrawals
@@ -42,11 +42,7 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
         "counts": await users.counts(context.pool, wallet),
         "results": results,
         "held": valued,
-        "claims": [
-            (row, value)
-            for row, value in valued
-            if row.state == "FINALIZED" and not row.has_claimed and value.current > 0
-        ],
+        "claims": [(row, value) for row, value in valued if value.claimable],
         "withdrawals": await withdrawals.waiting(context.pool, wallet, context.claim_rule),
         "profit": profit,
         "profit_line": charts.amount_path(profit),
@@ -60,13 +56,9 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
 
 
 async def _profit(context: AppContext, wallet: Wallet, results: Results) -> list[tuple[datetime, Lamports]]:
-    """Return (time, profit in lamports) after each of the wallet's newest 1,000 trades, and now. After a trade, the
-    wallet's shares of a market are valued at the price of its last trade there."""
-    points = [
+    """Return (chain time, profit in lamports) over the wallet's newest 1,000 trades and up to now."""
+    points = await value_history.of_wallet(context.pool, wallet, _PROFIT_TRADES, context.claim_rule, results)
+    return [
         (parse_iso(point.timestamp), Lamports(point.realized_pnl + point.value - point.invested))
-        for point in await valuation.newest_history(context.pool, wallet, _PROFIT_TRADES)
+        for point in points
     ]
-    if points:
-        now = max(datetime.now(UTC), points[-1][0])
-        points.append((now, Lamports(results.realized + results.unrealized)))
-    return points
