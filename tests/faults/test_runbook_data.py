@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from kit.database_conditions import DatabaseConditions
@@ -56,7 +58,7 @@ async def test_a_chain_whose_slots_went_back_is_told_until_the_indexer_lists_ano
         with_settings(operator, "indexer", solana_rpc_url=rpc.url),
     ):
         for user in world.users[:2]:
-            await user.transact("/api/markets", early.new_market(MarketPlay("open", user)))
+            await user.transact("/api/markets", early.new_market(MarketPlay("open", user), datetime.now(UTC)))
         await operator.sees_alert("index-slots-backwards")
     await operator.sees_alert_closed("index-slots-backwards")
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 from contextlib import AsyncExitStack, ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +87,7 @@ async def test_while_postgresql_is_stopped_sockets_stay_open_and_everything_else
             paths = ("/api/markets?limit=7", f"/api/markets/{market.id}", "/api/status", "/")
             answers = [await client.get(path) for path in paths]
             answers += [await client.comment(market.id, "refused"), await client.vote(market.id)]
-            answers += [await client.post("/api/markets", early.new_market(market))]
+            answers += [await client.post("/api/markets", early.new_market(market, datetime.now(UTC)))]
             assert [answer for answer in answers if not answer.is_refused()] == []
             signature = await voted_elsewhere(world, market, voter)
             delivery = await delivery_of(world, signature)
@@ -474,7 +475,7 @@ async def test_while_the_rpc_is_stopped_reads_votes_comments_and_messages_go_on(
         assert (await client.vote(market.id)).is_served(201)
         assert (await client.comment(market.id, "without the RPC")).is_served(201)
         await brought(world, "without the RPC")
-        built = await client.post("/api/markets", early.new_market(market))
+        built = await client.post("/api/markets", early.new_market(market, datetime.now(UTC)))
         assert built.is_refused(REFUSED_ON_CHAIN_WITHIN_S), built
         await operator.sees_unready("indexer", "is the RPC there?")
         assert (await world.market(market))["state"] == "PROPOSED"
@@ -492,7 +493,7 @@ async def test_while_the_rpc_hangs_only_what_needs_it_is_refused(
         with_settings(operator, "gateway", solana_rpc_url=proxy.url),
     ):
         proxy.hang()
-        body = early.new_market(market)
+        body = early.new_market(market, datetime.now(UTC))
         built = asyncio.create_task(client.post("/api/markets", body))
         assert (await client.vote(market.id)).is_served(201)
         assert (await client.comment(market.id, "the RPC hangs")).is_served(201)
