@@ -198,3 +198,13 @@ async def test_a_stand_by_is_named_until_it_is_promoted_and_the_relay_waits_once
         await redis.aclose()
         await asyncio.to_thread(server.stop)
         server.erase()
+
+
+async def test_a_report_of_a_clock_that_was_set_back_hides_no_other(
+    here: Site, conditions: DatabaseConditions
+) -> None:
+    """A wrong clock of the database's host: a report from before it was set back lies in the future."""
+    await conditions.execute(
+        "UPDATE service_status SET seen_at = now() + interval '3 hours' WHERE service = 'indexer'"
+    )
+    assert ready_cells(await page_of(here)) == ["yes"] * len(SERVICES)

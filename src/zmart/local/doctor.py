@@ -191,9 +191,9 @@ def _running(settings: Settings, processes: list[ProcessInfo]) -> Iterator[Docto
     record = read_record(settings.zmart_home)
     paths = record.ready_paths if record else {}
     # All at once: the operator waits for the slowest, not for the sum.
-    with ThreadPoolExecutor(len(paths) + 1) as asked:
-        chain = asked.submit(_chain, stack_settings()) if parts_of(settings).chain else None
-        answers = list(asked.map(fetch_report, paths.values()))
+    with ThreadPoolExecutor(len(paths) + 1) as threads:
+        chain = threads.submit(_chain, stack_settings()) if parts_of(settings).chain else None
+        answers = list(threads.map(fetch_report, paths.values()))
     for name, answer in zip(paths, answers, strict=True):
         if not answer.ready or answer.reason:
             state = "is ready, but" if answer.ready else "is not ready:"

@@ -12,8 +12,8 @@ from zmart.store.overview import Overview, OverviewFigures
 from zmart.store.reported_state import ReportedState, this_instance
 from zmart.store.service_status import SILENT_AFTER_S, ServiceStatus
 
-ShownReadiness = Literal["no", "silent", "unknown", "yes"]
-_ORDER: tuple[ShownReadiness, ...] = get_args(ShownReadiness)
+DisplayedReadiness = Literal["no", "silent", "unknown", "yes"]
+_ORDER: tuple[DisplayedReadiness, ...] = get_args(DisplayedReadiness)
 
 
 class ServiceRow(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class ServiceRow(msgspec.Struct, frozen=True):
     """
 
     service: str
-    ready: ShownReadiness
+    ready: DisplayedReadiness
     reason: str
     reported: str
     instance: str

@@ -31,10 +31,11 @@ _ALL = """
 SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
 FROM service_status WHERE seen_at > now() - interval '1 minute' ORDER BY service, instance
 """
-# As of the newest report of all: while no process can store one, the last ones stay known.
+# As of the newest report of all: while no process can store one, the last ones stay known. One from before the clock of
+# the database was set back lies in the future, and hides no other.
 _LAST = """
 SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
-FROM service_status WHERE seen_at > (SELECT max(seen_at) FROM service_status) - interval '1 minute'
+FROM service_status WHERE seen_at > (SELECT LEAST(max(seen_at), now()) FROM service_status) - interval '1 minute'
 ORDER BY service, instance
 """
 

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class _IndexState:
+class _IndexReading:
     """What PostgreSQL knows of the index's progress."""
 
     progress: IndexProgress
@@ -132,12 +132,12 @@ class Indexer:
         }
         return Readiness(ready=not reason, reason=reason, details=details)
 
-    async def _read_state(self) -> _IndexState:
+    async def _read_state(self) -> _IndexReading:
         pool = self._engine.pool
         progress = await index_progress.read(pool)
         assert progress is not None  # claimed when the service was opened
         depth, waiting = await inbox.depth(pool), await deliveries.waiting(pool)
-        return _IndexState(progress, depth, waiting, await projections.stuck(pool))
+        return _IndexReading(progress, depth, waiting, await projections.stuck(pool))
 
     def health(self) -> Mapping[str, object]:
         """Return how many events were indexed, in total and per minute."""
