@@ -100,9 +100,13 @@ async def test_while_the_chain_hangs_the_clock_is_refused_within_five_seconds_in
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:  # connections are accepted, and nothing is answered
         url = f"http://127.0.0.1:{hung.getsockname()[1]}"
+        env = environment(solana_rpc_url=url, zmart_home=tmp_path)
         began = machine_time()
-        status, out, err = await run(*arguments, env=environment(solana_rpc_url=url, zmart_home=tmp_path))
-        assert seconds_since(began) <= 5 + STARTS_WITHIN_S
+        await run("clock", "--help", env=env)
+        starts_within_s = seconds_since(began) + STARTS_WITHIN_S  # on a busy machine it takes longer
+        began = machine_time()
+        status, out, err = await run(*arguments, env=env)
+        assert seconds_since(began) <= 5 + starts_within_s
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert re.match(
         r"The RPC at 127.0.0.1:\d+ did not answer .*: look at `zmart ps` and `zmart logs chain`;", err

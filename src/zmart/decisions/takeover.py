@@ -11,7 +11,7 @@ from zmart.store import intents
 from zmart.store.intents import Action, IntentRow
 from zmart.store.retrying import Outages, StopSignal, retrying
 
-EVERY_S = 3.0
+EVERY_S = 1.0
 UNTOUCHED_S = 3.0
 """After how many seconds without a change an intent may be abandoned; then its lock is checked."""
 
