@@ -78,6 +78,13 @@ async def test_not_ready_is_503_with_the_reason(said: Readiness | Exception | No
     answer = await _get(Scripted(said), "/ready", readiness_wait_s=0.05)
     assert answer.status_code == 503
     assert reason in answer.json()["reason"]
+    assert "zmart_ready 0.0" in (await _get(Scripted(said), "/metrics")).text
+
+
+async def test_the_metric_is_the_last_answer_of_ready() -> None:
+    for ready in (False, True):
+        await _get(Scripted(Readiness(ready=ready)), "/ready")
+        assert f"zmart_ready {float(ready)}" in (await _get(Scripted(None), "/metrics")).text
 
 
 async def test_other_paths_belong_to_the_service() -> None:

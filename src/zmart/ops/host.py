@@ -243,7 +243,6 @@ async def heartbeat(
     try:
         while True:
             readiness = await probes.readiness()
-            metrics.ready.set(readiness.ready)
             reported = _log_readiness(readiness, reported)
             try:
                 async with answer_within(within_s):

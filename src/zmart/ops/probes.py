@@ -107,11 +107,12 @@ class Probes:
     async def readiness(self) -> Readiness:
         """Return whether the service is ready. The reason begins with the machine's trouble, if there is any.
 
-        A service whose readiness check raises, or takes longer than `readiness_wait_s`, is not ready.
+        A service whose readiness check raises, or takes longer than `readiness_wait_s`, is not ready. Sets the metric.
         """
         readiness = await self._service_readiness()
         if readiness.ready and self._background is not None and (reason := self._background.reason):
             readiness = msgspec.structs.replace(readiness, ready=False, reason=reason)
+        metrics.ready.set(readiness.ready)
         if readiness.ready or not (cause := self._cause()):
             return readiness
         return msgspec.structs.replace(readiness, reason=f"{cause} {readiness.reason}")

@@ -12,7 +12,10 @@ finalized = Counter("zmart_monitor_finalized_total", "Markets finalized", ["afte
 lateness_seconds = Histogram(
     "zmart_monitor_lateness_seconds",
     "Chain time from the moment when a market was due to its finalization",
-    buckets=(1, 2, 5, 10, 30, 60, 120, 180, 240, 300, 330, 400, 600, 1_200, 3_600, 21_600, 86_400),
+    buckets=(
+        *(1, 2, 5, 10, 30, 60, 120, 180, 240, 300, 330, 400, 600, 900, 1_200, 1_800, 2_400, 3_000, 3_600),
+        *(7_200, 21_600, 86_400),
+    ),
 )
 due = Gauge("zmart_monitor_due_markets", "Markets that were due at the last tick")
 stuck = Gauge("zmart_monitor_stuck_markets", "Markets without progress for seven days", ["state"])
