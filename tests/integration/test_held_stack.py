@@ -58,7 +58,7 @@ def test_a_restored_stack_is_held_by_each_start_until_it_is_released(home: Home)
     assert RELEASE in done(home, "restart", "all")
     assert is_held(home)
     assert RELEASE in done(home, "ps")
-    for command in ("aggregate", "finalize"):
+    for command in ("aggregate", "finalize", "demo"):
         refused = home.zmart(command)
         assert (refused.returncode, RELEASE in refused.stderr) == (1, True), refused.stderr
     assert RELEASE in restart_stack(home)

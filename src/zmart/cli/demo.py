@@ -34,7 +34,9 @@ def demo(
     and the services must react by themselves. Ends with a line for each market, or a table of all steps in a terminal
     of 110 columns and more, and a check of all amounts; exit status 1 if anything failed.
     """
+    from zmart.errors import ConfigError
     from zmart.local.demo.world import ServiceUrls
+    from zmart.local.held_decisions import HELD, is_held
     from zmart.local.startup import running_stack
     from zmart.settings import settings
 
@@ -42,6 +44,8 @@ def demo(
     if snapshots_url:
         where = ServiceUrls.of_deployment(settings(), snapshots_url)
         raise typer.Exit(0 if perform(json=json, where=where) else 1)
+    if is_held(settings().zmart_home) and not traffic:
+        raise ConfigError(f"The demo needs decisions. {HELD}")
     with running_stack(settings(), lambda sentence: typer.echo(sentence, err=json)):
         if traffic:
             _keep_trading()
