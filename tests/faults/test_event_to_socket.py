@@ -118,8 +118,8 @@ async def test_no_trade_waits_for_somebody_to_look_by_himself(
 ):
     """U5: the polls that find work without a notification run every 120 s only, and no trade waits for them."""
     for position in (
-        "services.indexer.worker._SAFETY_S",
-        "services.indexer.fetcher._SAFETY_S",
+        "services.indexer.worker.LONGEST_PAUSE_S",
+        "services.indexer.fetcher.LONGEST_PAUSE_S",
         "feed.relay._FALLBACK_POLL_S",
     ):
         monkeypatch.setattr(f"zmart.{position}", 120.0)

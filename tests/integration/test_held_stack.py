@@ -49,6 +49,7 @@ def restart_stack(home: Home, *options: str) -> str:
     return done(home, "up", "--detach", *options)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_restored_stack_is_held_by_each_start_until_it_is_released(home: Home) -> None:
     done(home, "up", "--detach")

@@ -7,10 +7,10 @@ import math
 from prometheus_client import Gauge
 
 from zmart.decisions.context import DecisionContext
-from zmart.market.types import Address, Lamports
+from zmart.market.types import LAMPORTS_PER_SOL, Address, Lamports
 from zmart.store import alerts
 
-LOW_LAMPORTS = Lamports(1_000_000_000)
+LOW_LAMPORTS = Lamports(LAMPORTS_PER_SOL)
 """The balance, 1 SOL, below which an alert is raised; a decision costs some 10,000 lamports."""
 
 lamports = Gauge("zmart_payer_lamports", "What the backend authority can still spend")

@@ -31,10 +31,10 @@ from zmart.local.processes import (
     has_name,
     start_command,
 )
+from zmart.local.start_program import NOBODY
 from zmart.local.state_files import DamagedState, read_state, sync_folder, token_in, write_state
 
 USER = DATABASE = "zmart"
-NOBODY = 65534
 NOBODY_HOME = Path("/var/lib/zmart")
 STOP = signal.SIGINT  # a "fast" shutdown: it ends all sessions and writes a checkpoint
 PROTOCOL_3 = 196608

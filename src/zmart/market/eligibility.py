@@ -15,12 +15,11 @@ import msgspec
 
 from zmart.errors import Invalid
 from zmart.market.identifiers import CID_V0_FORM
-from zmart.market.types import ChainTime, Lamports, Signature, Slot
+from zmart.market.types import LAMPORTS_PER_SOL, ChainTime, Lamports, Signature, Slot
 
 DEFAULT_LAMPORTS = Lamports(50_000_000)
 """0.05 SOL: the amount that `funded` and `staked` require if a setting names none."""
 
-LAMPORTS_PER_SOL = 1_000_000_000
 _MOST_LAMPORTS = 2**63 - 1
 _CID = re.compile(rf"{CID_V0_FORM}|b[a-z2-7]{{58}}")
 _AMOUNT = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)

@@ -7,8 +7,7 @@ from zmart.market.events import SharesBought, SharesSold
 from zmart.market.fold_state import MarketFold
 from zmart.market.lifecycle import FoldError
 from zmart.market.pricing import FeeSchedule, PricingModel, TradeFees
-from zmart.market.pricing.constants import BPS_ONE
-from zmart.market.types import Lamports
+from zmart.market.types import BPS_ONE, Lamports
 
 
 def price_buy(

@@ -6,9 +6,8 @@ import re
 
 import msgspec
 
-from zmart.market.types import Bps, ChainTime, Slot, VoteKind
+from zmart.market.types import BPS_ONE, Bps, ChainTime, Slot, VoteKind
 
-FULL_BPS = 10_000
 MAX_COUNT = 2**32 - 1
 """The program stores each count and their sum in 32 bits."""
 
@@ -33,7 +32,7 @@ class Tally(msgspec.Struct, frozen=True):
 
         It is floor(for * 10000 / total), and 0 without votes.
         """
-        return Bps(self.votes_for * FULL_BPS // self.total if self.total else 0)
+        return Bps(self.votes_for * BPS_ONE // self.total if self.total else 0)
 
     def reaches(self, threshold_bps: Bps) -> bool:
         """Return whether the votes for reach the threshold (>=).

@@ -6,7 +6,7 @@ Units are in the names of fields or in these types. A title is the name of the t
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import Annotated, NewType
+from typing import Annotated, Final, NewType
 
 from msgspec import Meta
 
@@ -26,6 +26,7 @@ Slot = NewType("Slot", Annotated[int, Meta(title="Slot")])
 """The number of a slot."""
 Lamports = NewType("Lamports", Annotated[int, Meta(title="Lamports")])
 """An amount in lamports, 1e-9 SOL."""
+LAMPORTS_PER_SOL: Final = 1_000_000_000
 
 Shares = NewType("Shares", Annotated[int, Meta(title="Shares")])
 """Outcome shares in units of 1e-9 share. With the reference program one winning unit pays one lamport."""
@@ -35,6 +36,8 @@ PriceE9 = NewType("PriceE9", int)
 
 Bps = NewType("Bps", Annotated[int, Meta(title="Bps")])
 """Basis points, 0 to 10_000."""
+BPS_ONE: Final = 10_000
+"""The whole in basis points."""
 
 ChainTime = NewType("ChainTime", int)
 """A time in unix seconds of the chain's Clock sysvar."""

@@ -33,7 +33,6 @@ _TABLE = """
 SELECT count(*), coalesce(sum(('x' || left(md5(counted_row::text), 15))::bit(60)::bigint), 0)::text
 FROM {} AS counted_row
 """
-_FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
 _PROGRESS = "SELECT program_id, genesis_hash, gap_free_through_slot FROM index_progress"
 _PUBLICATIONS = "SELECT pubname FROM pg_publication"
 _FEED = "SELECT epoch::text, head FROM feed_head"
@@ -151,7 +150,7 @@ async def _read(connection: Connection) -> DatabaseState:
     tables = [row[0] for row in await connection.fetch(_TABLES)]
     return DatabaseState(
         revision=status.current,
-        fingerprints=dict(await connection.fetch(_FINGERPRINTS)),
+        fingerprints=dict(await connection.fetch(migrate.FINGERPRINTS)),
         program_id=progress and progress["program_id"],
         genesis_hash=progress and progress["genesis_hash"],
         gap_free_slot=progress and progress["gap_free_through_slot"],

@@ -14,9 +14,8 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.local.chain.keys import ChainKeys
-from zmart.market.types import Address, Lamports, Wallet
+from zmart.market.types import LAMPORTS_PER_SOL, Address, Lamports, Wallet
 
-LAMPORTS_PER_SOL = 1_000_000_000
 FUNDS = {
     "admin": Lamports(1_000 * LAMPORTS_PER_SOL),
     "backend": Lamports(1_000 * LAMPORTS_PER_SOL),

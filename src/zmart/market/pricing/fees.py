@@ -7,8 +7,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from zmart.errors import PricingError
-from zmart.market.pricing.constants import BPS_ONE, fits_u64
-from zmart.market.types import Bps, Lamports
+from zmart.market.pricing.constants import fits_u64
+from zmart.market.types import BPS_ONE, Bps, Lamports
 
 
 class TradeFees(Struct, frozen=True):

@@ -11,12 +11,12 @@ from typing import Final
 
 from zmart.errors import PricingError
 from zmart.market.amounts import amount_text
-from zmart.market.pricing.constants import BPS_ONE, MIN_TRADE_LAMPORTS, fits_u64
+from zmart.market.pricing.constants import MIN_TRADE_LAMPORTS, fits_u64
 from zmart.market.pricing.fees import FeeSchedule, TradeFees
 from zmart.market.pricing.fixed_point import ONE_Q58, exp_neg, ln_1p, ratio_q58
 from zmart.market.pricing.model import PricedShares, Quantities
 from zmart.market.pricing.quoting import QuotingModel
-from zmart.market.types import PRICE_ONE, Lamports, PriceE9, Shares
+from zmart.market.types import BPS_ONE, PRICE_ONE, Lamports, PriceE9, Shares
 
 MIN_B: Final = 10_000_000
 MAX_B: Final = 10**15

@@ -24,7 +24,7 @@ from zmart.services.indexer import metrics
 from zmart.services.indexer.departures import Departures
 from zmart.services.indexer.lease import LEASE_S, renewing
 from zmart.services.indexer.listing import Pace
-from zmart.services.indexer.wake_signal import WakeSignal
+from zmart.services.indexer.wake_signal import LONGEST_PAUSE_S, WakeSignal
 from zmart.store import inbox, index_progress
 from zmart.store.inbox import UNAVAILABLE_PAUSE_S, FetchFailure, FetchRequest
 from zmart.store.pool import Pool
@@ -32,8 +32,6 @@ from zmart.store.retrying import Outages, retrying
 
 _AT_ONCE = 16
 _TAKEN = 64
-_SAFETY_S = 3.0
-"""The longest pause in seconds. A process may have stored a row and ended before it woke this loop."""
 _FIRST_PAUSE_S = 0.25
 log = structlog.get_logger()
 
@@ -108,7 +106,7 @@ class Fetcher:
         if await self.turn():
             return self._unavailable_s
         due_s = await inbox.next_due_s(self._pool, has_payload=False)
-        return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
+        return LONGEST_PAUSE_S if due_s is None else min(due_s, LONGEST_PAUSE_S)
 
     async def turn(self) -> int:
         """Fetch up to 64 transactions and return how many were requested.

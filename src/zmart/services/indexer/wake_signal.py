@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+LONGEST_PAUSE_S = 3.0
+"""How long, in seconds, a loop over the inbox waits for a wake. A process may have stored a row and ended before it
+sent one."""
+
 
 class WakeSignal:
     """A signal for which one loop waits and that any task sends. A wake between `clear` and `wait` is not lost."""

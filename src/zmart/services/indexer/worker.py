@@ -28,7 +28,7 @@ from zmart.services.indexer.blocks import Blocks, Unplaced
 from zmart.services.indexer.late_finality import FinalityDoubt, FinalityUnknown
 from zmart.services.indexer.prefetcher import MOST_BYTES, Prefetcher
 from zmart.services.indexer.projector import Mapped, Projector
-from zmart.services.indexer.wake_signal import WakeSignal
+from zmart.services.indexer.wake_signal import LONGEST_PAUSE_S, WakeSignal
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.inbox import InboxFailure, ReadyTransaction
@@ -42,8 +42,6 @@ _SILENT_WRITER_S = 8.0
 It equals idle_in_transaction_session_timeout, which does not end a session that is within a statement.
 """
 _EXAMINE_WRITER_EVERY_S = 1.0
-_SAFETY_S = 3.0
-"""The longest pause in seconds. A process may have stored a row and ended before it woke this loop."""
 _NAMED_SIGNATURES, _NAMED_MARKETS = 5, 20
 """How many signatures and markets of a batch its log line names."""
 log = structlog.get_logger()
@@ -105,7 +103,7 @@ class Worker:
 
     async def _idle_s(self) -> float:
         due_s = await inbox.next_due_s(self._pool, has_payload=True)
-        return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
+        return LONGEST_PAUSE_S if due_s is None else min(due_s, LONGEST_PAUSE_S)
 
     async def turn(self) -> BatchOutcome:
         """Settle one batch and return the outcome. After a failure the next batches are halved, down to one row.

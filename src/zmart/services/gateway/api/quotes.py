@@ -9,10 +9,9 @@ from zmart.errors import Conflict, Invalid
 from zmart.market.amounts import amount_text, price_text, ratio_text
 from zmart.market.outcomes import side_name
 from zmart.market.pricing import BuyQuote, FeeSchedule, PricingModel, Quantities, SellQuote
-from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
+from zmart.market.types import BPS_ONE, PRICE_ONE, Lamports, MarketId, Shares, Side
 
 DEFAULT_SLIPPAGE_BPS = 100
-_FULL_BPS = 10_000
 
 
 class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +76,7 @@ def _buy(
             raise Conflict(
                 f"These shares cost {cost} SOL now with fees, which is more than max_cost ({bound} SOL)."
             )
-        raised = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
+        raised = -(-exact * (BPS_ONE + (order.slippage_bps or 0)) // BPS_ONE)
         target = raised if target is None else min(raised, target)
     assert target is not None
     priced = pricing.buy_total(quantities, fees, order.outcome, target)
@@ -109,7 +108,7 @@ def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Sha
         return None
     if order.min_shares is not None:
         return Shares(order.min_shares)
-    tolerated = quoted * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
+    tolerated = quoted * (BPS_ONE - order.tolerance_bps) // BPS_ONE
     is_strict = order.slippage_bps is not None or order.max_cost is not None
     requested = order.shares if is_strict else None
     return Shares(max(tolerated, min(requested or 0, quoted)))
@@ -120,7 +119,7 @@ def _sell(
 ) -> Quote:
     assert order.shares is not None
     priced = pricing.sell_total(quantities, fees, order.outcome, order.shares)
-    least = priced.net * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
+    least = priced.net * (BPS_ONE - order.tolerance_bps) // BPS_ONE
     return _quoted(
         pricing,
         market_id,

@@ -37,7 +37,7 @@ from zmart.services.gateway.http.responses import (
 from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 from zmart.store import trades
 
-_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _FAR_AHEAD = timedelta(days=3650)
 _MAX_POINTS = 5000
 _PUBLISHED_MAX_AGE_S = 10.0
@@ -120,7 +120,7 @@ async def price_history(
     """List the prices after the newest trades of the window, in percent, oldest first. The first point is the market's
     opening if that is in the window and `limit` is not reached."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
-    since = lookup.moment("start", start, _LONG_AGO)
+    since = lookup.moment("start", start, LONG_AGO)
     until = lookup.moment("end", end, datetime.now(UTC) + _FAR_AHEAD)
     size = min(limit, _MAX_POINTS)
     points = await trades.points(context.pool, row.market_id, since, until, size)

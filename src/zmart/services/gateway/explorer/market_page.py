@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, VoteKind
-from zmart.services.gateway.api import paging, serializers, timeline, vote_terms
+from zmart.services.gateway.api import paging, serializers, tape, timeline, vote_terms
 from zmart.services.gateway.api.paging import TapeKey, TimeKey
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.context import AppContext
@@ -37,7 +37,6 @@ _SNAPSHOTS = 12
 _EVENTS = 50
 _RELATED = 4
 _MAX_POINTS = 500
-_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def values(
@@ -146,7 +145,9 @@ async def price_points(context: AppContext, row: MarketRow) -> list[tuple[dateti
     until = datetime.now(UTC) + timedelta(days=3650)  # the clock of a local chain may be ahead of ours
     points: list[tuple[datetime, int]] = [
         (moment, int(price))
-        for moment, price in await trades.points(context.pool, row.market_id, _LONG_AGO, until, _MAX_POINTS)
+        for moment, price in await trades.points(
+            context.pool, row.market_id, tape.LONG_AGO, until, _MAX_POINTS
+        )
     ]
     if row.activated_at is not None and len(points) < _MAX_POINTS:
         points.insert(0, (row.activated_at, PRICE_ONE // 2))
