@@ -356,6 +356,7 @@ async def test_a_market_lives_by_the_hands_of_two_wallets_side_by_side(
         await expect(bo.button("Activate")).to_be_disabled()
         await ada.press("Activate", "Activated")
         await bo.buy("YES", "2")
+        await expect(bo.page.locator("[data-mine]")).to_contain_text("YES sells for1.")  # of 2 SOL
         await expect(ada.page.locator(f'[data-tape] a[href="/wallets/{bo.address}"]')).to_have_count(1)
         await ada.buy("NO", "1")
         await expect(bo.page.locator(f'[data-tape] a[href="/wallets/{ada.address}"]')).to_have_count(1)

@@ -87,6 +87,7 @@ async function showMine() {
   if (address !== signer()?.address) return;
   showPosition(held);
   showClaim(address, held);
+  await showSales(held);
 }
 
 function offer(address) {
@@ -104,9 +105,25 @@ function offer(address) {
   if (address === owed) withdrawal.querySelector("button").disabled = withdrawal.hasAttribute("aria-busy");
 }
 
+const sidesOf = (held) => (held ? [["YES", held.yes], ["NO", held.no]].filter(([, amount]) => amount > 0n) : []);
+
+// What a sale of all shares of an outcome brings now: less than their value, since it moves the price and pays fees.
+async function showSales(held) {
+  const list = part()?.querySelector("[data-mine]");
+  if (!list || part().querySelector("[data-trade]")?.dataset.model !== "reference") return;
+  const before = list.lastElementChild;
+  const lines = [];
+  for (const [outcome, amount] of sidesOf(held)) {
+    const query = { side: "sell", outcome, shares: amount };
+    const quote = await api.get("/api/markets/{key}/quote", { path: { key: market() }, query }).catch(() => null);
+    if (quote) lines.push(element("dt", {}, `${outcome} sells for`), element("dd", {}, `${sol(quote.total)} SOL`));
+  }
+  if (list.lastElementChild === before) list.append(...lines); // else the list is another one's by now
+}
+
 function showPosition(held) {
   const list = part().querySelector("[data-mine]");
-  const sides = held ? [["YES", held.yes], ["NO", held.no]].filter(([, amount]) => amount > 0n) : [];
+  const sides = sidesOf(held);
   list.hidden = sides.length === 0;
   if (list.hidden) return;
   const lines = [...sides.map(([side, amount]) => [`Your ${side}`, `${shares(amount)} shares`])];
