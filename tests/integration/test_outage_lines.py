@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,6 +14,8 @@ from structlog.testing import capture_logs
 
 from kit.http_servers import serving
 from kit.tcp_proxy import TcpProxy
+from kit.waiting import until
+from zmart.chain import json_rpc
 from zmart.chain.judge import PendingTransaction
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -35,10 +38,17 @@ def _lines(logged: object) -> Lines:
     return [(line["log_level"], line["event"]) for line in logged]
 
 
+@pytest.fixture(autouse=True)
+def no_earlier_outages() -> None:
+    """Forget the outages of other tests, whose servers may have had the same ports."""
+    json_rpc._outage_of.cache_clear()
+
+
 class _Node:
-    """An RPC node that answers getSlot with 42, and with status 503 while `is_away`."""
+    """An RPC node that answers getSlot with 42, or with `answer`, and with status 503 while `is_away`."""
 
     is_away = False
+    answer = "42"
 
     async def __call__(self, scope, receive, send) -> None:
         message = await receive()
@@ -46,7 +56,7 @@ class _Node:
         status = 503 if self.is_away else 200
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        body = f'{{"jsonrpc":"2.0","id":{number},"result":42}}'
+        body = f'{{"jsonrpc":"2.0","id":{number},"result":{self.answer}}}'
         await send({"type": "http.response.body", "body": body.encode()})
 
 
@@ -94,6 +104,36 @@ async def test_one_answer_that_fails_is_no_outage() -> None:
             await _fails(rpc, 1)
             node.is_away = False
             assert await rpc.get_slot() == 42
+    assert logged == []
+
+
+async def test_an_rpc_whose_answers_cannot_be_used_is_two_lines_though_another_one_answers() -> None:
+    broken = _Node()
+    broken.answer = '"x"'
+    async with serving(broken) as url, Rpc([url], attempts=1) as rpc:
+        name = url.removeprefix("http://").rstrip("/")
+        with capture_logs() as logged:
+
+            async def is_logged() -> bool:
+                await _fails(rpc, 1)
+                return bool(logged)
+
+            await until(is_logged, within_s=10, every_s=0.1)
+            broken.answer = "42"
+            assert await rpc.get_slot() == 42
+    assert _lines(logged) == [
+        ("warning", f"The RPC at {name} does not answer"),
+        ("info", f"The RPC at {name} answers again"),
+    ]
+
+
+def test_a_call_that_takes_long_beside_others_that_succeed_is_no_outage() -> None:
+    outage = OutageLines("it fails", "it works", reported_after_s=1.0)
+    with capture_logs() as logged:
+        began_s = time.monotonic() - 5
+        outage.succeeded()
+        outage.failed("its caller gave up", began_s=began_s)
+        outage.succeeded()
     assert logged == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
@@ -13,9 +15,10 @@ from zmart.local.doctor import examine
 from zmart.local.environment import environment, parts_of
 from zmart.local.local_secrets import load_secrets
 from zmart.local.ports import NAMES
-from zmart.local.releases import record_release, rollback_file, this_release
-from zmart.local.rollback import RollbackProgress, roll_back
+from zmart.local.releases import StackRelease, record_release, rollback_file, this_release
+from zmart.local.rollback import RollbackProgress, roll_back, start_services
 from zmart.local.stack import StackRecord, erase_home
+from zmart.local.supervision import Supervisor
 from zmart.settings import load_settings
 
 ELSEWHERE = "postgresql://user:password@127.0.0.1:1/elsewhere"
@@ -34,12 +37,16 @@ def record(home: Path, **given: str) -> None:
     (home / "run" / "stack.json").write_bytes(msgspec.json.encode(stack))
 
 
-def start_of_the_older_release(home: Path) -> str:
-    """Continue a rollback whose stack has been stopped, and return what the older release was started with."""
+def the_older_release(home: Path) -> StackRelease:
     older = home / "older"
     older.write_text(OLDER.format(home=home))
     older.chmod(0o755)
-    target = msgspec.structs.replace(this_release(), commit="abc123", python=str(older), checkout="")
+    return msgspec.structs.replace(this_release(), commit="abc123", python=str(older), checkout="")
+
+
+def start_of_the_older_release(home: Path) -> str:
+    """Continue a rollback whose stack has been stopped, and return what the older release was started with."""
+    target = the_older_release(home)
     rollback_file(home).parent.mkdir(exist_ok=True)
     rollback_file(home).write_bytes(msgspec.json.encode(RollbackProgress(target=target, migrated=True)))
     roll_back(home, ELSEWHERE, target, [], print)
@@ -112,3 +119,41 @@ def test_the_doctor_says_that_decisions_are_held_and_how_to_release_them(
     (finding,) = [finding for finding in examine() if finding.name == "decisions"]
     assert not finding.ok
     assert "zmart up --release-decisions" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "is_own"),
+    [
+        ("postgresql://zmart:x@127.0.0.1:5544/zmart", True),
+        ("postgres://other@localhost:5544/zmart?sslmode=disable", True),
+        ("postgresql://a:5544,b:5544/zmart", True),  # in doubt
+        ("postgresql:///zmart?host=/tmp/socket", True),
+        ("postgresql://zmart:x@127.0.0.1:5545/zmart", False),
+        ("postgresql://zmart:x@127.0.0.1:5544/another", False),
+        ("postgresql://zmart:x@db.example:5544/zmart", False),
+    ],
+)
+def test_a_restore_holds_the_stack_unless_its_database_is_certainly_another_one(
+    tmp_path: Path, url: str, is_own: bool
+) -> None:
+    record(tmp_path, DATABASE_URL="postgresql://zmart:secret@127.0.0.1:5544/zmart")
+    assert held_decisions.concerns(tmp_path, url) is is_own
+
+
+def test_a_rollback_that_cannot_begin_holds_nothing(tmp_path: Path) -> None:
+    record(tmp_path, HOLD_DECISIONS="true")
+    with pytest.raises(ConfigError, match="No stack runs"):
+        roll_back(tmp_path, ELSEWHERE, the_older_release(tmp_path), [], print)
+    assert not held_decisions.is_held(tmp_path)
+
+
+def test_services_that_may_not_know_that_decisions_are_held_stay_stopped(tmp_path: Path) -> None:
+    """A rollback whose backup failed starts the services again with the release that started the stack."""
+    started: list[object] = []
+    supervisor = cast("Supervisor", SimpleNamespace(start=lambda *names: started.append(names)))
+    record(tmp_path)
+    start_services(tmp_path, supervisor)
+    held_decisions.hold(tmp_path)
+    with pytest.raises(ConfigError, match="another release started this stack"):
+        start_services(tmp_path, supervisor)
+    assert len(started) == 1

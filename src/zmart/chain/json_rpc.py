@@ -263,6 +263,7 @@ class JsonRpc:
                         await endpoint.guard.check(
                             endpoint.guarded, report(answer), partial(self._once, endpoint)
                         )
+                    endpoint.answered()
                     return answer
                 except BadAnswer as problem:
                     raise endpoint.failed(method, str(problem)) from problem
@@ -305,7 +306,6 @@ class JsonRpc:
             raise endpoint.failed(method, str(error) or type(error).__name__, began_s) from error
         if isinstance(answer, JsonRpcError):
             raise endpoint.refused(method, answer)
-        endpoint.answered()
         return answer
 
     async def _post(self, url: str, body: bytes) -> bytes:

@@ -93,9 +93,9 @@ class Rpc:
         return self._rpc.name
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Rpc:
+    def from_settings(cls, settings: Settings, *, logs_outages: bool = True) -> Rpc:
         """Build a client of all configured RPC URLs."""
-        return cls(settings.rpc_urls, settings.rpc_timeout_s)
+        return cls(settings.rpc_urls, settings.rpc_timeout_s, logs_outages=logs_outages)
 
     @classmethod
     def of_each_url(cls, settings: Settings) -> list[Rpc]:

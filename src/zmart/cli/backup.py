@@ -210,13 +210,14 @@ def _stop_services_on(database_url: str) -> bool:
 
     if not is_installed():
         return False
+    from zmart.local.held_decisions import concerns
     from zmart.local.stack import SERVICE_GROUP, read_record, supervisor_of
     from zmart.services.contract import SERVICES
     from zmart.settings import settings
 
     home = settings().zmart_home.resolve()
     record, supervisor = read_record(home), supervisor_of(home)
-    is_embedded = record is not None and record.environment.get("DATABASE_URL") == database_url
+    is_embedded = record is not None and "DATABASE_URL" in record.environment and concerns(home, database_url)
     if not is_embedded or not supervisor.answers():
         return False
     supervisor.stop(*(f"{SERVICE_GROUP}:{name}" for name in SERVICES))

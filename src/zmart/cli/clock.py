@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -68,7 +69,7 @@ def advance_clock(
             )
         return await travel.read_clocks(rpc)
 
-    _print(_with_rpc(work, Rpc.from_settings), json=json)
+    _print(_with_rpc(work, partial(Rpc.from_settings, logs_outages=False)), json=json)
 
 
 def _with_rpc(

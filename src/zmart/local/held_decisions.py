@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,6 +18,7 @@ from zmart.local.addresses import StackFile, stack_file
 from zmart.local.processes import private_folder
 from zmart.local.state_files import sync_folder, write_state
 from zmart.market.json_input import JSON_ERRORS
+from zmart.setting_values import is_loopback
 from zmart.version import commit
 
 HELD = (
@@ -71,9 +73,22 @@ def require_holding(home: Path) -> None:
 def concerns(home: Path, database_url: str) -> bool:
     """Return whether the mark in `home` is about the database at `database_url`.
 
-    It is not if the stack of `home` has an embedded database, and that is another one.
+    It is not if the stack of `home` has an embedded database, and that is certainly another one.
     """
-    return _environment(home).get("DATABASE_URL", database_url) == database_url
+    own, other = _database_at(_environment(home).get("DATABASE_URL", "")), _database_at(database_url)
+    return own is None or other is None or own == other
+
+
+def _database_at(url: str) -> tuple[str, int, str] | None:
+    """Return the host, port and name of the database in a URL; None if the URL does not say them plainly."""
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname or "host=" in parts.query or "," in parts.netloc:
+            return None
+        host = "127.0.0.1" if is_loopback(parts.netloc.rpartition("@")[2]) else parts.hostname
+        return host, parts.port or 5432, parts.path
+    except ValueError:
+        return None
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 from zmart.errors import ConfigError, ZmartError
-from zmart.local.held_decisions import hold, starts_held
+from zmart.local.held_decisions import hold, is_held, require_holding, starts_held
 from zmart.local.releases import ReleaseCommand, StackRelease, command_of, rollback_file
 from zmart.local.stack import SERVICE_GROUP, supervisor_of
 from zmart.local.startup import is_up, stop_stack
 from zmart.local.state_files import write_state
-from zmart.local.supervision import SupervisionError
+from zmart.local.supervision import SupervisionError, Supervisor
 from zmart.market.json_input import JSON_ERRORS
 from zmart.ops.backup import dumping
 from zmart.services.contract import SERVICES
@@ -69,21 +69,20 @@ def roll_back(
     rollback can be run again.
     """
     command = command_of(home, target)
-    held: dict[str, str] = {}
-    if starts_held(home):
-        # Should this be killed and run again: the older release's record of its start may not say it.
-        hold(home)
-        held = {"HOLD_DECISIONS": "true"}
+    held = {"HOLD_DECISIONS": "true"} if starts_held(home) else {}
     progress = progress_of(home)
     if progress is None:
         rollback_file(home).unlink(missing_ok=True)  # else it counts again once the services are stopped
         progress = RollbackProgress(target=target)
-    if is_up(home):
+    is_running = is_up(home)
+    if not is_running and not progress.migrated:
+        raise ConfigError(f"No stack runs in {home}: start it with `zmart up`, its database is needed.")
+    if held:  # should this be killed and run again: the older release's record of its start may not say it
+        hold(home)
+    if is_running:
         progress = _prepare(home, database_url, progress, command, programs_in, say)
         say("Stopping the stack ...")
         stop_stack(home)
-    elif not progress.migrated:
-        raise ConfigError(f"No stack runs in {home}: start it with `zmart up`, its database is needed.")
     say(f"Starting {target.name}{', its decisions held as before' if held else ''} ...")
     # Every release that is recorded knows the setting, but an older one neither the mark nor each option.
     started = command.run("up", "--detach", ZMART_HOME=str(home), **held)
@@ -116,7 +115,7 @@ def _prepare(
         try:
             backup = asyncio.run(dumping.back_up(database_url, home / "backups", programs_in))
         except (ZmartError, OSError):
-            supervisor.start(*_SERVICES)  # nothing has changed yet
+            start_services(home, supervisor)  # nothing has changed yet
             raise
         progress = _noted(home, msgspec.structs.replace(progress, backup=str(backup)))
     current = asyncio.run(migrate.status(database_url)).current or ""
@@ -126,13 +125,21 @@ def _prepare(
     status = command.run("migrate", "status", DATABASE_URL=database_url)
     if status.returncode != 0:
         migrate.upgrade(database_url)
-        supervisor.start(*_SERVICES)
         rollback_file(home).unlink(missing_ok=True)
+        start_services(home, supervisor)
         raise ConfigError(
             f"{target.name} does not know the database after that ({_last(status.stdout + status.stderr)}): the "
             "migrations and the services are as before."
         )
     return _noted(home, msgspec.structs.replace(progress, migrated=True))
+
+
+def start_services(home: Path, supervisor: Supervisor) -> None:
+    """Start the services again. Raises ConfigError, and leaves them stopped, if decisions are held and the release that
+    started the stack may not know that."""
+    if is_held(home):
+        require_holding(home)
+    supervisor.start(*_SERVICES)
 
 
 def _noted(home: Path, progress: RollbackProgress) -> RollbackProgress:

@@ -10,7 +10,7 @@ import msgspec
 from zmart.services.contract import SERVICES
 from zmart.store.overview import Overview, OverviewFigures
 from zmart.store.reported_state import ReportedState, this_instance
-from zmart.store.service_status import SILENT_AFTER_S, ServiceStatus
+from zmart.store.service_status import ServiceStatus
 
 DisplayedReadiness = Literal["no", "silent", "unknown", "yes"]
 _ORDER: tuple[DisplayedReadiness, ...] = get_args(DisplayedReadiness)
@@ -58,7 +58,7 @@ def _known_rows(reports: list[ServiceStatus]) -> list[ServiceRow]:
     return [
         ServiceRow(r.service, "yes" if r.ready else "no", r.reason, _ago(r.age_s), r.instance)
         for r in reports
-        if r.age_s < SILENT_AFTER_S
+        if r.is_recent
     ]
 
 

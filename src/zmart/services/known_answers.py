@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -35,12 +36,16 @@ class KnownAnswer(Generic[Answer]):
         self._silence = Unavailable(silent)
         self._known: Callable[[], Answer] = self._raising(self._silence)
         self._running: asyncio.Task[None] | None = None
+        self._began_s = 0.0
 
     async def get(self) -> Answer:
         """Return the answer within `within_s` seconds. Raises as `query`, and Unavailable for a silent server."""
         if self._running is None or self._running.done():
+            self._began_s = time.monotonic()
             self._running = asyncio.create_task(self._learn())
         await asyncio.wait({self._running}, timeout=self._within_s)
+        if not self._running.done() and time.monotonic() - self._began_s > self._silent_s:
+            raise self._silence  # to give up a query may take long, too
         return self._known()
 
     def close(self) -> None:

@@ -107,14 +107,6 @@ SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8,
 FROM chain_transactions t
 WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2) ORDER BY slot, signature LIMIT $3
 """
-# Deliveries that wait for our own RPC have an alert of their own.
-_HELD_BACK = """
-SELECT signature, slot, extract(epoch FROM now() - indexed_at)::float8 FROM chain_transactions t
-WHERE finality = 'confirmed' AND slot <= (SELECT final_slot FROM index_progress) - $3
-    AND indexed_at < now() - make_interval(secs => $1)
-    AND NOT EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature))
-ORDER BY slot LIMIT $2
-"""
 # A delivery of a webhook that our own RPC has not confirmed is not final, even if the transaction that it names is.
 _FINALIZE = """
 UPDATE chain_transactions t SET finality = 'finalized' WHERE signature = ANY($1::text[])
@@ -180,15 +172,6 @@ class UnfinalTransaction(msgspec.Struct, frozen=True):
     age_s: float
     unconfirmed: bool = False
     is_empty: bool = False
-
-
-class HeldBack(msgspec.Struct, frozen=True):
-    """A transaction in a slot that has been final for some time, which the RPC does not show as final. `age_s`: seconds
-    since it was indexed."""
-
-    signature: Signature
-    slot: Slot
-    age_s: float
 
 
 class FinalBelow(msgspec.Struct, frozen=True):
@@ -330,13 +313,6 @@ async def unfinal(pool: Pool, after: UnfinalTransaction | None, limit: int) -> l
     begins after the transaction `after`, or with the oldest one if None."""
     position = (after.slot, after.signature) if after else (-1, "")
     return [UnfinalTransaction(*row) for row in await pool.fetch(_UNFINAL, *position, limit)]
-
-
-async def held_back(pool: Pool, longer_than_s: float, more_slots: int, limit: int) -> list[HeldBack]:
-    """Return up to `limit` transactions, from the lowest slot on, that are not known to be finalized, although they
-    were indexed more than `longer_than_s` seconds ago and at least `more_slots` slots after theirs are final. The
-    gap-free slot stops before them."""
-    return [HeldBack(*row) for row in await pool.fetch(_HELD_BACK, longer_than_s, limit, more_slots)]
 
 
 async def lowest_moved(pool: Pool, listed: Mapping[Signature, Slot]) -> Slot | None:

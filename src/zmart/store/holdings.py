@@ -3,7 +3,7 @@ of markets at given times."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -37,7 +37,7 @@ SELECT {HELD_COLUMNS}, m.finalized_at,
         (SELECT to_timestamp((e.event ->> 'timestamp')::bigint) FROM chain_events e
          WHERE e.market_id = p.market_id AND e.slot = p.updated_slot AND e.name = 'WinningsClaimed'
             AND e.event ->> 'user' = p.wallet LIMIT 1), m.finalized_at) END AS claimed_at
-{HELD_BY} AND m.state = 'FINALIZED'
+{HELD_BY} AND m.state = 'FINALIZED' AND p.market_id = ANY ($2::text[])
 """
 _PRICES_AT = """
 SELECT samples.at, samples.market_id, newest.price_yes_after_e9
@@ -85,9 +85,9 @@ async def before(pool: Pool, wallet: Wallet, position: ChainPosition) -> list[Tr
     return [TradedBefore(**row) for row in await pool.fetch(_BEFORE, wallet, *position)]
 
 
-async def settled(pool: Pool, wallet: Wallet) -> list[SettledPosition]:
-    """Return the wallet's positions in all FINALIZED markets."""
-    return [SettledPosition(**row) for row in await pool.fetch(_SETTLED, wallet)]
+async def settled(pool: Pool, wallet: Wallet, markets: Collection[MarketId]) -> list[SettledPosition]:
+    """Return the wallet's positions in those of `markets` that are FINALIZED."""
+    return [SettledPosition(**row) for row in await pool.fetch(_SETTLED, wallet, list(markets))]
 
 
 async def prices_at(pool: Pool, samples: Sequence[tuple[MarketId, datetime]]) -> list[PriceAt]:

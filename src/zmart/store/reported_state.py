@@ -48,7 +48,7 @@ async def read(pool: Pool) -> ReportedState:
 def _trouble(reports: list[ServiceStatus], own_reason: str) -> str:
     if own_reason:
         return "PostgreSQL accepts no writes: reports of services cannot be stored"
-    age_s = min((report.age_s for report in reports), default=0.0)
+    age_s = min((report.age_s for report in reports if report.age_s >= 0), default=0.0)
     if age_s > LATE_AFTER_S:
         return f"Reports of services cannot be stored: no process has reported for {age_s:.0f} s"
     return ""

@@ -52,6 +52,11 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     details: Mapping[str, object]
 
+    @property
+    def is_recent(self) -> bool:
+        """Whether the process is not silent. A report in the future is one from before the clock was set back."""
+        return self.age_s <= SILENT_AFTER_S
+
 
 async def report(
     pool: Pool, service: str, instance: str, ready: bool, reason: str, details: Mapping[str, object]

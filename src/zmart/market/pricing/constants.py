@@ -6,7 +6,6 @@ from typing import Final
 
 from zmart.errors import PricingError
 
-"""100 % in basis points."""
 MIN_TRADE_LAMPORTS: Final = 10_000
 """The smallest trade in lamports: the target cost of a purchase, the gross proceeds of a sale."""
 U64_END: Final = 1 << 64

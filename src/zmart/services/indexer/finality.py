@@ -6,7 +6,7 @@ The gap-free slot never passes a transaction that is not final, because it may s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import structlog
@@ -35,6 +35,8 @@ _FAR_SLOTS, _LONG_S = 150, 60.0
 
 Such a transaction was never on the chain: a sender who knows the webhook's secret made it up.
 """
+_OVERDUE_S, _OVERDUE_SLOTS = 120.0, 300
+OVERDUE_NAMED = 6
 log = structlog.get_logger()
 
 
@@ -48,7 +50,11 @@ class _TransactionStatus(msgspec.Struct):
 
 
 class FinalityWatcher:
-    """Request the status of every transaction that is not final, until it is final or has left the chain."""
+    """Request the status of every transaction that is not final, until it is final or has left the chain.
+
+    `overdue` holds the first OVERDUE_NAMED transactions that the last check found not final, although they were indexed
+    two minutes ago and 300 slots after theirs are final: the gap-free slot stops before them.
+    """
 
     def __init__(
         self, pool: Pool, rpc: Rpc, projector: Projector, interval_s: float, witnesses: Sequence[Rpc] = ()
@@ -61,6 +67,7 @@ class FinalityWatcher:
         self._suspects: set[Signature] = set()
         self._gate = asyncio.Semaphore(_REREAD_AT_ONCE)
         self._known = Slot(0)
+        self.overdue: tuple[UnfinalTransaction, ...] = ()
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
         """Check the finality of transactions until the service stops; a wake of `signal` ends a pause early."""
@@ -84,15 +91,18 @@ class FinalityWatcher:
         progress = await index_progress.read(self._pool)
         assert progress is not None  # claimed when the service started
         self._known = max(progress.final_slot, progress.listed_through_slot)
-        final, missing = 0, list[UnfinalTransaction]()
+        final, missing, overdue = 0, list[UnfinalTransaction](), list[UnfinalTransaction]()
         after: UnfinalTransaction | None = None
         while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):
             finals, unknown = await self._ask(page, finalized)
-            final += await chain_events.finalize(self._pool, await self._unchanged(finals))
+            unchanged = await self._unchanged(finals)
+            final += await chain_events.finalize(self._pool, unchanged)
             missing, after = missing + unknown, page[-1]
-        final += await self._judge(missing, finalized)
+            overdue += _overdue(page, set(unchanged), finalized)
+        judged = await self._judge(missing)
         await index_progress.advance(self._pool)
-        return final
+        self.overdue = tuple(c for c in overdue if c.signature not in judged)[:OVERDUE_NAMED]
+        return final + len(judged)
 
     async def _ask(
         self, candidates: Sequence[UnfinalTransaction], finalized: Slot
@@ -142,49 +152,56 @@ class FinalityWatcher:
         await self._take_back(candidate.signature, Hint(candidate.signature, transaction.slot, raw))
         return True
 
-    async def _judge(self, missing: Sequence[UnfinalTransaction], finalized: Slot) -> int:
+    async def _judge(self, missing: Sequence[UnfinalTransaction]) -> set[Signature]:
         """Check again the transactions that were missing in two successive checks: a node may be wrong once.
 
-        Those that no endpoint has are removed. Those that getTransaction returns as final are marked so; return their
-        number.
+        Those that no endpoint has are removed. Those that getTransaction returns as final are marked so, and returned.
         """
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
-        final = 0
+        final = set[Signature]()
         for candidate in missing:
             if candidate.signature in suspects:
                 try:
-                    final += await self._recheck(candidate, finalized)
+                    if await self._recheck(candidate):
+                        final.add(candidate.signature)
                 except ChainError as error:
                     log.warning("missing transactions cannot be judged now", reason=str(error))
         return final
 
-    async def _recheck(self, candidate: UnfinalTransaction, finalized: Slot) -> int:
+    async def _recheck(self, candidate: UnfinalTransaction) -> bool:
+        """Check a transaction by getTransaction, and return whether it was marked as final."""
         raw = await self._rpc.get_transaction_json(candidate.signature)
         if raw is None:
             nobody = await absence.unknown(self._witnesses, candidate.signature)
             if nobody is not None and _should_be_known(candidate, nobody.final, nobody.reached, self._known):
                 await self._take_back(candidate.signature)
-            return 0
+            return False
         status = decode_answer(_TransactionStatus, "getTransaction", raw)
         if not _same(
             candidate, status.slot, status.meta.err
         ):  # it landed in another slot or with another result
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
-        elif candidate.slot <= finalized and await self._is_final_without_status(candidate):
-            return await chain_events.finalize(self._pool, await self._unchanged([candidate]))
-        return 0
+        elif await self._is_final_without_status(candidate):
+            return await chain_events.finalize(self._pool, await self._unchanged([candidate])) > 0
+        return False
 
     async def _is_final_without_status(self, candidate: UnfinalTransaction) -> bool:
-        """Return whether the RPC returns the transaction at commitment finalized, and as the index has it.
+        """Return whether an endpoint that knows the slot as final returns the transaction at commitment finalized, as
+        the index has it.
 
-        That outweighs a status that is null, which the node may have lost, or another one, which may be of a fork. The
-        caller must know that the slot is final: some nodes return what is only confirmed, too.
+        That outweighs a status that is null, which a node may have lost, or another one, which may be of a fork. Some
+        nodes ignore the commitment: so the slot must be final for the same endpoint.
         """
-        raw = await self._rpc.get_transaction_json(candidate.signature, "finalized")
-        if raw is None:
-            return False
-        status = decode_answer(_TransactionStatus, "getTransaction", raw)
-        return _same(candidate, status.slot, status.meta.err)
+        for witness in self._witnesses:
+            if candidate.slot > await witness.get_slot("finalized"):
+                continue
+            raw = await witness.get_transaction_json(candidate.signature, "finalized")
+            if raw is None:
+                continue
+            status = decode_answer(_TransactionStatus, "getTransaction", raw)
+            if _same(candidate, status.slot, status.meta.err):
+                return True
+        return False
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
         """Remove a transaction and fold its markets again without it; the change feed reports the correction.
@@ -213,6 +230,19 @@ def _should_be_known(candidate: UnfinalTransaction, finalized: Slot, reached: Sl
     must_be_known = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S
     return must_be_known or is_made_up
+
+
+def _overdue(
+    page: Sequence[UnfinalTransaction], final: Collection[Signature], finalized: Slot
+) -> list[UnfinalTransaction]:
+    """Return the transactions of `page` that an RPC should have shown as final by now; the first OVERDUE_NAMED.
+
+    Deliveries that wait for our own RPC have an alert of their own.
+    """
+    late = [
+        c for c in page if c.slot <= finalized - _OVERDUE_SLOTS and c.age_s > _OVERDUE_S and not c.unconfirmed
+    ]
+    return [c for c in late if c.signature not in final][:OVERDUE_NAMED]
 
 
 def _same(candidate: UnfinalTransaction, slot: int, err: object) -> bool:

@@ -22,7 +22,6 @@ _WAITS_LONG_S = 60.0
 _FALSE_S = 3600.0
 _KEEP_FALSE_S = 30 * 86400.0
 _LATE_S, _VERY_LATE_S = 120.0, 600.0
-_LATE_SLOTS = 300  # slots of a cluster in two minutes: final transactions are known as such within seconds
 _DISPLAYED = 5
 log = structlog.get_logger()
 
@@ -150,7 +149,7 @@ class Maintenance:
         await self._alert("index-unconfirmed", "warning", text)
 
     async def _alert_not_final(self) -> None:
-        held = await chain_events.held_back(self._engine.pool, _LATE_S, _LATE_SLOTS, _DISPLAYED + 1)
+        held = self._engine.finality.overdue
         named = "; ".join(
             f"{h.signature} (slot {h.slot}, indexed {h.age_s:.0f} s ago)" for h in held[:_DISPLAYED]
         )

@@ -13,7 +13,7 @@ from zmart.services.gateway.api import vote_terms
 from zmart.services.gateway.context import AppContext
 from zmart.store import change_feed, reported_state, status
 from zmart.store.reported_state import ReportedState, this_instance
-from zmart.store.service_status import SILENT_AFTER_S, ServiceStatus
+from zmart.store.service_status import ServiceStatus
 from zmart.store.status import Progress
 from zmart.version import VERSION, commit
 
@@ -104,7 +104,7 @@ def _own(state: ReportedState, row: ServiceStatus | None) -> shapes.ServiceState
 
 def _state(row: ServiceStatus) -> shapes.ServiceState:
     is_well = row.ready and not row.reason  # ready with a reason: it works, but not in full
-    word = "down" if row.age_s > SILENT_AFTER_S else ("ok" if is_well else "degraded")
+    word = "down" if not row.is_recent else ("ok" if is_well else "degraded")
     return shapes.ServiceState(
         service=row.service,
         status=word,

@@ -43,7 +43,8 @@ async def of_wallet(
     if not tape:
         return []
     earlier = await holdings.before(pool, wallet, tape[0].position) if len(tape) == limit else []
-    settled = await holdings.settled(pool, wallet)
+    traded = {row.market_id for row in tape} | {sums.market_id for sums in earlier}
+    settled = await holdings.settled(pool, wallet, traded)
     present = await holdings.chain_minute(pool)
     samples = price_samples.of(tape, earlier, settled, present)
     changes = sorted(

@@ -11,6 +11,7 @@ import { countDown } from "./countdown.js";
 import { bodyOf, quoteAgain, quoteAnew, watchTrade } from "./trade.js";
 
 const MONTH_MS = 30 * 86400000;
+const PRICE_REST_MS = 2000;
 const part = () => document.querySelector("[data-part]");
 const market = () => document.querySelector("article[data-market]")?.dataset.market;
 const nameOf = (form) => Object.keys(ACTS).find((name) => name in form.dataset);
@@ -104,6 +105,13 @@ function offer(address) {
   withdrawal.hidden = !address || ![creator, owed].includes(address);
   if (address === owed) withdrawal.querySelector("button").disabled = withdrawal.hasAttribute("aria-busy");
 }
+
+// Another's trade changes what the wallet's shares are worth and bring.
+let looksAgain = 0;
+document.addEventListener("zmart:price", () => {
+  if (looksAgain || document.hidden || !signer()) return;
+  looksAgain = setTimeout(() => { looksAgain = 0; showMine(); }, PRICE_REST_MS);
+});
 
 const sidesOf = (held) => (held ? [["YES", held.yes], ["NO", held.no]].filter(([, amount]) => amount > 0n) : []);
 

@@ -204,7 +204,7 @@ const common = (quote) => [
 const feesOf = ({ fees, cost }) => `${sol(fees.total)} SOL${cost > 0n ? ` (${rate(fees.total, cost).toFixed(1)}%)` : ""}`;
 const payoutOf = ({ shares: won, total }) => `${sol(won)} SOL${total > 0n ? ` (${signed(rate(won - total, total).toFixed(0))}%)` : ""}`;
 const rate = (part, whole) => Number((part * 10000n) / whole) / 100;
-const signed = (percent) => (Number(percent) > 0 ? `+${percent}` : percent.replace("-", "−"));
+const signed = (percent) => (Number(percent) > 0 ? `+${percent}` : Number(percent) < 0 ? percent.replace("-", "−") : "0");
 
 const impact = (percent) => `${percent > 0 ? "+" : percent < 0 ? "−" : ""}${Math.abs(percent).toFixed(2)}%`;
 const line = (name, text) => [element("dt", {}, name), element("dd", {}, text)];
