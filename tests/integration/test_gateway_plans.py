@@ -94,7 +94,7 @@ READS: dict[str, Read] = {
     ),
     "a market with its voting": lambda p, m, w: market_voting.with_version(p, MarketRef(m)),
     "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
-    "settled positions": lambda p, m, w: holdings.settled(p, w),
+    "settled positions": lambda p, m, w: holdings.settled(p, w, [m]),
     "prices over time": lambda p, m, w: holdings.prices_at(
         p, [(m, datetime.now(UTC) - timedelta(days=days)) for days in range(100)]
     ),

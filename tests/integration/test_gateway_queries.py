@@ -42,7 +42,7 @@ READS = {
     "trades of a wallet": lambda p: trades.of_wallet(p, "w" * 39 + "5", 50, 0, (5000, 0, 0)),
     "trade sums": lambda p: trades.stats(p, market_id(5)),
     "positions": lambda p: positions.of_wallet(p, address(5), 50),
-    "settled positions": lambda p: holdings.settled(p, address(5)),
+    "settled positions": lambda p: holdings.settled(p, address(5), [market_id(1)]),
     "prices over time": lambda p: holdings.prices_at(p, [(market_id(5), datetime.now(UTC))]),
     "holders": lambda p: positions.holders(p, market_id(5), True, 50),
     "comments": lambda p: discussions.of_market(p, market_id(5), 50),
