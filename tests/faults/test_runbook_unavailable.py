@@ -184,11 +184,11 @@ async def test_a_transaction_of_a_process_that_is_stopped_ends_after_eight_secon
         await operator.sees_all_ready()
 
 
-async def test_an_intent_of_a_process_that_is_stopped_is_executed_by_another_within_seven_seconds(
+async def test_an_intent_of_a_process_that_is_stopped_is_executed_by_another_within_five_seconds(
     operator: Operator, world: DemoWorld
 ) -> None:
     operator.reads_row(
-        "a process or a machine that is stopped", "of an intent after 4 s (7 s)", "done again by another"
+        "a process or a machine that is stopped", "of an intent after 4 s (5 s)", "done again by another"
     )
     market = await proposed(world)
     async with (
@@ -205,7 +205,7 @@ async def test_an_intent_of_a_process_that_is_stopped_is_executed_by_another_wit
                 await until(
                     lambda: asked(operator, _SESSION, holder), lambda sessions: sessions == 0, every_s=0.1
                 )
-                assert seconds_since(began) <= 7
+                assert seconds_since(began) <= 5
                 await world.reached(market, "APPROVED")
         finally:
             aggregator.send_signal(signal.SIGCONT)

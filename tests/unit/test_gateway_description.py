@@ -121,12 +121,6 @@ def test_only_the_samples_of_operations_that_need_a_proof_sign_in(schema):
     assert not {"ListMarkets", "GetMarket", "GetPortfolio", "SendTransaction"} & signing_in
 
 
-def test_no_parameter_offers_an_empty_value(schema):
-    for _, path, operation in operations(schema):
-        for parameter in operation.get("parameters", ()):
-            assert all(parameter["schema"].get("enum", ("any",))), (path, parameter["name"])
-
-
 WITH_EXAMPLES = {
     "ListMarkets", "GetMarket", "GetTrades", "GetCandles", "GetQuote", "GetStats", "GetHolders", "GetActivity",
     "GetPositions", "GetUserPositions", "GetUserPosition", "GetPortfolio", "GetUserTrades", "GetLeaderboard",

@@ -103,9 +103,6 @@ def _add_parameters(operation: Schema, method: str, path: str, handler: HTTPRout
         {name: value for name, value in item.items() if value is not False or name == "required"}
         for item in operation.pop("parameters", ())
     ]
-    for item in parameters:
-        if "enum" in item["schema"]:  # an empty value is accepted, but a reader leaves the parameter out
-            item["schema"] = {**item["schema"], "enum": [value for value in item["schema"]["enum"] if value]}
     if method == "get" and path.startswith("/api/"):
         parameters.append(_NUMERIC)
     if CHAIN in handler.opt:

@@ -111,9 +111,9 @@ def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str,
 
 
 def type_of_parameter(schema: Mapping[str, Any]) -> str:
-    """Return the type of a parameter as text, without the null that means the same as omitting it."""
+    """Return the type of a parameter as text, without the values that mean the same as omitting it."""
     if "enum" in schema:
-        return " | ".join(schema["enum"])
+        return " | ".join(value for value in schema["enum"] if value)
     return type_of(next((schema[key][0] for key in ("oneOf", "anyOf") if key in schema), schema))
 
 
