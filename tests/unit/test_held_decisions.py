@@ -18,6 +18,7 @@ from zmart.local.ports import NAMES
 from zmart.local.releases import StackRelease, record_release, rollback_file, this_release
 from zmart.local.rollback import RollbackProgress, roll_back, start_services
 from zmart.local.stack import StackRecord, erase_home
+from zmart.local.state_files import DamagedState
 from zmart.local.supervision import Supervisor
 from zmart.settings import load_settings
 
@@ -157,3 +158,12 @@ def test_services_that_may_not_know_that_decisions_are_held_stay_stopped(tmp_pat
     with pytest.raises(ConfigError, match="another release started this stack"):
         start_services(tmp_path, supervisor)
     assert len(started) == 1
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_one_that_holds_nothing(tmp_path: Path) -> None:
+    record(tmp_path, HOLD_DECISIONS="true")
+    assert held_decisions.starts_held(tmp_path)
+    (tmp_path / "run" / "stack.json").write_text("{")
+    with pytest.raises(DamagedState):
+        held_decisions.starts_held(tmp_path)
+    assert held_decisions.concerns(tmp_path, ELSEWHERE)

@@ -205,7 +205,7 @@ def bundled_programs() -> list[Path]:
 
 
 def _stop_services_on(database_url: str) -> bool:
-    """Stop the services of the local stack, and return True, if it runs and `database_url` is its embedded database."""
+    """Stop the services of the local stack, and return True, if it runs and `database_url` may be its own database."""
     from zmart.local.extra import is_installed
 
     if not is_installed():

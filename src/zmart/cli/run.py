@@ -14,7 +14,6 @@ from zmart.cli.errors import exit_status, one_sentence
 from zmart.cli.hold_decisions import HoldDecisions, hold
 from zmart.errors import ZmartError
 from zmart.hidden_packages import hidden
-from zmart.local.held_decisions import is_held_here
 
 if TYPE_CHECKING:
     from zmart.settings import Settings
@@ -51,11 +50,13 @@ def run(
     hold_decisions: HoldDecisions = False,
 ) -> None:
     """Run one service in the foreground until SIGTERM or Ctrl-C."""
-    hold(hold_decisions or is_held_here())
     gc.disable()  # saves a fifth of the start: imports make no garbage. The host enables it again.
     with hidden("rich"):  # otherwise httpx also imports its command line, which takes 45 ms
         import httpx  # noqa: F401  # every service uses it
+    from zmart.local.held_decisions import is_held_here
     from zmart.settings import settings
+
+    hold(hold_decisions or is_held_here())
 
     if once:
         _once(service)

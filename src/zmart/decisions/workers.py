@@ -120,9 +120,8 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
 
     A failure is stored, and the work pauses, longer after each failure. An alert is raised when the same error repeats,
     or at the ALERT_AFTER-th failure in a row whatever the errors are: some differ each time, as those of a node that
-    says how far it is behind. Work that waits for the index
-    (IndexIncomplete) has not failed: it resumes as soon as the index is complete enough. Raises StoreError if the
-    result cannot be stored.
+    says how far it is behind. Work that waits for the index (IndexIncomplete) has not failed: it resumes as soon as the
+    index is complete enough. Raises StoreError if the result cannot be stored.
     """
     started = time.monotonic()
     try:

@@ -26,6 +26,21 @@ def stack_file(home: Path) -> Path:
     return home / "run" / "stack.json"
 
 
+def recorded_environment(home: Path) -> dict[str, str]:
+    """Return the settings that the stack of `home` gave to its services; empty if none was started. Raises DamagedState
+    if stack.json cannot be read."""
+    path = stack_file(home)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=StackFile).environment
+    except FileNotFoundError:
+        return {}
+    except (*JSON_ERRORS, OSError) as problem:
+        raise DamagedState(
+            f"{path} cannot be read ({problem}), so the database is unknown: `zmart up` writes the file again, "
+            "or set DATABASE_URL and the other addresses."
+        ) from None
+
+
 def stack_settings() -> Settings:
     """Return the settings of this process, completed by those that the local stack gave to its services.
 
@@ -34,17 +49,9 @@ def stack_settings() -> Settings:
     no command mixes the two. Raises DamagedState if stack.json cannot be read, and SettingError.
     """
     own = settings()
-    path = stack_file(own.zmart_home)
-    try:
-        environment = msgspec.json.decode(path.read_bytes(), type=StackFile).environment
-    except FileNotFoundError:
-        return own
-    except (*JSON_ERRORS, OSError) as problem:
-        raise DamagedState(
-            f"{path} cannot be read ({problem}), so the database is unknown: `zmart up` writes the file again, "
-            "or set DATABASE_URL and the other addresses."
-        ) from None
-    if own.database_url.get_secret_value() and "DATABASE_URL" in environment:
+    environment = recorded_environment(own.zmart_home)
+    is_other_database = own.database_url.get_secret_value() and "DATABASE_URL" in environment
+    if not environment or is_other_database:
         return own
     given = {name.lower(): value for name, value in environment.items()}
     return load_settings(**{name: value for name, value in given.items() if not _is_chosen(own, name)})

@@ -11,13 +11,10 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
-
 from zmart.errors import ConfigError
-from zmart.local.addresses import StackFile, stack_file
+from zmart.local.addresses import recorded_environment
 from zmart.local.processes import private_folder
-from zmart.local.state_files import sync_folder, write_state
-from zmart.market.json_input import JSON_ERRORS
+from zmart.local.state_files import DamagedState, sync_folder, write_state
 from zmart.setting_values import is_loopback
 from zmart.version import commit
 
@@ -51,19 +48,20 @@ def is_held_here() -> bool:
 
 
 def starts_held(home: Path) -> bool:
-    """Return whether the stack is held, or was started with HOLD_DECISIONS: its next start by us has to hold, too."""
-    return is_held(home) or "HOLD_DECISIONS" in _environment(home)
+    """Return whether the stack is held, or was started with HOLD_DECISIONS: its next start by us has to hold, too.
+    Raises DamagedState if its record cannot be read."""
+    return is_held(home) or "HOLD_DECISIONS" in recorded_environment(home)
 
 
 def require_holding(home: Path) -> None:
-    """Raise ConfigError if services of the running, held stack might decide when they start again.
+    """Raise ConfigError or DamagedState if services of the running, held stack might decide when they start again.
 
     They run the code of the release that started the stack, and an older one does not know the mark.
     """
     from zmart.local.releases import releases  # it imports the migrations; each service imports this module
 
     last = releases(home)[-1:]
-    if "HOLD_DECISIONS" not in _environment(home) and (not last or last[0].commit != commit()):
+    if "HOLD_DECISIONS" not in recorded_environment(home) and (not last or last[0].commit != commit()):
         raise ConfigError(
             "Decisions are held, but another release started this stack and may not know that: `zmart stop`, then "
             "`zmart up`."
@@ -75,7 +73,11 @@ def concerns(home: Path, database_url: str) -> bool:
 
     It is not if the stack of `home` has an embedded database, and that is certainly another one.
     """
-    own, other = _database_at(_environment(home).get("DATABASE_URL", "")), _database_at(database_url)
+    try:
+        own = _database_at(recorded_environment(home).get("DATABASE_URL", ""))
+    except DamagedState:
+        return True
+    other = _database_at(database_url)
     return own is None or other is None or own == other
 
 
@@ -89,13 +91,6 @@ def _database_at(url: str) -> tuple[str, int, str] | None:
         return host, parts.port or 5432, parts.path
     except ValueError:
         return None
-
-
-def _environment(home: Path) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(stack_file(home).read_bytes(), type=StackFile).environment
-    except (*JSON_ERRORS, OSError):
-        return {}
 
 
 def mark_of(home: Path) -> Path:

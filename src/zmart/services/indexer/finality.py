@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -177,9 +178,7 @@ class FinalityWatcher:
                 await self._take_back(candidate.signature)
             return False
         status = decode_answer(_TransactionStatus, "getTransaction", raw)
-        if not _same(
-            candidate, status.slot, status.meta.err
-        ):  # it landed in another slot or with another result
+        if not _same(candidate, status.slot, status.meta.err):  # in another slot, or with another result
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
         elif await self._is_final_without_status(candidate):
             return await chain_events.finalize(self._pool, await self._unchanged([candidate])) > 0
@@ -193,14 +192,15 @@ class FinalityWatcher:
         nodes ignore the commitment: so the slot must be final for the same endpoint.
         """
         for witness in self._witnesses:
-            if candidate.slot > await witness.get_slot("finalized"):
-                continue
-            raw = await witness.get_transaction_json(candidate.signature, "finalized")
-            if raw is None:
-                continue
-            status = decode_answer(_TransactionStatus, "getTransaction", raw)
-            if _same(candidate, status.slot, status.meta.err):
-                return True
+            with suppress(ChainError):  # one that is unavailable proves nothing
+                if candidate.slot > await witness.get_slot("finalized"):
+                    continue
+                raw = await witness.get_transaction_json(candidate.signature, "finalized")
+                if raw is None:
+                    continue
+                status = decode_answer(_TransactionStatus, "getTransaction", raw)
+                if _same(candidate, status.slot, status.meta.err):
+                    return True
         return False
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
