@@ -8,7 +8,7 @@ from enum import Enum
 import msgspec
 
 from zmart.market.types import MarketId
-from zmart.store.pool import Connection, Pool
+from zmart.store.pool import Connection, Pool, fetch_existing
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('snapshot:' || $1, 0))"
 _LATEST = """
@@ -221,9 +221,9 @@ async def unpinned(db: Pool | Connection, anchor_id: int) -> None:
 
 async def counts(db: Pool | Connection) -> AnchorCounts:
     """Return the counts of all anchors that were not unpinned."""
-    return AnchorCounts(**await db.fetchrow(_COUNTS) or {})
+    return AnchorCounts(**await fetch_existing(db, _COUNTS))
 
 
 async def storage(db: Pool | Connection) -> PinStorage:
     """Return how many documents are pinned, and their size in bytes; the same CID at one provider counts once."""
-    return PinStorage(**await db.fetchrow(_STORAGE) or {})
+    return PinStorage(**await fetch_existing(db, _STORAGE))

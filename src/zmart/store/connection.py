@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import asyncpg
+from asyncpg import Record
 from asyncpg.transaction import Transaction
 
 from zmart.errors import SettingError, Unavailable
@@ -33,11 +34,12 @@ _TCP_OPTIONS = {
 }
 """With these options a connection whose peer has vanished ends within about ten seconds, idle or not. With the
 defaults of Linux it ends after hours."""
+_Isolation = Literal["read_committed", "read_uncommitted", "repeatable_read", "serializable"]
 _ENDED = "PostgreSQL is unavailable (it ended the connection)."
 _ENDS_A_STATEMENT = (*DRIVER_ERRORS, asyncio.CancelledError)
 
 
-class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publishes no types
+class StoreConnection(asyncpg.Connection):
     """asyncpg's connection. It raises Unavailable, Busy and ReadOnly; any other exception is a bug.
 
     After a statement timed out or was cancelled, `hung_since_s` holds when the statement began, by the monotonic clock:
@@ -56,57 +58,78 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
     # Each method catches errors itself: one coroutine around all of them would cost every statement microseconds.
 
-    async def execute(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+    async def execute(self, query: str, *arguments: object, timeout: float | None = None) -> str:  # noqa: ASYNC109
         """Run a statement and return PostgreSQL's command tag, such as "UPDATE 3"."""
         self._begin()
         try:
-            return await super().execute(query, *arguments, **options)
+            return await super().execute(query, *arguments, timeout=timeout)
         except _ENDS_A_STATEMENT as problem:
             await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
-    async def executemany(self, command: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+    async def executemany(
+        self,
+        command: str,
+        rows: Iterable[Sequence[object]],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> None:
         """Run a statement once for each tuple of arguments, in one transaction."""
         self._begin()
         try:
-            return await super().executemany(command, *arguments, **options)
+            await super().executemany(command, rows, timeout=timeout)
         except _ENDS_A_STATEMENT as problem:
             await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
-    async def fetch(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+    async def fetch(  # type: ignore[override]  # no caller needs a class of records of its own
+        self,
+        query: str,
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> list[Record]:
         """Run a statement and return its rows."""
         self._begin()
         try:
-            return await super().fetch(query, *arguments, **options)
+            return await super().fetch(query, *arguments, timeout=timeout)
         except _ENDS_A_STATEMENT as problem:
             await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
-    async def fetchrow(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+    async def fetchrow(  # type: ignore[override]  # no caller needs a class of records of its own
+        self,
+        query: str,
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Record | None:
         """Run a statement and return its first row; None when there is none."""
         self._begin()
         try:
-            return await super().fetchrow(query, *arguments, **options)
+            return await super().fetchrow(query, *arguments, timeout=timeout)
         except _ENDS_A_STATEMENT as problem:
             await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
-    async def fetchval(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+    async def fetchval(  # type: ignore[override]  # only of the first column
+        self,
+        query: str,
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Any:  # noqa: ANN401
         """Run a statement and return the first column of its first row; None when there is none."""
         self._begin()
         try:
-            return await super().fetchval(query, *arguments, **options)
+            return await super().fetchval(query, *arguments, timeout=timeout)
         except _ENDS_A_STATEMENT as problem:
             await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
-    async def pieces(self, query: str, *arguments: object, size: int) -> AsyncIterator[list[Any]]:
+    async def pieces(self, query: str, *arguments: object, size: int) -> AsyncIterator[list[Record]]:
         """Yield the rows of a query in lists of at most `size` rows. Needs a transaction."""
         cursor = await self._noted(self.cursor(query, *arguments))
         while rows := await self._noted(cursor.fetch(size)):
@@ -121,12 +144,12 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
-    def transaction(self, **options: Any) -> Transaction:  # noqa: ANN401
+    def transaction(
+        self, *, isolation: _Isolation | None = None, readonly: bool = False, deferrable: bool = False
+    ) -> Transaction:
         """Return a transaction for `async with`, as in asyncpg. Raises Unavailable if the connection has ended."""
         self._check_open()
-        return _StoreTransaction(
-            self, options.get("isolation"), options.get("readonly", False), options.get("deferrable", False)
-        )
+        return _StoreTransaction(self, isolation, readonly, deferrable)
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as in asyncpg
         """Close the connection, within `timeout` or two seconds. A connection that may hang is terminated at once."""
@@ -166,19 +189,27 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         raise problem
 
 
-class _StoreTransaction(Transaction):  # type: ignore[misc]  # asyncpg publishes no types
+class _StoreTransaction(Transaction):
     """A transaction that does not wait for a connection that may hang. When its block raises on such a connection,
     or on one that has ended, the connection is terminated instead of rolled back."""
 
-    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        connection: StoreConnection = self._connection
+    def __init__(
+        self, connection: StoreConnection, isolation: _Isolation | None, readonly: bool, deferrable: bool
+    ) -> None:
+        super().__init__(connection, isolation, readonly, deferrable)
+        self._store_connection = connection
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        connection = self._store_connection
         if kind is not None and (connection.hung_since_s is not None or connection.is_closed()):
             connection.terminate()
             return
-        await super().__aexit__(kind, *error)
+        await super().__aexit__(kind, error, traceback)
 
 
-async def connect(database_url: str, *, statement_within_s: float | None = STATEMENT_WITHIN_S) -> Any:  # noqa: ANN401
+async def connect(
+    database_url: str, *, statement_within_s: float | None = STATEMENT_WITHIN_S
+) -> StoreConnection:
     """Return a new connection. It reads numeric as int (as Decimal if it has a fraction), json and jsonb as text.
 
     A statement times out after `statement_within_s` seconds; None sets no limit. Raises SettingError for an address
@@ -191,17 +222,18 @@ async def connect(database_url: str, *, statement_within_s: float | None = STATE
     return connection
 
 
-async def connect_unprepared(database_url: str) -> Any:  # noqa: ANN401
+async def connect_unprepared(database_url: str) -> StoreConnection:
     """Return a new connection that caches no prepared statements and sets no codecs. It is for use before it is
     known whether a connection pooler in transaction mode is in between. Raises as `connect`."""
     with _connect_errors():
         return await _connect(database_url, command_timeout=CONNECT_WITHIN_S, statement_cache_size=0)
 
 
-async def _connect(database_url: str, **options: Any) -> Any:  # noqa: ANN401
-    return await open_connection(
+async def _connect(database_url: str, **options: Any) -> StoreConnection:  # noqa: ANN401  # options of asyncpg
+    connection: StoreConnection = await open_connection(
         database_url, timeout=CONNECT_WITHIN_S, connection_class=StoreConnection, **options
     )
+    return connection
 
 
 @contextmanager
@@ -232,7 +264,8 @@ async def _prepare(connection: StoreConnection, database_url: str) -> None:
 
 
 def _set_tcp_options(connection: StoreConnection) -> None:
-    transport_socket = connection._transport.get_extra_info("socket")
+    transport = connection._transport  # type: ignore[attr-defined]  # the driver publishes no way to its socket
+    transport_socket = transport.get_extra_info("socket")
     if transport_socket is None or transport_socket.family == socket.AF_UNIX:
         return
     # The event loop's socket object forbids setting options; a duplicate of its file descriptor allows it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -66,7 +67,7 @@ def _one_by_one(address: str) -> list[str]:
     return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
 
 
-async def _first(attempts: list[asyncio.Future[Any]]) -> Any:  # noqa: ANN401
+async def _first(attempts: Sequence[asyncio.Future[Any]]) -> Any:  # noqa: ANN401
     errors: list[BaseException] = []
     waiting = set(attempts)
     while waiting:

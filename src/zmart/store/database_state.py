@@ -13,7 +13,7 @@ import msgspec
 from zmart.errors import ConfigError
 from zmart.store import migrate
 from zmart.store.connection import connect
-from zmart.store.pool import Connection
+from zmart.store.pool import Connection, fetch_existing
 
 _SETTINGS = """
 SELECT set_config(name, value, true) FROM (VALUES
@@ -124,8 +124,8 @@ async def feed_epoch(database_url: str) -> str:
     """Return the id of the change feed's current epoch. Raises as `connect`."""
     connection = await connect(database_url)
     try:
-        epoch, _ = await connection.fetchrow(_FEED)
-        return str(epoch)
+        epoch, _ = await _feed(connection)
+        return epoch
     finally:
         await connection.close()
 
@@ -139,22 +139,29 @@ async def publications(database_url: str) -> frozenset[str]:
         await connection.close()
 
 
+async def _feed(connection: Connection) -> tuple[str, int]:
+    """Return the epoch of the change feed and its newest offset."""
+    feed = await connection.fetchrow(_FEED)
+    if feed is None:
+        raise ConfigError(_HIDDEN)
+    return feed["epoch"], feed["head"]
+
+
 async def _read(connection: Connection) -> DatabaseState:
     status = await migrate.status_of(connection)
     assert status.current is not None  # checked when the snapshot was taken
     progress = await connection.fetchrow(_PROGRESS)
-    feed = await connection.fetchrow(_FEED)
-    if feed is None:
-        raise ConfigError(_HIDDEN)
-    epoch, offset = feed
+    epoch, offset = await _feed(connection)
     tables = [row[0] for row in await connection.fetch(_TABLES)]
     return DatabaseState(
         revision=status.current,
-        fingerprints=dict(await connection.fetch(migrate.FINGERPRINTS)),
-        program_id=progress and progress["program_id"],
-        genesis_hash=progress and progress["genesis_hash"],
-        gap_free_slot=progress and progress["gap_free_through_slot"],
+        fingerprints=await migrate.fingerprints(connection),
+        program_id=None if progress is None else progress["program_id"],
+        genesis_hash=None if progress is None else progress["genesis_hash"],
+        gap_free_slot=None if progress is None else progress["gap_free_through_slot"],
         feed_epoch=epoch,
         feed_offset=offset,
-        tables={name: TableState(*await connection.fetchrow(_TABLE.format(f'"{name}"'))) for name in tables},
+        tables={
+            name: TableState(*await fetch_existing(connection, _TABLE.format(f'"{name}"'))) for name in tables
+        },
     )

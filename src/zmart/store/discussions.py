@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from zmart.market.types import MarketId, Wallet
-from zmart.store.pool import Pool
+from zmart.store.pool import Pool, fetch_existing
 
 _COLUMNS = "id, market_id, wallet, content, parent_id, created_at, deleted_at"
 _OF_MARKET = f"""SELECT {_COLUMNS} FROM discussions WHERE market_id = $1 AND deleted_at IS NULL
@@ -86,7 +86,7 @@ async def add(
     pool: Pool, market_id: MarketId, wallet: Wallet, content: str, parent: UUID | None
 ) -> CommentRow:
     """Insert a comment, as a reply to the comment `parent` unless that is None, and return it."""
-    return CommentRow(**await pool.fetchrow(_ADD, market_id, wallet, content, parent) or {})
+    return CommentRow(**await fetch_existing(pool, _ADD, market_id, wallet, content, parent))
 
 
 async def delete(pool: Pool, comment_id: UUID, author: Wallet) -> CommentRow | None:

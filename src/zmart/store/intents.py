@@ -19,6 +19,7 @@ from zmart.errors import NotFound, StoreError
 from zmart.market.types import MarketId, Signature, Slot
 from zmart.store.market_work import MAY_GO_ON
 from zmart.store.pool import Connection, Pool, Record
+from zmart.store.session_locks import Database
 
 _COLUMNS = """id, market_id, action, round, arguments, state, attempts, signature, raw_transaction,
 last_valid_block_height, landed_slot, error_code, error_name, error, created_at, updated_at"""
@@ -165,7 +166,7 @@ async def of_round(
     return None if row is None else _intent(row)
 
 
-async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
+async def one(db: Database, intent_id: UUID) -> IntentRow:
     """Return the intent with this id. Raises NotFound if there is none."""
     row = await db.fetchrow(_ONE, intent_id)
     if row is None:
@@ -222,7 +223,7 @@ class Journal:
     another signature now.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Database) -> None:
         self._connection = connection
 
     async def save_signed(

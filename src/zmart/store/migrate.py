@@ -20,7 +20,7 @@ from zmart.store.sessions import session
 _LOCK = 0x7A6D617274  # an arbitrary number that no other lock uses: two migrations never run at once
 _VERSION = "SELECT version_num FROM alembic_version"
 _HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
-FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
+_FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
 _COMMENT = "SELECT obj_description('alembic_version'::regclass, 'pg_class')"
 _HAS_FINGERPRINTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 _TAKE_LOCK = "SELECT pg_advisory_lock($1)"
@@ -93,11 +93,16 @@ def _encoding_problem(connection: Connection) -> str | None:
     return None if encoding == "UTF8" else _OTHER_ENCODING.format(encoding)
 
 
+async def fingerprints(connection: Connection) -> dict[str, str]:
+    """Return the recorded fingerprints of the migrations, by revision."""
+    return {row["revision"]: row["fingerprint"] for row in await connection.fetch(_FINGERPRINTS)}
+
+
 async def _problem(connection: Connection, known: Sequence[str]) -> str | None:
     """Return a sentence if the fingerprints of the revisions in `known` are not this version's; None if they are.
     The database was then migrated with other SQL, or its recorded fingerprints cannot be read."""
     has = await connection.fetchval(_HAS_FINGERPRINTS)
-    recorded = dict(await connection.fetch(FINGERPRINTS)) if has else {}
+    recorded = await fingerprints(connection) if has else {}
     if has and known and not recorded:  # row level security hides the rows from every role but the owner
         return _UNREADABLE
     for revision in known:

@@ -14,16 +14,18 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
+
+import asyncpg
 
 from zmart.errors import Busy, RolledBack
 from zmart.store import metrics, server_sessions
-from zmart.store.connection import connect
+from zmart.store.connection import StoreConnection, connect
 from zmart.store.server_sessions import ServerSession
 
-# asyncpg publishes no types; a record behaves as a read-only mapping of column names to values.
-Record = Any
-Connection = Any
+Record = asyncpg.Record
+Connection = StoreConnection
+_Result = TypeVar("_Result")
 
 _MOST_ROLLBACKS = 3
 _IDLE_S = 300.0
@@ -105,8 +107,7 @@ class Pool:
         """Run a statement in a transaction of its own and return its rows."""
         connection = await self._lend()
         try:
-            rows: Sequence[Record] = await _with_retries(connection.fetch, sql, arguments)
-            return rows
+            return await _with_retries(connection.fetch, sql, arguments)
         finally:
             self._take_back(connection)
 
@@ -131,8 +132,7 @@ class Pool:
         """Run a statement in a transaction of its own and return PostgreSQL's command tag, such as "UPDATE 3"."""
         connection = await self._lend()
         try:
-            status: str = await _with_retries(connection.execute, sql, arguments)
-            return status
+            return await _with_retries(connection.execute, sql, arguments)
         finally:
             self._take_back(connection)
 
@@ -161,7 +161,7 @@ class Pool:
 
     def _keep_or_end(self, connection: Connection) -> None:
         if connection.hung_since_s is not None:
-            self._discard_hung(connection)
+            self._discard_hung(connection, connection.hung_since_s)
         elif self._closed or connection.is_closed() or connection.is_in_transaction() or _is_old(connection):
             connection.terminate()
         else:
@@ -173,16 +173,16 @@ class Pool:
         if monotonic() - self._free[0].answered_at_s > _IDLE_S:
             self._free.popleft().terminate()
 
-    def _discard_hung(self, connection: Connection) -> None:
-        """Discard a connection that may hang. If its statement has been running for _SUSPECT_AFTER_S, also discard the
-        idle connections that have not answered since the statement began.
+    def _discard_hung(self, connection: Connection, since_s: float) -> None:
+        """Discard a connection that may hang; its statement began at `since_s`, by the monotonic clock. If that is more
+        than _SUSPECT_AFTER_S ago, also discard the idle connections that have not answered since.
 
         Unless the pool is closed, the sessions of these connections are ended over another connection: they may hold
         locks, and their own connections may not reach the server any more.
         """
         hung = [connection]
-        if monotonic() - connection.hung_since_s > _SUSPECT_AFTER_S:
-            hung += [idle for idle in self._free if idle.answered_at_s < connection.hung_since_s]
+        if monotonic() - since_s > _SUSPECT_AFTER_S:
+            hung += [idle for idle in self._free if idle.answered_at_s < since_s]
             self._free = deque(idle for idle in self._free if idle not in hung)
         for each in hung:
             each.terminate()
@@ -227,11 +227,22 @@ class Pool:
         self._permits += 1
 
 
+async def fetch_existing(db: Pool | Connection, sql: str, *arguments: object) -> Record:
+    """Run a statement that returns a row in any state of the database, such as a count, and return its first row.
+    Raises LookupError, which is a bug, if it returns none."""
+    row = await db.fetchrow(sql, *arguments)
+    if row is None:
+        raise LookupError(f"no row from: {sql.strip()[:200]}")
+    return row
+
+
 def _is_old(connection: Connection) -> bool:
-    return monotonic() - float(connection.opened_at_s) > _OLD_S
+    return monotonic() - connection.opened_at_s > _OLD_S
 
 
-async def _with_retries(run: Callable[..., Awaitable[Any]], sql: str, arguments: tuple[object, ...]) -> Any:  # noqa: ANN401
+async def _with_retries(
+    run: Callable[..., Awaitable[_Result]], sql: str, arguments: tuple[object, ...]
+) -> _Result:
     """Run a single statement. If PostgreSQL rolls it back in favor of another, it had no effect and is repeated, at
     most three times."""
     for _ in range(_MOST_ROLLBACKS):

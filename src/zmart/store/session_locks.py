@@ -8,7 +8,9 @@ the driver sends a new statement in two parts.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
+
+from zmart.store.pool import Record
 
 _END_SILENT = """
 SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)) FROM (
@@ -32,8 +34,12 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
 class Database(Protocol):
     """An object that runs a statement: a pool, a connection, or a connection that several tasks share."""
 
-    async def fetchval(self, sql: str, *arguments: object) -> object:
+    async def fetchval(self, sql: str, /, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
         """Run a statement and return the first column of its first row; None when there is none."""
+        ...
+
+    async def fetchrow(self, sql: str, /, *arguments: object) -> Record | None:
+        """Run a statement and return its first row; None when there is none."""
         ...
 
 

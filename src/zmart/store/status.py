@@ -12,7 +12,7 @@ from zmart.market.types import MarketId, Slot, Wallet
 from zmart.store.change_feed import Change, Topic
 from zmart.store.driver_errors import FULL_OF_NOTIFICATIONS
 from zmart.store.inbox import IS_REAL
-from zmart.store.pool import Connection, Pool
+from zmart.store.pool import Connection, Pool, fetch_existing
 
 _PROGRESS = """
 SELECT program_id, start_slot, gap_free_through_slot, tip_slot, scanned_at FROM index_progress
@@ -134,7 +134,7 @@ async def progress(pool: Pool) -> Progress | None:
 
 async def queues(pool: Pool) -> Queues:
     """Return the number of items that wait in each queue."""
-    return Queues(**await pool.fetchrow(_QUEUES) or {})
+    return Queues(**await fetch_existing(pool, _QUEUES))
 
 
 async def events_of(

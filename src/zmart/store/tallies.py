@@ -8,7 +8,7 @@ import msgspec
 
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, ChainTime, MarketId, Slot, VoteKind
-from zmart.store.pool import Connection, Pool, Record
+from zmart.store.pool import Connection, Pool, Record, fetch_existing
 
 _COLUMNS = """market_id, kind, round, votes_for, votes_against, unproven, onchain, threshold_bps, passed,
 log_size, log_root, closed_at, closed_slot, rule, min_votes, not_counted, taken_at"""
@@ -57,7 +57,8 @@ class TallyRow(NewTally, frozen=True, kw_only=True):
 
 async def insert(connection: Connection, new: NewTally) -> TallyRow:
     """Insert a tally as the next round, and return its row. Needs the lock of the market's vote log."""
-    row = await connection.fetchrow(
+    row = await fetch_existing(
+        connection,
         _INSERT,
         new.market_id,
         new.kind.value,

@@ -10,7 +10,7 @@ import msgspec
 
 from zmart.market.columns import TradeColumns
 from zmart.market.types import Lamports, MarketId, PriceE9, Signature, Slot, Wallet
-from zmart.store.pool import Pool, Record
+from zmart.store.pool import Pool, Record, fetch_existing
 from zmart.store.tables import TRADES
 
 ChainPosition = tuple[int, int, int]
@@ -132,7 +132,7 @@ async def of_transaction(pool: Pool, slot: Slot, signature: Signature) -> list[T
 
 async def stats(pool: Pool, market_id: MarketId) -> TapeTotals:
     """Return the sums over all trades of the market."""
-    return TapeTotals(**await pool.fetchrow(_STATS, market_id) or {})
+    return TapeTotals(**await fetch_existing(pool, _STATS, market_id))
 
 
 async def points(

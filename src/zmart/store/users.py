@@ -9,7 +9,7 @@ import msgspec
 from zmart.market.types import Lamports, Wallet
 from zmart.market.valuation import ClaimRule
 from zmart.store.markets import LATEST_CHAIN_TIME
-from zmart.store.pool import Pool
+from zmart.store.pool import Pool, fetch_existing
 
 _PROFILE = """
 SELECT wallet, display_name, bio, avatar_url, twitter_handle, created_at, updated_at FROM users WHERE wallet = $1
@@ -158,7 +158,7 @@ async def put(
     """Insert or update the profile of a wallet, and return it. A field that is None keeps its stored value; an empty
     text replaces it."""
     return ProfileRow(
-        **await pool.fetchrow(_PUT, wallet, display_name, bio, avatar_url, twitter_handle) or {}
+        **await fetch_existing(pool, _PUT, wallet, display_name, bio, avatar_url, twitter_handle)
     )
 
 
@@ -170,12 +170,12 @@ async def number(pool: Pool) -> int:
 
 async def counts(pool: Pool, wallet: Wallet) -> ActivityCounts:
     """Return the numbers of the wallet's trades, off-chain votes, comments and created markets."""
-    return ActivityCounts(**await pool.fetchrow(_COUNTS, wallet) or {})
+    return ActivityCounts(**await fetch_existing(pool, _COUNTS, wallet))
 
 
 async def results(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Results:
     """Return the wallet's trading results over all its positions; `rule` determines the payouts of final markets."""
-    return Results(**await pool.fetchrow(_RESULTS.format(payout=_PAYOUTS[rule]), wallet) or {})
+    return Results(**await fetch_existing(pool, _RESULTS.format(payout=_PAYOUTS[rule]), wallet))
 
 
 async def leaders(pool: Pool, by: str, window_s: int, limit: int, rule: ClaimRule) -> list[LeaderRow]:

@@ -14,7 +14,7 @@ import msgspec
 from zmart.market.tally import Tally
 from zmart.market.types import ChainTime, MarketId, VoteKind, Wallet
 from zmart.store.outcomes import CHOICES
-from zmart.store.pool import Connection, Pool
+from zmart.store.pool import Connection, Pool, fetch_existing
 
 _LOCK = """
 INSERT INTO vote_logs (market_id) VALUES ($1)
@@ -212,7 +212,7 @@ async def counts(
     sql = _COUNTS_OF_ALL if all_voters else _COUNTS_OF_ELIGIBLE
     if not all_voters:  # the planner may still believe that there are no judgements
         await connection.execute(_BY_INDEX)
-    row = dict(await connection.fetchrow(sql, market_id, kind.value, size))
+    row = dict(await fetch_existing(connection, sql, market_id, kind.value, size))
     return LogCounts(tally=Tally(row.pop("votes_for"), row.pop("votes_against")), **row)
 
 
