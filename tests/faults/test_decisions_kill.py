@@ -115,6 +115,8 @@ class Stage:
                 second_result.kill()
             await self.check()
             for each in (first, second):
+                if each.awaits >= die_at:  # it has sent itself SIGKILL, and may be seen before it has ended
+                    await each.ended()
                 assert each.was_killed or each.awaits < die_at, f"it survived await {die_at} of {each.awaits}"
             return first.was_killed + second.was_killed
         finally:

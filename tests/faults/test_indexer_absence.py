@@ -26,7 +26,7 @@ from zmart.errors import ChainError
 from zmart.services.indexer.backfill import backfill
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import _why_not_ready
-from zmart.store import alerts, inbox, index_progress
+from zmart.store import alerts, inbox, inbox_backlog, index_progress
 
 STORY = Story(23, markets=1, trades=4)
 SOME = 11
@@ -83,7 +83,7 @@ async def test_what_the_chain_lists_and_the_rpc_cannot_give_is_asked_for_again_f
             await settle(engine)
             if set((await states(engine)).values()) != {"pending"} or await through(engine) != FIRST_SLOT - 1:
                 given_up.add(name)
-            depth, progress = await inbox.depth(engine.pool), await index_progress.read(engine.pool)
+            depth, progress = await inbox_backlog.depth(engine.pool), await index_progress.read(engine.pool)
             assert f"({depth.oldest_error})" in _why_not_ready(progress, depth, 1, "")
         assert given_up == set()
         await Maintenance(engine, 0).run_once()
@@ -427,7 +427,7 @@ async def test_a_signature_that_nobody_has_ages_out_quietly(database_url, claime
             await again(engine)
             await engine.scanner.scan()
             await settle(engine)
-        depth, progress = await inbox.depth(engine.pool), await index_progress.read(engine.pool)
+        depth, progress = await inbox_backlog.depth(engine.pool), await index_progress.read(engine.pool)
         assert await states(engine) == {invented: "pending"}, "the chain has not gone on"
         assert (depth.pending, depth.unproven, depth.dead) == (0, 1, 0)
         assert _why_not_ready(progress, depth, 1, "") == ""

@@ -28,7 +28,7 @@ from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import Indexer
 from zmart.services.indexer.sources import LiveLog
 from zmart.services.indexer.wake_signal import WakeSignal
-from zmart.store import alerts, inbox, index_progress
+from zmart.store import alerts, inbox, inbox_backlog, index_progress
 from zmart.store.pool import Pool
 
 STORY = Story(29, markets=1, trades=4)
@@ -256,7 +256,7 @@ async def test_where_list_and_node_disagree_about_a_slot_both_wait(database_url)
     ):
         await work(engine)
         assert (await progress_of(engine)).gap_free_through_slot == moved.slot - 1
-        [waiting] = await inbox.waiting(engine.pool, -1.0)
+        [waiting] = await inbox_backlog.waiting(engine.pool, -1.0)
         assert "has it in" in waiting.last_error
         proxy.script = honest
         await work(engine)

@@ -26,7 +26,16 @@ from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import Indexer
 from zmart.services.indexer.worker import BatchOutcome
 from zmart.services.webhook import PATH
-from zmart.store import alerts, deliveries, inbox, index_progress, vote_judgements, vote_log, votes
+from zmart.store import (
+    alerts,
+    deliveries,
+    inbox,
+    inbox_backlog,
+    index_progress,
+    vote_judgements,
+    vote_log,
+    votes,
+)
 
 STORY = Story(29, markets=2, trades=8)
 CALLS_IN_A_LOOP = 40
@@ -63,7 +72,7 @@ async def deliver_values(engine, values):
 
 async def come_true(engine, node):
     """Make all waiting work due and do it, until the index is complete; AssertionError after 40 rounds."""
-    open_rows = f"""SELECT (SELECT count(*) FROM inbox WHERE {inbox.IS_REAL} OR state = 'dead')
+    open_rows = f"""SELECT (SELECT count(*) FROM inbox WHERE {inbox_backlog.IS_REAL} OR state = 'dead')
         + (SELECT count(*) FROM unconfirmed_transactions)"""
     for _ in range(CALLS_IN_A_LOOP):
         await due_now(engine)
@@ -214,7 +223,7 @@ async def test_an_invented_transaction_vanishes_and_holds_nothing_up_for_long(da
         await engine.scanner.scan()
         await come_true(engine, node)
         await same_as(truth, database_url)
-        assert (await inbox.depth(engine.pool)).dead == 0
+        assert (await inbox_backlog.depth(engine.pool)).dead == 0
 
 
 async def test_another_place_in_the_block_is_put_right(database_url, truth):

@@ -18,7 +18,7 @@ from kit.story_node import serving
 from kit.waiting import until
 from zmart.market import events as e
 from zmart.services.indexer.worker import BatchOutcome
-from zmart.store import inbox
+from zmart.store import inbox, inbox_backlog
 from zmart.store.inbox import Hint
 
 STORY = Story(29, markets=2, trades=8)
@@ -81,14 +81,14 @@ async def test_no_payload_stops_the_worker_or_puts_in_what_the_chain_does_not_ha
             await settle(engine)
             return (
                 await engine.worker.turn() is BatchOutcome.IDLE
-                and not (await inbox.depth(engine.pool)).pending
+                and not (await inbox_backlog.depth(engine.pool)).pending
             )
 
         await until(worked, within_s=60)
         left = await engine.pool.fetch("SELECT signature, state, last_error FROM inbox")
         assert {row["signature"] for row in left} == {hint.signature for hint in strangers}
         assert {(row["state"], bool(row["last_error"])) for row in left} == {("pending", True)}
-        assert (await inbox.depth(engine.pool)).pending == 0, "they are hints that no node knows"
+        assert (await inbox_backlog.depth(engine.pool)).pending == 0, "they are hints that no node knows"
     assert await tables(database_url) == await tables(other)
 
 

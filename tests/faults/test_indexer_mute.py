@@ -25,7 +25,7 @@ from kit.story_node import serving
 from kit.waiting import until
 from zmart.services.indexer import service as service_module
 from zmart.services.indexer.service import Indexer
-from zmart.store import inbox
+from zmart.store import inbox, inbox_backlog
 from zmart.store.inbox import Hint
 
 _PIECES = 8
@@ -116,7 +116,7 @@ async def test_while_half_of_the_answers_say_nothing_no_hole_is_passed(
         await until(ready, within_s=60, why=indexer.readiness)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        depth = await inbox.depth(pool)
+        depth = await inbox_backlog.depth(pool)
         stop.set()
         await asyncio.wait_for(running, 30)
     print(

@@ -18,8 +18,9 @@ from kit.raw_client import RawClient, connected, listening, request
 from kit.reference_cycles import reference_cycles
 from kit.waiting import until
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
+from zmart.services.connection_bounds import ConnectionBounds, UnfinishedBody
 from zmart.services.connection_counts import ConnectionCounts
-from zmart.services.connection_limits import ConnectionBounds, LimitedConnection, UnfinishedBody
+from zmart.services.connection_limits import LimitedConnection
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.gateway.http.problems import explain
 from zmart.services.head_bounds import HeadBounds

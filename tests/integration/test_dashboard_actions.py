@@ -21,7 +21,7 @@ from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
 from zmart.ops.runbook import remedies, remedy_of
 from zmart.services import monitor
-from zmart.services.connection_limits import ConnectionBounds
+from zmart.services.connection_bounds import ConnectionBounds
 from zmart.services.contract import AsgiApp, ProbeMiddleware
 from zmart.settings import Settings, load_settings
 from zmart.store import alerts, intents, market_work

@@ -21,7 +21,7 @@ from zmart.chain.rpc import Rpc
 from zmart.ipfs.pinata import PinataClient
 from zmart.local.chain.genesis import fund
 from zmart.market.types import Lamports
-from zmart.services.connection_limits import ConnectionBounds
+from zmart.services.connection_bounds import ConnectionBounds
 from zmart.services.gateway.api import fee_payer
 from zmart.services.gateway.http.time_limit import TimeLimits
 from zmart.store import anchors

@@ -16,7 +16,7 @@ from zmart.errors import Conflict
 from zmart.market import events as e
 from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.rebuild import rebuild
-from zmart.store import chain_events, inbox, index_progress, projections
+from zmart.store import chain_events, dead_letters, inbox, inbox_backlog, index_progress, projections
 from zmart.store.pool import Pool
 
 STORY = Story(11, markets=3, trades=10)
@@ -41,7 +41,7 @@ async def _one_by_one(story, other):
         for tx in story.txs:
             await deliver(engine, [tx])
         assert not await projections.stuck(engine.pool)
-        assert (await inbox.depth(engine.pool)).dead == 0
+        assert (await inbox_backlog.depth(engine.pool)).dead == 0
     return await tables(other)
 
 
@@ -217,7 +217,7 @@ async def test_failed_and_foreign_transactions_leave_no_events(story, database_u
     not_ours = Tx(key(6), first.slot + 1, 4, list(first.events), program=key(66))
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, [*story.txs, failed, not_ours])
-        assert await inbox.depth(engine.pool) == inbox.InboxDepth(
+        assert await inbox_backlog.depth(engine.pool) == inbox_backlog.InboxDepth(
             pending=0, dead=0, gap_slot=None, oldest_s=None
         )
         rows = await engine.pool.fetch(
@@ -306,11 +306,11 @@ async def test_a_dead_letter_can_be_replayed(story, database_url):
         [row] = await inbox.ready(engine.pool, 1)
         reason = "an instruction is unknown"
         await inbox.failed(engine.pool, [inbox.InboxFailure(id=row.id, error=reason, permanent=True)])
-        [letter] = await inbox.dead_letters(engine.pool)
+        [letter] = await dead_letters.page(engine.pool)
         assert (letter.signature, letter.last_error) == (first.signature, reason)
-        assert await inbox.replay(engine.pool, first.signature) == 1
+        assert await dead_letters.replay(engine.pool, first.signature) == 1
         await settle(engine)
-        assert await inbox.dead_letters(engine.pool) == []
+        assert await dead_letters.page(engine.pool) == []
         assert await engine.pool.fetchval("SELECT admin FROM program_config") is not None
 
 
@@ -330,7 +330,7 @@ async def test_two_workers_on_one_inbox_never_disturb_each_other(story, database
         chance.shuffle(hints)
 
         async def work(engine):
-            while (await inbox.depth(engine.pool)).pending:
+            while (await inbox_backlog.depth(engine.pool)).pending:
                 await engine.worker.turn()
 
         await inbox.store(one.pool, "webhook", hints)

@@ -18,7 +18,7 @@ from zmart.services.indexer.reread import reread
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.webhook import PATH, WebhookReceiver
-from zmart.store import inbox
+from zmart.store import dead_letters, inbox
 from zmart.store.retrying import Outages
 
 STORY = Story(2, markets=1, trades=3)
@@ -94,7 +94,7 @@ WAYS = {
     "a fresh delivery": (None, deliver, True),
     "a delivery for a row that was only named": (leased, deliver, True),
     "a fetch": (leased, fetch, True),
-    "a replay": (dead, inbox.replay, True),
+    "a replay": (dead, dead_letters.replay, True),
     "a delivery that has to be fetched instead": (delivered_broken, refuse, False),
     "a listing of what was given up": (given_up, lambda pool: inbox.store(pool, "scan", [NAMED]), False),
     "a delivery of what was given up": (given_up, deliver, True),

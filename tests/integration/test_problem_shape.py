@@ -18,7 +18,7 @@ from kit.indexer import settings_of
 from kit.raw_client import connected, listening
 from zmart.ops.probes import Probes
 from zmart.services.aggregator.api import StatsApi
-from zmart.services.connection_limits import ConnectionBounds
+from zmart.services.connection_bounds import ConnectionBounds
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes, nothing_here
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.snapshots.api import RunApi

@@ -12,7 +12,7 @@ import pytest
 
 from kit.indexer import settings_of
 from kit.raw_client import RawClient, connected, listening, request, served
-from zmart.services.connection_limits import ConnectionBounds
+from zmart.services.connection_bounds import ConnectionBounds
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.webhook import PATH, WebhookReceiver
 from zmart.store.pool import Pool

@@ -11,8 +11,9 @@ import uvicorn
 
 from kit.gateway import Site, site
 from kit.waiting import until
+from zmart.services.connection_bounds import ConnectionBounds
 from zmart.services.connection_counts import ConnectionCounts
-from zmart.services.connection_limits import ConnectionBounds, server_config
+from zmart.services.connection_limits import server_config
 from zmart.services.contract import AsgiApp
 from zmart.services.gateway import metrics
 from zmart.services.gateway.http.response_cache import ResponseCache

@@ -50,11 +50,15 @@ class Replica:
     def is_alive(self) -> bool:
         return self.process.is_alive()
 
+    async def ended(self, within_s: float = 10.0) -> None:
+        """Return when the process has ended, or after `within_s` seconds."""
+        await asyncio.to_thread(self.process.join, within_s)
+
     async def stop(self, within_s: float = 10.0) -> int | None:
         """Ask the process to end by SIGTERM; return its exit code, or None if it ran on for `within_s` seconds."""
         if self.process.is_alive():
             self.process.terminate()
-        await asyncio.to_thread(self.process.join, within_s)
+        await self.ended(within_s)
         code = self.process.exitcode
         self.kill()
         return code

@@ -150,10 +150,10 @@ def list_letters(
     json: Json = False,
 ) -> None:
     """List the transactions that could not be indexed (dead letters), the oldest first."""
-    from zmart.store import inbox
+    from zmart.store import dead_letters
 
     async def work(pool: Pool) -> None:
-        rows = await inbox.dead_letters(pool, limit=limit)
+        rows = await dead_letters.page(pool, limit=limit)
         lines = [
             f"{one.id:>8}  {one.signature}  slot {one.slot}  {one.attempts} attempts  {one.last_error}"
             for one in rows
@@ -167,12 +167,12 @@ def list_letters(
 @one_sentence
 def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Json = False) -> None:
     """Show a dead letter with the payload that was delivered."""
-    from zmart.store import inbox
+    from zmart.store import dead_letters
 
     named = accepted_text("which", which)
 
     async def work(pool: Pool) -> None:
-        one = await inbox.dead_letter(pool, named)
+        one = await dead_letters.one(pool, named)
         payload = (one.payload or b"").decode(errors="replace")
         about = f"{one.signature} ({one.source}, slot {one.slot}): {one.last_error}"
         _print({"letter": one, "payload": payload}, json, f"{about}\n{payload}")
@@ -184,12 +184,12 @@ def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Js
 @one_sentence
 def replay(which: Which, json: Json = False) -> None:
     """Try to index dead letters again; a running indexer does it at once. Exit status 1 if there is none."""
-    from zmart.store import inbox
+    from zmart.store import dead_letters
 
     named = accepted_text("which", which)
 
     async def work(pool: Pool) -> None:
-        number = await inbox.replay(pool, None if named == "all" else named)
+        number = await dead_letters.replay(pool, None if named == "all" else named)
         _print({"replayed": number}, json, f"{number} will be tried again")
         _none_is_an_error(number)
 
@@ -204,14 +204,14 @@ def drop(
     json: Json = False,
 ) -> None:
     """Drop dead letters: their events stay missing from the index, and no alert is raised for them again."""
-    from zmart.store import inbox
+    from zmart.store import dead_letters
 
     named = accepted_text("which", which)
     if not yes:
         typer.confirm("These transactions will stay missing from the index. Continue?", abort=True)
 
     async def work(pool: Pool) -> None:
-        number = await inbox.drop(pool, None if named == "all" else named)
+        number = await dead_letters.drop(pool, None if named == "all" else named)
         _print({"dropped": number}, json, f"{number} dropped")
         _none_is_an_error(number)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from zmart.errors import Conflict, Forbidden, Invalid, NotFound, StoreError, ZmartError
 from zmart.ops.operator_actions import ActionRequest, OperatorAction, perform
-from zmart.services.connection_limits import SlowBody, UnfinishedBody
+from zmart.services.connection_bounds import SlowBody, UnfinishedBody
 from zmart.services.contract import Receive, Scope
 from zmart.services.plain_http import read_body
 from zmart.store.pool import Pool

@@ -14,7 +14,7 @@ from zmart.errors import Invalid
 from zmart.market.identifiers import parse_market
 from zmart.market.text_input import accept_text
 from zmart.market.types import MarketId
-from zmart.store import inbox, market_work
+from zmart.store import dead_letters, market_work
 from zmart.store.intents import IntentState
 from zmart.store.pool import Pool
 
@@ -66,7 +66,7 @@ async def perform(pool: Pool, request: ActionRequest) -> str:
         case OperatorAction.RESOLVE:
             return await _resolve(pool, request)
         case OperatorAction.REPLAY:
-            number = await inbox.replay(pool, None if request.target == "all" else request.target)
+            number = await dead_letters.replay(pool, None if request.target == "all" else request.target)
             return f"{number} transactions are tried again now."
     assert_never(request.action)
 

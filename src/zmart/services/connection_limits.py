@@ -2,27 +2,25 @@
 
 uvicorn limits only the idle time between requests. It limits neither heads, trailers, nor clients that never read.
 `LimitedConnection` stands between a transport and uvicorn's protocol; httptools' callbacks tell it which part of a
-message arrives. `ConnectionBoundsMiddleware` checks a complete head before the application sees it.
+message arrives. `ConnectionBoundsMiddleware` (connection_bounds.py) checks a complete head before the application
+sees it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
-import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from zmart.errors import ZmartError
 from zmart.services.client_addresses import ClientAddresses
+from zmart.services.connection_bounds import CONNECTION, ConnectionBounds, ConnectionBoundsMiddleware
 from zmart.services.connection_counts import ConnectionCounts
-from zmart.services.contract import AsgiApp, Receive, Scope, Send
-from zmart.services.head_bounds import HeadBounds, HeadRefusal
-from zmart.services.plain_http import send_problem
+from zmart.services.contract import AsgiApp
 from zmart.services.problem_body import problem_body, request_id_of
 
 KEEP_ALIVE_S = 75
@@ -37,30 +35,6 @@ Without this limit, clients whose requests were refused could use up the process
 """
 _FRAMING_PER_BYTE = 8
 """How many bytes of chunk framing are allowed for each byte of a body; a chunk of one byte needs five."""
-
-_CONNECTION = "zmart.connection"
-"""The key of a request's scope at which ConnectionBoundsMiddleware finds the LimitedConnection.
-
-A context variable would be copied into the context of each timer, and a cancelled timer of uvloop keeps its context: no
-connection would ever be freed.
-"""
-
-
-class ConnectionBounds(msgspec.Struct, frozen=True):
-    """The limits of one connection, in bytes and seconds.
-
-    A head, a body, and the client's reading of an answer have each a time limit; these are checked every `check_s`
-    seconds. `unread_bytes`: how much of a body may still arrive after its request was answered. `requests`: how many
-    requests a client may send before the first is answered.
-    """
-
-    head: HeadBounds = HeadBounds()
-    head_within_s: float = 10.0
-    body_within_s: float = 10.0
-    read_within_s: float = 20.0
-    unread_bytes: int = 8 * 1024 * 1024
-    requests: int = 100
-    check_s: float = 1.0
 
 
 class LimitedConnection(asyncio.Protocol):
@@ -339,7 +313,7 @@ class _ParsedMessages(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)[_CONNECTION] = self._connection
+        cast("dict[str, Any]", self.scope)[CONNECTION] = self._connection
         self._connection.head_begins()
 
     def on_headers_complete(self) -> None:
@@ -353,82 +327,6 @@ class _ParsedMessages(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._connection.message_ends()
-
-
-class SlowBody(ZmartError):
-    """Report that the client did not send its body in time."""
-
-    def __init__(self) -> None:
-        super().__init__("The body did not arrive in time: send it again.")
-
-
-class UnfinishedBody(ZmartError):
-    """Report that the connection ended before the whole body arrived: no answer can be sent."""
-
-    def __init__(self) -> None:
-        super().__init__("The connection ended before the whole body had arrived.")
-
-
-class ConnectionBoundsMiddleware:
-    """Wrap an ASGI application: refuse a head that exceeds its bounds, and limit the time of a body.
-
-    The application's `receive` raises SlowBody or UnfinishedBody, and this middleware handles both. The size of a body
-    is limited by each application itself.
-    """
-
-    def __init__(self, app: AsgiApp, bounds: ConnectionBounds) -> None:
-        self._app = app
-        self._bounds = bounds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to the application, or answer it with an error if it exceeds a bound."""
-        connection: LimitedConnection | None = scope.pop(_CONNECTION, None)
-        if connection is None:
-            await self._app(scope, receive, send)
-            return
-        connection.request_begins()
-        try:
-            if (refusal := self._bounds.head.refusal_of(scope)) is not None:
-                await _refuse(scope, send, refusal)
-            elif scope["method"] in ("GET", "HEAD"):
-                await self._app(scope, receive, send)
-            else:
-                await self._app(scope, _TimedBody(receive, self._bounds.body_within_s), send)
-        except UnfinishedBody:
-            pass
-        except SlowBody as problem:
-            await _refuse(scope, send, HeadRefusal(408, str(problem)))
-        finally:
-            connection.request_ends()
-
-
-class _TimedBody:
-    """The `receive` of a request whose body must arrive within `within_s` seconds.
-
-    Raises SlowBody after that time, and UnfinishedBody when the connection ends before the body is complete.
-    """
-
-    def __init__(self, receive: Receive, within_s: float) -> None:
-        self._receive = receive
-        self._deadline_s = asyncio.get_running_loop().time() + within_s
-        self._has_arrived = False
-
-    async def __call__(self) -> MutableMapping[str, Any]:
-        if self._has_arrived:
-            return await self._receive()
-        try:
-            async with asyncio.timeout_at(self._deadline_s):
-                message = await self._receive()
-        except TimeoutError:
-            raise SlowBody from None
-        if message["type"] == "http.disconnect":
-            raise UnfinishedBody
-        self._has_arrived = not message.get("more_body", False)
-        return message
-
-
-async def _refuse(scope: Scope, send: Send, refusal: HeadRefusal) -> None:
-    await send_problem(send, scope, refusal.status, refusal.message, headers=((b"connection", b"close"),))
 
 
 def protocol_factory(

@@ -6,15 +6,13 @@ Workers index the rows that hold their transaction's JSON, the payload. The payl
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from zmart.errors import NotFound
 from zmart.market.types import Signature, Slot
 from zmart.store.listening import check_until_closed
-from zmart.store.pool import Connection, Pool
+from zmart.store.pool import Connection, Pool, fetch_existing
 
 CHANNEL = "zmart_inbox"
 UNAVAILABLE_PAUSE_S, MAX_PAUSE_S = 5, 60
@@ -146,41 +144,6 @@ _NEXT_DUE = """
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM inbox
 WHERE state = 'pending' AND (payload IS NOT NULL) = $1
 """
-# A transaction that is named only by a hint does not count as backlog: it may not exist.
-IS_REAL = "state = 'pending' AND (listed OR payload IS NOT NULL)"
-_DEPTH = f"""
-SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS pending,
-    (SELECT count(*) FROM inbox WHERE state = 'pending' AND payload IS NULL AND NOT listed) AS unproven,
-    (SELECT count(*) FROM inbox WHERE state = 'dead') AS dead,
-    (SELECT min(slot) FROM inbox WHERE state = 'dead') AS gap_slot,
-    (SELECT extract(epoch FROM now() - min(received_at)) FROM inbox WHERE {IS_REAL})::float8 AS oldest_s,
-    (SELECT last_error FROM inbox WHERE {IS_REAL} ORDER BY received_at LIMIT 1) AS oldest_error
-"""
-_WAITING = f"""
-SELECT signature, slot, attempts, last_error, extract(epoch FROM now() - received_at)::float8 AS age_s
-FROM inbox WHERE {IS_REAL} AND received_at < now() - make_interval(secs => $1) AND last_error IS NOT NULL
-ORDER BY received_at LIMIT $2
-"""
-_DEAD = """
-SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at FROM inbox
-WHERE state = 'dead' AND id > $1 ORDER BY id LIMIT $2
-"""
-# A row is named by its id or signature. It is a dead letter, or a pending row with a failed attempt.
-_NAMED = f"({IS_REAL} AND last_error IS NOT NULL OR state = 'dead') AND (signature = $1 OR id::text = $1)"
-_LETTER = f"""
-SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at, payload FROM inbox WHERE {_NAMED}
-"""
-_REPLAY = f"""
-WITH revived AS (
-    UPDATE inbox SET state = 'pending', attempts = 0, next_attempt_at = now(), settled_at = NULL
-    WHERE state = 'dead' AND $1::text IS NULL OR {_NAMED} RETURNING 1
-), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM revived LIMIT 1)
-SELECT (SELECT count(*) FROM revived) AS revived, (SELECT count(*) FROM woken) AS woken
-"""
-_DROP = f"""
-UPDATE inbox SET state = 'dropped', payload = NULL, settled_at = now()
-WHERE state = 'dead' AND $1::text IS NULL OR {_NAMED}
-"""
 _FORGET = f"""
 WITH {LOCKED_BY_SIGNATURE} DELETE FROM inbox i USING locked l WHERE i.id = l.id
 """
@@ -254,48 +217,6 @@ class InboxFailure(msgspec.Struct, frozen=True, kw_only=True):
     most_s: int = MAX_PAUSE_S
 
 
-class InboxDepth(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of rows in the inbox by kind. `pending` rows have a payload or are in the chain's own listing;
-    `unproven` rows are named only by a hint; `dead` rows are dead letters.
-
-    `oldest_s`: age of the oldest pending row in seconds, None if there is none; `oldest_error`: the error of its last
-    attempt. `gap_slot`: the lowest slot with a dead letter, None if there is none.
-    """
-
-    pending: int
-    dead: int
-    gap_slot: Slot | None
-    oldest_s: float | None
-    unproven: int = 0
-    oldest_error: str | None = None
-
-
-class WaitingTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A pending row with failed attempts. `last_error`: the error of the last one; `age_s`: seconds since the hint was
-    received."""
-
-    signature: Signature
-    slot: Slot | None
-    attempts: int
-    last_error: str
-    age_s: float
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that could not be indexed. `last_error`: why; `source`: what named it first. `settled_at`: when it
-    became a dead letter; None for a pending row that failed. `payload`: its JSON; None if unknown or not read."""
-
-    id: int
-    signature: Signature
-    source: Source
-    slot: Slot | None
-    attempts: int
-    last_error: str | None
-    received_at: datetime
-    settled_at: datetime | None
-    payload: bytes | None = None
-
-
 async def store(
     pool: Pool | Connection, source: Source, hints: Sequence[Hint], *, wake_workers: bool = True
 ) -> StoreResult:
@@ -309,7 +230,8 @@ async def store(
     if not unique:
         return StoreResult(0, 0)
     rows = list(unique.values())
-    row = await pool.fetchrow(
+    row = await fetch_existing(
+        pool,
         _STORE,
         source,
         [hint.signature for hint in rows],
@@ -318,7 +240,6 @@ async def store(
         wake_workers,
         source == "scan",
     )
-    assert row is not None
     return StoreResult(row["fresh"], row["changed"])
 
 
@@ -424,12 +345,6 @@ async def defer(pool: Pool, ids: Sequence[int], error: str) -> None:
         await pool.execute(_DEFER, list(ids), _text(error))
 
 
-async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[WaitingTransaction]:
-    """Return up to `limit` pending rows with a failed attempt that were received more than `longer_than_s` seconds ago,
-    the oldest first. Rows that only a hint names are left out: their transactions may not exist."""
-    return [WaitingTransaction(**row) for row in await pool.fetch(_WAITING, longer_than_s, limit)]
-
-
 def _text(error: str) -> str:
     return error[:2000].replace("\0", "")
 
@@ -439,43 +354,6 @@ async def next_due_s(pool: Pool, *, has_payload: bool) -> float | None:
     considered, or only rows without one. Returns None if there is no such row."""
     due: float | None = await pool.fetchval(_NEXT_DUE, has_payload)
     return due
-
-
-async def depth(pool: Pool) -> InboxDepth:
-    """Return the numbers of rows in the inbox, the age of the oldest, and the lowest slot with a dead letter."""
-    row = await pool.fetchrow(_DEPTH)
-    assert row is not None
-    return InboxDepth(**row)
-
-
-async def dead_letters(pool: Pool, after_id: int = 0, limit: int = 100) -> list[DeadLetter]:
-    """Return up to `limit` dead letters with ids greater than `after_id`, in order of ids, without payloads."""
-    return [DeadLetter(**row) for row in await pool.fetch(_DEAD, after_id, limit)]
-
-
-async def dead_letter(pool: Pool, which: str) -> DeadLetter:
-    """Return a dead letter, or a pending row with a failed attempt, by its id or signature, with its payload. Raises
-    NotFound if there is no such row."""
-    row = await pool.fetchrow(_LETTER, which)
-    if row is None:
-        raise NotFound(f"There is no dead letter {which[:100]}.")
-    return DeadLetter(**row)
-
-
-async def replay(pool: Pool, which: str | None = None) -> int:
-    """Make rows pending and due now, and return how many rows there were. These are the dead letter or failed
-    pending row with the id or signature `which`, or all dead letters if None."""
-    row = await pool.fetchrow(_REPLAY, which)
-    assert row is not None
-    revived: int = row["revived"]
-    return revived
-
-
-async def drop(pool: Pool, which: str | None = None) -> int:
-    """Mark rows as dropped, so that no scan adds them again, and return how many were marked. These are the dead
-    letter or failed pending row with the id or signature `which`, or all dead letters if None."""
-    status = await pool.execute(_DROP, which)
-    return int(status.rpartition(" ")[2])
 
 
 async def forget(connection: Connection | Pool, signatures: Sequence[Signature]) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from zmart.store import reported_state
-from zmart.store.inbox import IS_REAL
+from zmart.store.inbox_backlog import IS_REAL
 from zmart.store.pool import Pool
 from zmart.store.reported_state import ReportedState
 from zmart.store.service_status import silence

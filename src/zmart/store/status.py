@@ -11,7 +11,7 @@ from zmart.errors import ReadOnly
 from zmart.market.types import MarketId, Slot, Wallet
 from zmart.store.change_feed import Change, Topic
 from zmart.store.driver_errors import FULL_OF_NOTIFICATIONS
-from zmart.store.inbox import IS_REAL
+from zmart.store.inbox_backlog import IS_REAL
 from zmart.store.pool import Connection, Pool, fetch_existing
 
 _PROGRESS = """

@@ -30,7 +30,8 @@ from zmart.local.providers.pinata.pins import PinStore
 from zmart.local.providers.pinata.v3 import FILES, FilesApi
 from zmart.ops import logs
 from zmart.ops.probes import Probes
-from zmart.services.connection_limits import ConnectionBounds, server_config
+from zmart.services.connection_bounds import ConnectionBounds
+from zmart.services.connection_limits import server_config
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, Receive, Scope, Send, no_probes
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings

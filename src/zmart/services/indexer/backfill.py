@@ -14,7 +14,7 @@ from zmart.services.indexer.event_partitions import PartitionKeeper
 from zmart.services.indexer.listing import pages
 from zmart.services.indexer.sources import store_listed
 from zmart.services.indexer.worker import BatchOutcome
-from zmart.store import backfills, chain_events, inbox, index_progress
+from zmart.store import backfills, chain_events, inbox_backlog, index_progress
 
 _POLL_S = 0.5
 Progress = Callable[[str, int, int], None]
@@ -84,7 +84,7 @@ async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progre
 
 
 async def _index_pending(engine: Engine, progress: Progress) -> int:
-    waiting = await inbox.depth(engine.pool)
+    waiting = await inbox_backlog.depth(engine.pool)
     total = waiting.pending
     partitions = PartitionKeeper(engine.pool)
     while waiting.pending:
@@ -92,7 +92,7 @@ async def _index_pending(engine: Engine, progress: Progress) -> int:
         while await engine.worker.turn() is BatchOutcome.WORKED:
             pass
         await partitions.turn()
-        waiting = await inbox.depth(engine.pool)
+        waiting = await inbox_backlog.depth(engine.pool)
         total = max(total, waiting.pending)
         progress("indexing", total - waiting.pending, total)
         if not fetched and waiting.pending:

@@ -13,7 +13,7 @@ from zmart.services.indexer.audit import AuditReport, Difference, audit
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.event_partitions import PartitionKeeper
 from zmart.services.indexer.wake_signal import WakeSignal
-from zmart.store import alerts, chain_events, deliveries, inbox, projections
+from zmart.store import alerts, chain_events, deliveries, inbox, inbox_backlog, projections
 from zmart.store.retrying import Outages, retrying
 
 _INTERVAL_S = 5.0
@@ -94,7 +94,7 @@ class Maintenance:
         return bool(self._interval_s) and time.monotonic() - self._audited_at >= self._interval_s
 
     async def _alert_dead_letters(self) -> None:
-        dead = (await inbox.depth(self._engine.pool)).dead
+        dead = (await inbox_backlog.depth(self._engine.pool)).dead
         text = f"{dead} transactions could not be indexed: see `zmart indexer dead-letters list`."
         await self._alert("index-dead-letters", "critical", text if dead else "")
 
@@ -103,7 +103,7 @@ class Maintenance:
 
         Each of them is requested again without limit and holds the gap-free slot. Without any, resolve the alert.
         """
-        waiting = await inbox.waiting(self._engine.pool, _WAITS_LONG_S, _DISPLAYED + 1)
+        waiting = await inbox_backlog.waiting(self._engine.pool, _WAITS_LONG_S, _DISPLAYED + 1)
         lines = [
             f"{w.signature} (slot {w.slot}, {w.attempts} attempts): {w.last_error}"
             for w in waiting[:_DISPLAYED]

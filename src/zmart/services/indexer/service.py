@@ -25,9 +25,9 @@ from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.services.known_answers import POSTGRESQL_SILENT, KnownAnswer
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
-from zmart.store import deliveries, inbox, index_progress, projections
+from zmart.store import deliveries, inbox, inbox_backlog, index_progress, projections
 from zmart.store.deliveries import UnconfirmedBacklog
-from zmart.store.inbox import InboxDepth
+from zmart.store.inbox_backlog import InboxDepth
 from zmart.store.index_progress import IndexProgress
 from zmart.store.retrying import Outages, StopSignal, retrying
 
@@ -136,7 +136,7 @@ class Indexer:
         pool = self._engine.pool
         progress = await index_progress.read(pool)
         assert progress is not None  # claimed when the service was opened
-        depth, waiting = await inbox.depth(pool), await deliveries.waiting(pool)
+        depth, waiting = await inbox_backlog.depth(pool), await deliveries.waiting(pool)
         return _IndexReading(progress, depth, waiting, await projections.stuck(pool))
 
     def health(self) -> Mapping[str, object]:

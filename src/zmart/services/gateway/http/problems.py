@@ -26,7 +26,7 @@ from zmart.errors import (
     Unauthenticated,
     ZmartError,
 )
-from zmart.services.connection_limits import SlowBody, UnfinishedBody
+from zmart.services.connection_bounds import SlowBody, UnfinishedBody
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.auth.proof_help import WWW_AUTHENTICATE, proof_details, proof_message
 from zmart.services.gateway.http.invalid_fields import field_problems
