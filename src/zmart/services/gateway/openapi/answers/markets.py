@@ -9,7 +9,7 @@ from msgspec import Struct
 from zmart.client.shapes import markets as shapes
 from zmart.client.shapes import tape
 from zmart.client.shapes.votes import VoteTerms
-from zmart.market.types import Bps, Lamports, Shares
+from zmart.market.types import Bps, Lamports, MarketId, Shares, Slot
 from zmart.services.gateway.openapi.answers import scenario
 
 RULES = [
@@ -60,7 +60,7 @@ _NO_DISPUTE = shapes.DisputeWindow(
 _DETAIL = shapes.MarketDetail(
     **_MARKET,
     resolver=None,
-    question_cid="bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy",
+    question_cid=scenario.QUESTION_CID,
     evidence_cid=None,
     ipfs_evidence_hash=None,
     proposal=shapes.VoteTally(
@@ -154,6 +154,38 @@ _STATS = tape.TapeStats(
     sell_volume=Lamports(0),
 )
 
+_OTHER = MarketId("1c0d" + scenario.MARKET[4:])
+_PRICE = float(scenario.PRICE_YES)
+_TREND = shapes.TrendingMarket(
+    id=scenario.MARKET,
+    question=scenario.QUESTION,
+    yes_price=_PRICE,
+    change24h=2.2218,
+    volume24h=0.999999999,
+    unique_traders=1,
+    trending_score=0.999999999,
+)
+_CATEGORY = shapes.Category(id="weather", name="Weather", count=1, emoji="🌦", trend="+100%")
+_RELATED = shapes.RelatedMarket(
+    id=_OTHER, question="Will it snow in March?", yes_price=0.5, category="weather", category_match=True
+)
+_CREATION = shapes.TimelineEntry(
+    event="MarketCreated",
+    state="PROPOSED",
+    timestamp=scenario.CREATED,
+    actor=scenario.CREATOR,
+    slot=Slot(scenario.SLOT - 350),
+    signature=scenario.SIGNATURE,
+    details={
+        "creator": scenario.CREATOR,
+        "b_parameter": scenario.B,
+        "state": 0,
+        "initial_liquidity": scenario.DEPOSIT,
+        "ipfs_question_hash": scenario.QUESTION_CID,
+    },
+)
+_POINT = tape.PricePoint(timestamp=scenario.TRADED, yes=52.2218, no=47.7782)
+
 ANSWERS: list[Struct] = [
     shapes.Markets(markets=[shapes.Market(**_MARKET)], count=1, offset=0, limit=20),
     _DETAIL,
@@ -163,4 +195,16 @@ ANSWERS: list[Struct] = [
     _CANDLES,
     QUOTE,
     tape.Activities(activities=[_ACTIVITY], count=1),
+    tape.PriceHistory(market_id=scenario.MARKET, price_history=[_POINT], count=1),
+    shapes.TrendingMarkets(trending=[_TREND], count=1),
+    shapes.Categories(categories=[_CATEGORY], count=1),
+    shapes.RelatedMarkets(related=[_RELATED], count=1),
+    shapes.SearchResult(markets=[shapes.FoundMarket(**_MARKET, rank=0.6079)], count=1, q="harbour"),
+    shapes.Timeline(market_id=scenario.MARKET, timeline=[_CREATION], count=1),
+    shapes.DisputeReview(
+        waits=False,
+        reasons=["The result is close: 6100 bps agree, the threshold is 6000 bps."],
+        raised_at=scenario.ENDS,
+        released_at="2026-02-28T18:30:00.000Z",
+    ),
 ]

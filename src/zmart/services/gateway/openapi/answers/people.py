@@ -50,7 +50,7 @@ _COMMENT = people.Discussion(
     parent_id=None,
     created_at=scenario.TRADED,
 )
-_VOTE = votes.Vote(
+VOTE = votes.Vote(
     id="1",
     market_id=scenario.MARKET,
     user_wallet=scenario.TRADER,
@@ -69,6 +69,56 @@ _STATS = votes.VoteStats(likes=8, dislikes=2, total=10, approval_rate=80.0, unpr
 _COUNTS = votes.VoteCounts(
     proposal_votes=votes.ProposalCount(likes=8, dislikes=2, not_counted=1),
     dispute_votes=votes.DisputeCount(agrees=0, disagrees=0, not_counted=0),
+)
+_COUNTED = people.UserCounts(
+    total_trades=1, total_votes=1, proposal_votes=1, dispute_votes=0, discussions=1, markets_created=0
+)
+_USER = people.User(
+    wallet=scenario.TRADER,
+    display_name="Ada",
+    bio="I watch the harbour.",
+    avatar_url=None,
+    twitter_handle=None,
+    created_at=scenario.CREATED,
+    updated_at=scenario.CREATED,
+    stats=_COUNTED,
+)
+_RESULTS = people.UserStats(
+    wallet=scenario.TRADER,
+    total_trades=1,
+    total_volume=scenario.PAID,
+    realized_pnl=Lamports(0),
+    unrealized_pnl=scenario.LOSS,
+    total_pnl=scenario.LOSS,
+    total_invested=scenario.PAID,
+    active_positions=1,
+    settled_positions=0,
+    won_positions=0,
+    win_rate=0.0,
+    total_votes=1,
+    comments=1,
+)
+_SNAPSHOT = people.DiscussionSnapshot(
+    cid=scenario.QUESTION_CID,
+    date="2026-01-15",
+    comments=1,
+    previous_cid=None,
+    size_bytes=1_204,
+    provider="pinata",
+    pinned_at="2026-01-16T00:00:03.000Z",
+    verified_at="2026-01-16T00:01:03.000Z",
+    unpin_after="2026-02-15T00:00:03.000Z",
+    unpinned_at=None,
+)
+_CHALLENGE = people.Nonce(
+    nonce=scenario.NONCE,
+    message=(
+        f"zmart.example wants you to sign in with your Solana account:\n{scenario.TRADER}\n\n"
+        "Sign in to ZMART. This costs nothing and sends no transaction.\n\n"
+        f"URI: https://zmart.example\nVersion: 1\nChain ID: mainnet\nNonce: {scenario.NONCE}\n"
+        "Issued At: 2026-01-15T12:00:00.000Z\nExpiration Time: 2026-01-15T12:05:00.000Z"
+    ),
+    expires_at="2026-01-15T12:05:00.000Z",
 )
 _HOLDERS = people.Holders(
     market_id=scenario.MARKET, holders=[_HOLDER], yes=[_HOLDER], no=[], count=1, yes_count=1, no_count=0
@@ -95,9 +145,19 @@ ANSWERS: list[Struct] = [
     _HOLDERS,
     people.Leaderboard(leaders=[_LEADER], count=1, by="pnl", window="all"),
     people.Discussions(discussions=[_COMMENT], count=1, market_id=scenario.MARKET),
-    people.DiscussionAnswer(message="Comment posted", discussion=_COMMENT),
+    people.DiscussionAnswer(message="Comment created", discussion=_COMMENT),
+    people.Message(message="Signed out"),
+    people.DiscussionSnapshots(snapshots=[_SNAPSHOT], count=1, market_id=scenario.MARKET),
+    _USER,
+    _RESULTS,
+    _CHALLENGE,
+    people.Session(
+        token=scenario.SESSION,
+        expires_at="2026-01-15T13:00:00.000Z",
+        wallet=scenario.TRADER,
+    ),
     people.WalletBalance(wallet=scenario.TRADER, lamports=Lamports(5_000_000_000)),
     _COUNTS,
-    votes.MarketVotes(votes=[_VOTE], stats=_STATS, market_id=scenario.MARKET, type="proposal"),
-    votes.UserVotes(proposal_votes=[_VOTE], dispute_votes=[], total=1, wallet=scenario.TRADER),
+    votes.MarketVotes(votes=[VOTE], stats=_STATS, market_id=scenario.MARKET, type="proposal"),
+    votes.UserVotes(proposal_votes=[VOTE], dispute_votes=[], total=1, wallet=scenario.TRADER),
 ]

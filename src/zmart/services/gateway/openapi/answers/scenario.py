@@ -16,6 +16,16 @@ QUESTION = "Will the harbour be frozen in February?"
 CREATED, APPROVED, ACTIVATED = (f"2026-01-15T{hour}:00:00.000Z" for hour in (12, 13, 14))
 TRADED, ENDS = "2026-01-15T14:05:00.000Z", "2026-02-28T12:00:00.000Z"
 SLOT = Slot(1_377)
+TRANSACTION = (
+    "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAACAAQABAlyxaAp7IIsFRDJuqZ"
+    "sWpit+CJK6C34z3KT4OzYGGpsoAYCWWn6BNR6+qpCtlwLRmXxochZQvRguVp+Jxuvd+JAtcRZCtyawRAFifKn7rDL1yFMPsZA8xNsCJYcXkhpI"
+    "gQEBAAgo74qaCCVqbAA="
+)
+"""A transaction without signatures that TRADER is to sign. Its only instruction, of the program, is shortened."""
+NONCE = "5f0c1d9be1a84cbd8c2b3f66d0a4e917"
+SESSION = "zs1.eyJ3YWxsZXQiOiI3RXFRZCIsImlkIjoia3EzbSJ9.x0f3Jm9wYk2Qv7Zr1uN5eA"
+LAST_VALID_BLOCK_HEIGHT = 1_527
+QUESTION_CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 
 B, DEPOSIT = Shares(20_000_000_000), Lamports(15_000_000_000)
 SHARES, NO_SHARES = Shares(1_778_649_901), Shares(0)

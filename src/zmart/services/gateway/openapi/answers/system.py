@@ -52,4 +52,32 @@ _STATUS = system.Status(
     dispute_review="auto",
 )
 
-ANSWERS: list[Struct] = [_STATUS]
+_CHANGE = system.LatestEvent(
+    id=f"{_STATUS.feed.epoch}:{_STATUS.feed.head}",
+    type="trade",
+    market_id=scenario.MARKET,
+    epoch=_STATUS.feed.epoch,
+    offset=_STATUS.feed.head,
+    timestamp=scenario.TRADED,
+    data={"action": "created"},
+)
+_INDEX_OF_CALLS = system.ApiIndex(
+    name="ZMART gateway",
+    version=_STATUS.version,
+    documentation="/docs",
+    openapi="/api/openapi.json",
+    asyncapi="/asyncapi.json",
+    health="/health",
+    status="/api/status",
+    websocket=_STATUS.websocket_url,
+    calls=[system.ApiCall(method="GET", path="/api/markets", summary="List the markets.")],
+)
+
+ANSWERS: list[Struct] = [
+    _STATUS,
+    _INDEX_OF_CALLS,
+    system.ServiceHealth(status="ok", service="monitor", timestamp=scenario.TRADED, instances=[_MONITOR]),
+    system.LatestEvents(
+        events=[_CHANGE], count=1, since=1_768_485_600_000, limit=100, timestamp=1_768_485_900_000
+    ),
+]
