@@ -12,8 +12,10 @@ import jinja2
 import msgspec
 import pytest
 
+from kit import rows
 from kit.gateway import (
     NOW,
+    Site,
     add_market,
     add_position,
     add_trade,
@@ -288,6 +290,60 @@ async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(
         assert re.search(rf'id="comment-{first}".*?<ol class="replies"[^>]*><li.*?Echo', text, re.DOTALL)
         held = (await here.get(f"/wallets/{address(2)}")).text
         assert re.search(r"Claims waiting.*?3\.000 SOL", held, re.DOTALL)
+
+
+_OLD_CLAIM = """
+UPDATE positions SET last_trade_at = last_trade_at - interval '9 days', first_trade_at = first_trade_at - interval '9 days'
+"""
+_NEWER_POSITIONS = """
+INSERT INTO positions SELECT (jsonb_populate_record(p, jsonb_build_object('market_id', m.market_id,
+    'last_trade_at', p.last_trade_at + interval '8 days'))).* FROM positions p, markets m WHERE m.state = 'ACTIVE'
+"""
+
+
+async def _has_an_old_claim(here: Site, newer: int) -> MarketId:
+    """Let wallet 2 hold 3 shares that won, and positions in `newer` markets that it traded in later."""
+    key = await add_market(here.pool, 999, "FINALIZED", final_outcome=True, finalized_at=NOW)
+    await add_position(here.pool, key, address(2), 3 * 10**9, 0, 10**9)
+    await here.pool.execute(_OLD_CLAIM)
+    await rows.add_markets(
+        here.pool, [rows.market_fold(market_id(n), "ACTIVE", question_cid="x") for n in range(1, newer + 1)]
+    )
+    await here.pool.execute(_NEWER_POSITIONS)
+    return key
+
+
+async def test_a_claim_waits_however_many_positions_are_newer(database_url: str) -> None:
+    """P9: on the page of its wallet, which leads to the positions that it does not list."""
+    async with site(database_url) as here:
+        key = await _has_an_old_claim(here, 101)
+        first = (await here.get(f"/wallets/{address(2)}")).text
+        assert re.search(rf"Claims waiting.*?{key}.*?3\.000 SOL.*?</section>", first, re.DOTALL)
+        positions = first[first.index('id="positions"') :]
+        assert "Positions 1 to 100, the most recently traded first: there are more." in positions
+        assert key not in positions
+        older = re.search(r'<a href="(\?positions=[^"]*)#positions">Older positions', positions)
+        assert older is not None
+        second = (await here.get(f"/wallets/{address(2)}{older[1]}")).text
+        positions = second[second.index('id="positions"') :]
+        assert "Positions 101 to 102, the most recently traded first." in positions
+        assert key in positions
+        assert "Older positions" not in positions
+        assert re.search(rf"Claims waiting.*?{key}", second, re.DOTALL)
+
+
+async def test_claims_beyond_the_hundred_largest_are_announced(database_url: str) -> None:
+    async with site(database_url) as here:
+        key = await _has_an_old_claim(here, 100)
+        await here.pool.execute(
+            "UPDATE markets SET state = 'FINALIZED', final_outcome = 'yes', finalized_at = now()"
+        )
+        await here.pool.execute("UPDATE positions SET shares_yes = 1000 WHERE market_id <> $1", key)
+        page = (await here.get(f"/wallets/{address(2)}")).text
+        claims = page[page.index("Claims waiting") : page.index('id="positions"')]
+        assert claims.count("<li>") == 100
+        assert key in claims.split("</li>")[0]
+        assert "These are the 100 largest: more claims wait." in claims
 
 
 async def test_the_lists_of_wallets_and_of_what_happened_are_pages(database_url: str) -> None:

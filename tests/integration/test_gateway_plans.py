@@ -18,6 +18,7 @@ import msgspec
 from zmart.market.eligibility import Rule
 from zmart.market.identifiers import MarketRef
 from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.market.valuation import ClaimRule
 from zmart.store import (
     candles,
     change_feed,
@@ -94,6 +95,10 @@ READS: dict[str, Read] = {
     ),
     "a market with its voting": lambda p, m, w: market_voting.with_version(p, MarketRef(m)),
     "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
+    **{
+        f"claims that wait, {rule.value}": lambda p, m, w, r=rule: positions.claimable(p, w, r, 101)
+        for rule in ClaimRule
+    },
     "settled positions": lambda p, m, w: holdings.settled(p, w, [m]),
     "prices over time": lambda p, m, w: holdings.prices_at(
         p, [(m, datetime.now(UTC) - timedelta(days=days)) for days in range(100)]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from kit import rows
 from kit.gateway import NOW, Site, add_market, add_position, add_trade, site
-from kit.wallets import address
+from kit.wallets import address, market_id
 from zmart.market.fold_state import PositionFold
 from zmart.market.types import MarketId
 from zmart.store.pool import Pool
@@ -150,6 +150,29 @@ async def test_an_unclaimed_winner_is_claimable(database_url: str) -> None:
         assert (body["value"], body["cost_basis"]) == (181_000_000, 100_000_000)
         await _agrees(here, realized=0, unrealized=81_000_000)
         assert (await _position_on_page(here))[-3:] == ["0.100", "claimable 0.181", "+0.081"]
+
+
+async def test_a_claim_is_in_the_portfolio_however_many_positions_are_newer(database_url: str) -> None:
+    """P9: a portfolio has the 500 positions that were traded last, and every older one whose claim waits."""
+    async with site(database_url) as here:
+        keys = [
+            await add_market(here.pool, n, "FINALIZED", final_outcome=True, finalized_at=NOW) for n in (1, 2)
+        ]
+        await add_position(here.pool, keys[0], WHO, 181_000_000, 0, 100_000_000)  # which waits
+        await add_position(here.pool, keys[1], WHO, 0, 181_000_000, 100_000_000)  # which lost
+        await rows.add_markets(
+            here.pool, [rows.market_fold(market_id(n), "ACTIVE", question_cid="x") for n in range(3, 503)]
+        )
+        await here.pool.execute(
+            "INSERT INTO positions SELECT (jsonb_populate_record(p, jsonb_build_object('market_id', m.market_id, "
+            "'last_trade_at', p.last_trade_at + interval '1 day'))).* "
+            "FROM positions p, markets m WHERE p.market_id = $1 AND m.state = 'ACTIVE'",
+            keys[0],
+        )
+        body = await portfolio(here)
+        assert len(body["open_positions"]) == 500
+        closed = [(row["market_id"], row["current_value"]) for row in body["closed_positions"]]
+        assert closed == [(keys[0], 181_000_000)]
 
 
 async def test_what_was_sold_before_the_end_is_beside_the_claim(database_url: str) -> None:

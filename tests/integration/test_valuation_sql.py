@@ -45,6 +45,7 @@ async def test_results_are_the_sum_of_the_values(database_url: str, rule: ClaimR
         await pool.execute("UPDATE markets SET current_liquidity = shares_yes / 3 + 1")
         held = await positions.of_wallet(pool, who, 100)
         results = await users.results(pool, who, rule)
+        claims = await positions.claimable(pool, who, rule, 100)
     finally:
         await pool.close()
     settled = [row for row in held if row.state == "FINALIZED"]
@@ -55,4 +56,7 @@ async def test_results_are_the_sum_of_the_values(database_url: str, rule: ClaimR
     assert results.cost_basis == sum(row.value(rule).basis for row in held)
     assert results.open_positions == len([row for row in held if row.is_open])
     assert results.settled == len(settled)
+    by_market = {row.market_id: row.value(rule).claimable for row in held}
+    assert [row.payout(rule) for row in claims] == sorted(filter(None, by_market.values()), reverse=True)
+    assert all(row.payout(rule) == by_market[row.market_id] for row in claims)
     assert results.won == len([row for row in settled if row.value(rule).result > 0])

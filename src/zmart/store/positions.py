@@ -25,6 +25,20 @@ WHERE p.wallet = $1"""
 _HELD = f"SELECT {HELD_COLUMNS} {HELD_BY}"
 _OF_WALLET = f"{_HELD} ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3"
 _HELD_IN = f"{_HELD} AND p.market_id = $2"
+PAYOUTS = {
+    ClaimRule.FIXED: """CASE m.final_outcome WHEN 'yes' THEN p.shares_yes WHEN 'no' THEN p.shares_no
+        ELSE div(p.shares_yes + p.shares_no, 2) END""",
+    ClaimRule.POOL: """CASE m.final_outcome
+        WHEN 'yes' THEN div(p.shares_yes * m.current_liquidity, greatest(m.shares_yes, 1))
+        WHEN 'no' THEN div(p.shares_no * m.current_liquidity, greatest(m.shares_no, 1)) ELSE p.total_invested END""",
+}
+"""SQL expressions for what the claim of position p in the FINALIZED market m pays, in lamports, equal to
+HeldPosition.payout."""
+_CLAIMABLE = {
+    rule: f"""{_HELD} AND NOT p.has_claimed AND m.state = 'FINALIZED' AND {payout} > 0
+    ORDER BY {payout} DESC, p.market_id LIMIT $2"""
+    for rule, payout in PAYOUTS.items()
+}
 _HOLDERS = {
     outcome: f"""SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.{side} > 0
     ORDER BY p.{side} DESC, p.wallet LIMIT $2 OFFSET $3"""
@@ -115,6 +129,12 @@ async def held_in(pool: Pool, wallet: Wallet, market_id: MarketId) -> HeldPositi
 async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[HeldPosition]:
     """Return up to `limit` positions of the wallet, the most recently traded first, from `offset` on."""
     return [HeldPosition(**row) for row in await pool.fetch(_OF_WALLET, wallet, limit, offset)]
+
+
+async def claimable(pool: Pool, wallet: Wallet, rule: ClaimRule, limit: int) -> list[HeldPosition]:
+    """Return up to `limit` positions of the wallet for which a claim by `rule` would pay now, the largest payout
+    first."""
+    return [HeldPosition(**row) for row in await pool.fetch(_CLAIMABLE[rule], wallet, limit)]
 
 
 async def holders(

@@ -10,6 +10,7 @@ from zmart.market.types import Lamports, Wallet
 from zmart.market.valuation import ClaimRule
 from zmart.store.markets import LATEST_CHAIN_TIME
 from zmart.store.pool import Pool, fetch_existing
+from zmart.store.positions import PAYOUTS
 
 _PROFILE = """
 SELECT wallet, display_name, bio, avatar_url, twitter_handle, created_at, updated_at FROM users WHERE wallet = $1
@@ -30,13 +31,6 @@ SELECT (SELECT count(*) FROM trades WHERE wallet = $1) AS trades,
     (SELECT count(*) FROM discussions WHERE wallet = $1 AND deleted_at IS NULL) AS discussions,
     (SELECT count(*) FROM markets WHERE creator = $1) AS markets_created
 """
-_PAYOUTS = {
-    ClaimRule.FIXED: """CASE m.final_outcome WHEN 'yes' THEN p.shares_yes WHEN 'no' THEN p.shares_no
-        ELSE div(p.shares_yes + p.shares_no, 2) END""",
-    ClaimRule.POOL: """CASE m.final_outcome
-        WHEN 'yes' THEN div(p.shares_yes * m.current_liquidity, greatest(m.shares_yes, 1))
-        WHEN 'no' THEN div(p.shares_no * m.current_liquidity, greatest(m.shares_no, 1)) ELSE p.total_invested END""",
-}
 _CURRENT = """
 CASE WHEN p.has_claimed THEN 0 WHEN m.state = 'FINALIZED' THEN {payout}
     ELSE div(p.shares_yes * m.price_yes_e9 + p.shares_no * (1000000000 - m.price_yes_e9), 1000000000) END
@@ -175,11 +169,11 @@ async def counts(pool: Pool, wallet: Wallet) -> ActivityCounts:
 
 async def results(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Results:
     """Return the wallet's trading results over all its positions; `rule` determines the payouts of final markets."""
-    return Results(**await fetch_existing(pool, _RESULTS.format(payout=_PAYOUTS[rule]), wallet))
+    return Results(**await fetch_existing(pool, _RESULTS.format(payout=PAYOUTS[rule]), wallet))
 
 
 async def leaders(pool: Pool, by: str, window_s: int, limit: int, rule: ClaimRule) -> list[LeaderRow]:
     """Return up to `limit` wallets that traded within the last `window_s` seconds of chain time, the highest first.
     `by` is "pnl" or "volume"; `rule` determines the payouts of final markets."""
-    sql = _LEADERS.format(order=_LEADERS_BY[by], payout=_PAYOUTS[rule])
+    sql = _LEADERS.format(order=_LEADERS_BY[by], payout=PAYOUTS[rule])
     return [LeaderRow(**row) for row in await pool.fetch(sql, window_s, limit)]

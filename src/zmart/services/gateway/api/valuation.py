@@ -13,13 +13,18 @@ from zmart.store.pool import Pool
 from zmart.store.positions import HeldPosition
 
 _MAX_POSITIONS = 500
+_MAX_CLAIMS = 500
 _MAX_TRADES = 2000
 
 
 async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
-    """Return the 500 positions of a wallet that were traded last, the totals of all its positions in lamports, and the
-    value of its holdings over time."""
+    """Return the 500 positions of a wallet that were traded last, the 500 largest claims that wait, the totals of all
+    its positions in lamports, and the value of its holdings over time."""
     held = await positions.of_wallet(pool, wallet, _MAX_POSITIONS)
+    if len(held) == _MAX_POSITIONS:
+        listed = {row.market_id for row in held}
+        claims = await positions.claimable(pool, wallet, rule, _MAX_CLAIMS)
+        held += [row for row in claims if row.market_id not in listed]
     results = await users.results(pool, wallet, rule)
     return Portfolio(
         wallet=wallet,

@@ -3,12 +3,12 @@ activity."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from litestar import Response, get
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
-from zmart.services.gateway.api import lookup, users
+from zmart.services.gateway.api import lookup, paging, users
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.explorer import site_values, wallet_page
 from zmart.services.gateway.explorer.templating import page
@@ -35,11 +35,14 @@ Kind = Literal["", "trade", "vote", "discussion", "creation", "resolution"]
 
 @get("/wallets/{wallet:str}", include_in_schema=False)
 async def wallet_of(
-    context: Context, wallet: FromPath[str], trades: FromQuery[str | None] = None
+    context: Context,
+    wallet: FromPath[str],
+    trades: FromQuery[str | None] = None,
+    positions: Annotated[int, QueryParameter(ge=0, le=paging.MAX_OFFSET)] = 0,
 ) -> Response[str]:
     """Show one wallet: positions, claims, trades, votes, results."""
     who = lookup.wallet_in_path(wallet)
-    values = await wallet_page.values(context, who, trades)
+    values = await wallet_page.values(context, who, trades, positions)
     return page("wallet.html", values, site=await site_values.of(context))
 
 

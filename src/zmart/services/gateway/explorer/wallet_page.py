@@ -14,17 +14,27 @@ from zmart.store import markets, positions, trades, users, vote_lists
 from zmart.store.users import Results
 
 _POSITIONS = 100
+_CLAIMS = 100
 _TRADES = 25
 _VOTES = 25
 _PROFIT_TRADES = 1000
 
 
-async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dict[str, object]:
-    """Return the values for the template wallet.html. `cursor` chooses the page of trades."""
+async def values(
+    context: AppContext, wallet: Wallet, cursor: str | None, first_position: int
+) -> dict[str, object]:
+    """Return the values for the template wallet.html. `cursor` chooses the page of trades, and `first_position` that of
+    positions: the number of more recently traded ones before it."""
     after = paging.key_of(cursor, TapeKey)
     rows = await trades.of_wallet(context.pool, wallet, _TRADES + 1, 0, after.position if after else None)
     tape, more = paging.split_page(rows, _TRADES)
-    held = await positions.of_wallet(context.pool, wallet, _POSITIONS)
+    held, more_positions = paging.split_page(
+        await positions.of_wallet(context.pool, wallet, _POSITIONS + 1, first_position), _POSITIONS
+    )
+    following = first_position + _POSITIONS
+    claims, more_claims = paging.split_page(
+        await positions.claimable(context.pool, wallet, context.claim_rule, _CLAIMS + 1), _CLAIMS
+    )
     cast = [
         vote for kind in VoteKind for vote in await vote_lists.of_wallet(context.pool, wallet, kind, _VOTES)
     ]
@@ -42,7 +52,10 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
         "counts": await users.counts(context.pool, wallet),
         "results": results,
         "held": valued,
-        "claims": [(row, value) for row, value in valued if value.claimable],
+        "first_position": first_position,
+        "older_positions": following if more_positions and following <= paging.MAX_OFFSET else None,
+        "claims": [(row, row.payout(context.claim_rule)) for row in claims],
+        "more_claims": more_claims,
         "withdrawals": await withdrawals.waiting(context.pool, wallet, context.claim_rule),
         "profit": profit,
         "profit_line": charts.amount_path(profit),
