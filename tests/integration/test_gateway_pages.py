@@ -19,6 +19,7 @@ from kit.gateway import (
     add_market,
     add_position,
     add_trade,
+    ballot,
     site,
 )
 from kit.wallets import address, market_id, wallet
@@ -32,6 +33,9 @@ VALUES ($1, 'proposal', $2, CASE WHEN $3::boolean THEN 'for' ELSE 'against' END,
 _SNAPSHOT = """
 INSERT INTO ipfs_anchors (market_id, kind, snapshot_day, cid, comments_count, size_bytes, provider, pinned_at)
 VALUES ($1, 'snapshot', $2::timestamptz::date, 'bafysnapshot', 3, 2048, 'local', $2)
+"""
+_CLOSING = """
+INSERT INTO vote_closings (market_id, kind, closed_at, closed_slot, log_size, voting_over) VALUES ($1, $2, 1, 1, 0, $3)
 """
 _TRANSACTION = """
 INSERT INTO chain_transactions (signature, slot, failed, finality, event_count) VALUES ($1, 7, false, 'finalized', 1)
@@ -293,7 +297,8 @@ async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(
 
 
 _OLD_CLAIM = """
-UPDATE positions SET last_trade_at = last_trade_at - interval '9 days', first_trade_at = first_trade_at - interval '9 days'
+UPDATE positions SET last_trade_at = last_trade_at - interval '9 days',
+    first_trade_at = first_trade_at - interval '9 days'
 """
 _NEWER_POSITIONS = """
 INSERT INTO positions SELECT (jsonb_populate_record(p, jsonb_build_object('market_id', m.market_id,
@@ -360,6 +365,96 @@ async def test_the_lists_of_wallets_and_of_what_happened_are_pages(database_url:
         assert (await here.get("/portfolio")).status_code == 200
         for path in ("/leaderboard?by=beauty", "/activity?kind=weather"):
             assert (await here.get(path)).status_code == 400
+
+
+async def _panel(here: Site, key: MarketId) -> tuple[str, list[str]]:
+    """Return the text of a market's panel of actions, and its buttons of a vote or a dispute."""
+    page = (await here.get(f"/markets/{key}")).text
+    panel = re.search(r'<section class="panel part".*?</section>', page, re.DOTALL)
+    assert panel is not None
+    form = re.search(r"<form data-(?:vote|dispute).*?</form>", panel[0], re.DOTALL)
+    assert form is not None
+    visible = re.sub(r"<p[^>]* hidden>.*?</p>", "", panel[0], flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", "", visible).split()), re.findall(r"<button[^>]*>", form[0])
+
+
+async def _ballot_word(here: Site, key: MarketId) -> str:
+    page = (await here.get(f"/markets/{key}")).text
+    word = re.search(r'class="panel ballot".*?<span class="quiet"[^>]*>(\w+)</span>', page, re.DOTALL)
+    assert word is not None
+    return word[1]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "sentence"),
+    [(3600, "It can be disputed until"), (-1, "The time to dispute it ended")],
+)
+async def test_a_dispute_is_offered_until_the_program_refuses_it(
+    database_url: str, left_s: int, sentence: str
+) -> None:
+    """P7: by GlobalConfig's dispute period, whatever the gateway's own DISPUTE_WINDOW_HOURS is."""
+    async with site(database_url, dispute_window_hours=240) as here:
+        period_s = await here.pool.fetchval("SELECT dispute_period FROM program_config")
+        proposed = datetime.now(UTC) + timedelta(seconds=left_s - period_s)
+        key = await add_market(here.pool, 1, "RESOLVING", proposed_at=proposed)
+        text, (button,) = await _panel(here, key)
+        assert sentence in text
+        assert ("disabled" in button) is (left_s < 0)
+        assert ("data-closes" in (await here.get(f"/markets/{key}")).text) is (left_s > 0)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "closing", "sentence", "is_open"),
+    [
+        (3600, None, "Votes count until", True),
+        (-60, None, "The time to vote ended", False),
+        (-60, False, "with too few votes: votes count until there are enough.", True),
+        (-60, True, "If no vote counts, voting will go on.", False),
+    ],
+)
+async def test_a_vote_on_a_dispute_is_offered_while_the_api_accepts_it(
+    database_url: str, left_s: int, closing: bool | None, sentence: str, is_open: bool
+) -> None:
+    """P7: by chain time, and beyond the end where the monitor holds the vote open for more votes."""
+    async with site(database_url) as here:
+        began = datetime.now(UTC) + timedelta(hours=-72, seconds=left_s)
+        key = await add_market(here.pool, 1, "DISPUTED", proposed_at=began - timedelta(hours=1))
+        await rows.change_market(here.pool, key, dispute_initiated_at=began)
+        await here.pool.execute(
+            "UPDATE index_progress SET final_time = extract(epoch FROM now())::bigint, scanned_at = now()"
+        )
+        if closing is not None:
+            await here.pool.execute(_CLOSING, key, "dispute", closing)
+        text, buttons = await _panel(here, key)
+        assert sentence in text
+        assert [("disabled" in button) for button in buttons] == [not is_open] * 2
+        assert await _ballot_word(here, key) == ("open" if is_open else "closed")
+        answer = await here.post("/api/votes/dispute", ballot(here, wallet(2), key, kind="dispute"))
+        assert (answer.status_code == 201) is is_open, answer.text
+
+
+@pytest.mark.parametrize(
+    ("age_days", "is_closed", "sentence"),
+    [
+        (1, False, "Votes count until"),
+        (400, False, "votes count until its rejection is recorded."),
+        (400, True, "Voting on this proposal has ended: no further vote counts."),
+    ],
+)
+async def test_a_vote_on_a_proposal_is_offered_until_the_aggregator_ends_it(
+    database_url: str, age_days: int, is_closed: bool, sentence: str
+) -> None:
+    async with site(database_url) as here:
+        created = datetime.now(UTC) - timedelta(days=age_days)
+        key = await add_market(here.pool, 1, "PROPOSED", created_at=created, activated_at=None)
+        if is_closed:
+            await here.pool.execute(_CLOSING, key, "proposal", True)
+        text, buttons = await _panel(here, key)
+        assert sentence in text
+        assert [("disabled" in button) for button in buttons] == [is_closed] * 2
+        assert await _ballot_word(here, key) == ("closed" if is_closed else "open")
+        answer = await here.post("/api/votes/proposal", ballot(here, wallet(2), key))
+        assert (answer.status_code == 201) is not is_closed, answer.text
 
 
 async def test_other_sites_and_search_engines_are_told_where_and_what_a_market_is(database_url: str) -> None:

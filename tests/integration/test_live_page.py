@@ -13,11 +13,11 @@ from solders.hash import Hash
 from solders.message import Message
 from solders.transaction import Transaction
 
-from kit import standard_wallet
+from kit import rows, standard_wallet
 from kit.explorer_browser import chromium, reader
-from kit.gateway import add_market, add_trade
+from kit.gateway import ADMIN, add_market, add_trade
 from kit.gateway_server import server
-from kit.wallets import address, wallet
+from kit.wallets import address, address_of, wallet
 from zmart.store.pool import Pool
 
 SOCKET = "ws://live.invalid/"
@@ -175,3 +175,49 @@ async def test_a_dispute_whose_reason_was_not_posted_is_called_a_dispute(
                 "Disputed, but the reason was not posted: The server does not answer"
             )
             await expect(status.get_by_role("link")).to_have_attribute("href", f"/transactions/{signature}")
+
+
+async def test_a_dispute_is_offered_no_more_once_its_time_ends_on_an_open_page(
+    database_url: str, redis_url: str
+) -> None:
+    """P7: the page does what a reload would: it says that the time has ended, and disables the button."""
+    now = datetime.now(UTC)
+    pool = await Pool.open(database_url, size=2)
+    await rows.add_config(pool, address_of(ADMIN))
+    key = await add_market(pool, 1, "RESOLVING", proposed_at=now)
+    await pool.close()
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await page.clock.install(time=now)
+            await page.goto(f"/markets/{key}")
+            button = page.get_by_role("button", name="Dispute the outcome")
+            over = page.get_by_text("The time to dispute it ended")
+            await expect(page.locator("[data-countdown]")).to_contain_text("left)")
+            await expect(button).to_be_enabled()
+            await expect(over).to_be_hidden()
+            await page.clock.fast_forward(timedelta(days=30) // timedelta(milliseconds=1))
+            await expect(over).to_be_visible()
+            await expect(button).to_be_disabled()
+            await expect(page.get_by_text("It can be disputed until")).to_be_hidden()
+
+
+async def test_a_vote_is_offered_no_more_once_its_time_ends_on_an_open_page(
+    database_url: str, redis_url: str
+) -> None:
+    now = datetime.now(UTC)
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1, "DISPUTED", proposed_at=now)
+    await rows.change_market(pool, key, dispute_initiated_at=now)
+    await pool.close()
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await page.clock.install(time=now)
+            await page.goto(f"/markets/{key}")
+            word = page.locator('[data-ballot="dispute"] .bar .quiet')
+            await expect(page.get_by_role("button", name="It is wrong")).to_be_enabled()
+            await expect(word).to_have_text("open")
+            await page.clock.fast_forward(timedelta(days=30) // timedelta(milliseconds=1))
+            await expect(page.get_by_text("The time to vote ended")).to_be_visible()
+            for choice in ("It is wrong", "It is right"):
+                await expect(page.get_by_role("button", name=choice)).to_be_disabled()
+            await expect(word).to_have_text("closed")

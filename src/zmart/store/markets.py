@@ -150,6 +150,12 @@ async def with_versions(pool: Pool, market_ids: Sequence[MarketId]) -> list[tupl
     return markets
 
 
+async def latest_chain_time(pool: Pool) -> datetime:
+    """Return the chain's present time as far as the index knows it, at least the database's own time."""
+    time: datetime = await pool.fetchval(f"SELECT {LATEST_CHAIN_TIME}")
+    return time
+
+
 async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
     """Return how many markets match the filters. Sort.ENDING counts only markets that such a list contains."""
     arguments: list[object] = []

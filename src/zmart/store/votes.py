@@ -105,12 +105,12 @@ async def market_state(db: Pool | Connection, market_id: MarketId) -> str | None
 
 
 async def voting_closed(
-    connection: Connection, market_id: MarketId, kind: VoteKind, dispute_s: int, chain_time: ChainTime | None
+    db: Pool | Connection, market_id: MarketId, kind: VoteKind, dispute_s: int, chain_time: ChainTime | None
 ) -> bool:
     """Return whether voting on the market is over, so that a further vote is not counted. Voting on a dispute is over
     `dispute_s` seconds of chain time after the dispute began. `chain_time` is the caller's reading of the chain's
     clock; with None only the indexer's reading is used."""
-    closed: bool = await connection.fetchval(_CLOSED, market_id, kind.value, float(dispute_s), chain_time)
+    closed: bool = await db.fetchval(_CLOSED, market_id, kind.value, float(dispute_s), chain_time)
     return closed
 
 

@@ -207,9 +207,10 @@ async def plain_positions(
 @get("/users/{wallet:str}/portfolio", operation_id="GetPortfolio", responses=refusals(404), opt={CHAIN: True})
 async def portfolio(context: Context, wallet: WalletInPath) -> shapes.Portfolio:
     """Return a wallet's open and closed positions with average cost (the 500 traded last, and after them the 500
-    largest of older claims that wait), totals of all its positions, and the value of its holdings over time. The history has a point after each of the newest 2,000 trades, after each
-    claim and end of a market, at up to 100 times at which trades of other wallets had changed the value, and one of the
-    chain's present time, rounded down to the minute, with the totals."""
+    largest of older claims that wait), totals of all its positions, and the value of its holdings over time. The
+    history has a point after each of the newest 2,000 trades, after each claim and end of a market, at up to 100 times
+    at which trades of other wallets had changed the value, and one of the chain's present time, rounded down to the
+    minute, with the totals."""
     return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet), context.claim_rule)
 
 

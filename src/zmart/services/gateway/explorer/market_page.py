@@ -11,6 +11,7 @@ from zmart.services.gateway.api.paging import TapeKey, TimeKey
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import (
+    action_deadlines,
     charts,
     discussion_threads,
     market_timeline,
@@ -51,6 +52,7 @@ async def values(
     counts = await votes.counts(context.pool, row.market_id)
     not_counted = await votes.not_counted(context.pool, row.market_id)
     voting = vote_terms.of_row(context.settings, await market_voting.of_market(context.pool, row.market_id))
+    deadline = await action_deadlines.of(context, row, policy, voting)
     drawn = await price_points(context, row)
     return {
         "title": row.question or f"Market {row.market_id[:8]}",
@@ -58,13 +60,16 @@ async def values(
         "head": head,
         "socket": context.socket_url,
         "outcome": serializers.outcome_word(row),
-        "deadline": _deadline(row, policy),
+        "deadline": deadline,
         "opens_for_outcome": _opens_for_outcome(context, row, policy),
         "pricing_model": context.pricing.name,
         "withdrawal": withdrawals.of_creator(row, context.claim_rule),
         "finalize_after": serializers.finalize_after(row, policy),
         "ballots": vote_totals.of_market(
-            row, vote_totals.totals_by_kind(counts, not_counted, voting), policy
+            row,
+            vote_totals.totals_by_kind(counts, not_counted, voting),
+            policy,
+            is_over=deadline is not None and deadline.is_over,
         ),
         "review": vote_terms.review_of(voting.review),
         "life": [market_timeline.timeline_row(entry) for entry in life.timeline],
@@ -87,18 +92,6 @@ def _opens_for_outcome(context: AppContext, row: MarketRow, policy: Finalization
     if context.pricing.name != "reference" or policy.rules is None or row.activated_at is None:
         return None
     return row.activated_at + timedelta(seconds=policy.rules.min_resolution_delay)
-
-
-def _deadline(row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
-    """Return the time until which users can act in the market's present state: vote, or dispute its proposed outcome.
-    None in states without such an end, and before the program's rules are indexed."""
-    if row.state == "DISPUTED" and row.dispute_initiated_at is not None:
-        return row.dispute_initiated_at + policy.voting
-    if row.state == "RESOLVING" and row.resolution_proposed_at is not None and policy.rules is not None:
-        return row.resolution_proposed_at + timedelta(seconds=policy.rules.dispute_period)
-    if row.state == "PROPOSED" and policy.deadlines is not None:
-        return row.created_at + timedelta(seconds=policy.deadlines.proposal_s)
-    return None
 
 
 async def _people(context: AppContext, row: MarketRow) -> dict[str, object]:

@@ -9,7 +9,7 @@ import time
 import msgspec
 
 from zmart.errors import ChainError
-from zmart.market.types import Address
+from zmart.market.types import Address, ChainTime
 from zmart.services.gateway.context import AppContext
 
 _WAIT_S = 0.3
@@ -41,13 +41,18 @@ async def of(context: AppContext) -> SiteValues:
     )
 
 
-async def _ahead_s(context: AppContext) -> int | None:
+async def chain_time(context: AppContext) -> ChainTime | None:
+    """Return the chain's present time as the RPC reports it, after at most 0.3 s; None if that is not known."""
     try:
         async with asyncio.timeout(_WAIT_S):
-            chain_time = await context.chain_time.get()
+            return await context.chain_time.get()
     except (ChainError, TimeoutError):
         return None
-    if chain_time is None:
+
+
+async def _ahead_s(context: AppContext) -> int | None:
+    present = await chain_time(context)
+    if present is None:
         return None
-    ahead_s = int(chain_time - time.time())
+    ahead_s = int(present - time.time())
     return ahead_s if ahead_s >= _AHEAD_S else 0

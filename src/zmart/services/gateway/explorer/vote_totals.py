@@ -53,16 +53,17 @@ def totals_by_kind(
 
 
 def of_market(
-    row: MarketRow, totals: dict[VoteKind, VoteTotals], policy: FinalizationPolicy
+    row: MarketRow, totals: dict[VoteKind, VoteTotals], policy: FinalizationPolicy, *, is_over: bool
 ) -> list[VotePanel]:
-    """Return the panels of the votes that have begun, the latest first."""
+    """Return the panels of the votes that have begun, the latest first. `is_over`: the vote of the market's present
+    state has ended."""
     proposal = _panel(
         VoteKind.PROPOSAL,
         totals,
         question="Should this become a market?",
         labels=("for", "against"),
         threshold_bps=policy.approval_threshold,
-        is_open=row.state == "PROPOSED",
+        is_open=row.state == "PROPOSED" and not is_over,
     )
     if row.dispute_initiated_at is None:
         return [proposal]
@@ -72,7 +73,7 @@ def of_market(
         question=f"Is the proposed outcome {side_name(bool(row.proposed_outcome))} wrong?",
         labels=("say wrong", "say right"),
         threshold_bps=policy.dispute_threshold,
-        is_open=row.state == "DISPUTED",
+        is_open=row.state == "DISPUTED" and not is_over,
     )
     return [dispute, proposal]
 

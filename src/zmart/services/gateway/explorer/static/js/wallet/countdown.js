@@ -17,7 +17,18 @@ function left(seconds) {
   return parts.join(" ");
 }
 
-// Keeps every [data-countdown] of the page up to date, and the button of every form that opens later.
+// What the server says of a vote or a dispute whose time has ended, once that time comes on an open page.
+function close(form) {
+  for (const button of form.querySelectorAll("button")) button.disabled = true;
+  const over = document.querySelector("[data-over]");
+  if (!over.hidden) return;
+  over.hidden = false;
+  document.querySelector("[data-until]").hidden = true;
+  const word = form.dataset.vote && document.querySelector(`[data-ballot="${form.dataset.vote}"] [data-ballot-open]`);
+  if (word) word.textContent = "closed";
+}
+
+// Keeps every [data-countdown] of the page up to date, and the buttons of every form that opens or closes later.
 export function countDown() {
   clearTimeout(timer);
   const spots = document.querySelectorAll("[data-countdown]");
@@ -28,6 +39,9 @@ export function countDown() {
   for (const form of document.querySelectorAll("[data-opens]")) {
     const isClosed = Date.parse(form.dataset.opens) > chainNow();
     form.querySelector("button").disabled = isClosed || form.hasAttribute("aria-busy");
+  }
+  for (const form of document.querySelectorAll("[data-closes]")) {
+    if (Date.parse(form.dataset.closes) <= chainNow()) close(form);
   }
   if (spots.length > 0) timer = setTimeout(countDown, 1000);
 }
