@@ -296,6 +296,24 @@ async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(
         assert re.search(r"Claims waiting.*?3\.000 SOL", held, re.DOTALL)
 
 
+@pytest.mark.parametrize(
+    ("model", "sentence", "untrue"),
+    [
+        ("reference", "It leaves your wallet now.", "nothing is deposited"),
+        ("v069", "none of it leaves your wallet.", "leaves your wallet now"),
+        ("v069", "nothing is deposited.", "comes back to you"),
+    ],
+)
+async def test_the_form_of_a_proposal_says_whether_the_configured_program_takes_a_deposit(
+    database_url: str, model: str, sentence: str, untrue: str
+) -> None:
+    """P20: in v0.69 the liquidity is a number, and no lamport of it moves."""
+    async with site(database_url, pricing_model=model) as here:
+        text = (await here.get("/new")).text
+        assert sentence in text
+        assert untrue not in text
+
+
 _OLD_CLAIM = """
 UPDATE positions SET last_trade_at = last_trade_at - interval '9 days',
     first_trade_at = first_trade_at - interval '9 days'

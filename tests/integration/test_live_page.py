@@ -1,4 +1,4 @@
-"""Tests of the market page while it is open: what the live feed tells, and what the page fetches again."""
+"""Tests of open pages: what the live feed tells, what a page fetches again, and what its forms say."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ from kit.wallets import address, address_of, wallet
 from zmart.store.pool import Pool
 
 SOCKET = "ws://live.invalid/"
+
+
+async def connect(page: Page) -> None:
+    """Connect the wallet of the kit, which has been installed."""
+    await page.get_by_role("button", name="Connect wallet").click()
+    await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
 
 
 async def play(page: Page, channel: str, *messages: dict[str, object]) -> Callable[[], None]:
@@ -221,3 +227,39 @@ async def test_a_vote_is_offered_no_more_once_its_time_ends_on_an_open_page(
             for choice in ("It is wrong", "It is right"):
                 await expect(page.get_by_role("button", name=choice)).to_be_disabled()
             await expect(word).to_have_text("closed")
+
+
+async def test_a_refused_field_is_named_as_the_form_names_it(database_url: str, redis_url: str) -> None:
+    """P7: the sentence has the label of the field instead of the API's name, and amounts in SOL alone."""
+    with server(database_url, redis_url) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await standard_wallet.install(page, wallet(2))
+            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": 10**9}))
+            await page.goto("/new")
+            await connect(page)
+            await page.get_by_label("Question").fill("Will the river freeze?")
+            await page.get_by_label("Liquidity, SOL").fill("0.001")
+            await page.get_by_role("button", name="Propose").click()
+            status = page.locator("[data-propose] [data-status]")
+            await expect(status).to_have_text("Liquidity must be at least 0.006931472 SOL.")
+            await page.goto(f"/wallets/{address(2)}")
+            await page.get_by_label("Handle on X").fill("no such")
+            await page.get_by_role("button", name="Save the profile").click()
+            status = page.locator("[data-profile] [data-status]")
+            await expect(status).to_have_text("Handle on X must be letters, digits and _.")
+
+
+async def test_a_market_may_end_today_wherever_its_proposer_is(database_url: str, redis_url: str) -> None:
+    """P20: west of UTC today is the day before that of UTC, and the market ends at the end of the local day."""
+    with server(database_url, redis_url) as here:
+        async with (
+            chromium() as browser,
+            reader(browser, here, timezone_id="America/Los_Angeles") as page,
+        ):
+            await page.clock.set_fixed_time(datetime(2026, 12, 1, 1, 0, tzinfo=UTC))
+            await page.goto("/new")
+            ends = page.locator("[name=ends]")
+            await expect(ends).to_have_value("2026-12-30")
+            for day, is_valid in (("2026-11-30", True), ("2026-11-29", False)):
+                await ends.fill(day)
+                assert await ends.evaluate("field => field.checkValidity()") is is_valid, day

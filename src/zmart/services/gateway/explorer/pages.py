@@ -133,6 +133,7 @@ async def propose(context: Context) -> Response[str]:
         "new.html",
         title="Propose a market",
         least_b=context.pricing.min_b,
+        is_deposited=context.pricing.name == "reference",
         site=await site_values.of(context),
     )
 

@@ -52,7 +52,21 @@ const SENTENCES = {
 export function words(problem) {
   if (isDeclined(problem)) return "You declined it in the wallet. Nothing was sent.";
   const fields = problem?.status === 400 ? (problem.details ?? []) : [];
-  return SENTENCES[problem?.code] ?? asSentence(fields.map((field) => field.message).join(" ") || problem?.message);
+  return SENTENCES[problem?.code] ?? asSentence(fields.map(inWordsOfTheForm).join(" ") || problem?.message);
+}
+
+// "initial_liquidity must be at least 7000000 (0.007 SOL)" of the API as "Liquidity must be at least 0.007 SOL", by the label
+// that the field has in the form under way.
+function inWordsOfTheForm({ field, message }) {
+  const form = document.querySelector("form[aria-busy]");
+  const input = form?.querySelector(`[name="${CSS.escape(field)}"], [data-field~="${CSS.escape(field)}"]`);
+  const text = message.replace(/\d+ \(([\d.,]+ SOL)\)/g, "$1").replace(/ for this b(?=\.)/, "");
+  return input ? text.replaceAll(field, labelOf(input)) : text;
+}
+
+function labelOf(input) {
+  const spot = input.type === "radio" ? input.closest("fieldset").querySelector("legend") : input.labels?.[0]?.firstChild;
+  return input.dataset.label ?? spot?.textContent.split(",")[0].trim() ?? input.name;
 }
 
 // "SlippageExceeded: the price moved" without the program's own name of it.

@@ -214,7 +214,7 @@ document.addEventListener("zmart:wallet", showAll);
 // A month from now, by the chain's clock, and no day that is over.
 const ends = document.querySelector("[data-propose] [name=ends]");
 if (ends) {
-  const day = (ms) => new Date(ms).toISOString().slice(0, 10);
+  const day = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60000).toISOString().slice(0, 10); // the reader's
   ends.min = day(chainNow());
   ends.value = day(chainNow() + MONTH_MS);
 }
