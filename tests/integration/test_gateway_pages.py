@@ -89,6 +89,22 @@ async def test_the_list_pages_on_and_the_search_finds_markets_and_wallets(databa
         assert "number 7?" in (await here.get("/find?q=number 7")).text
 
 
+async def test_the_filters_of_a_search_narrow_what_it_found(database_url: str) -> None:
+    """P8: on /find too, whose form leads to the list with the words that were searched for."""
+    async with site(database_url) as here:
+        await add_market(here.pool, 1, question="Will the river freeze?", category="weather")
+        await add_market(here.pool, 2, question="Will the river team win?", category="sports")
+        page = (await here.get("/find?q=river")).text
+        assert len(re.findall('<li class="card"', page)) == 2
+        form = re.search(r'<form class="filters"[^>]*>.*?</form>', page, re.DOTALL)
+        assert form is not None
+        action = re.search(r'action="([^"]*)"', form[0])
+        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0]))
+        chosen = {**hidden, "category": "sports", "sort": "newest"}
+        narrowed = await here.get(action[1] if action else "/find", params=chosen)
+        assert re.findall(r"Will the river [a-z ]+\?", narrowed.text) == ["Will the river team win?"]
+
+
 async def test_a_page_that_is_not_there_is_a_page(database_url: str) -> None:
     async with site(database_url) as here:
         answer = await here.get(f"/markets/{market_id(1)}", headers={"accept": "text/html"})

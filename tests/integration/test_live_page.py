@@ -18,9 +18,17 @@ from kit.explorer_browser import chromium, reader
 from kit.gateway import ADMIN, add_market, add_trade
 from kit.gateway_server import server
 from kit.wallets import address, address_of, wallet
+from zmart.market.amounts import price_text
 from zmart.store.pool import Pool
 
 SOCKET = "ws://live.invalid/"
+_FIGURES = {
+    "current_price_yes": "0.5", "current_price_no": "0.5", "total_volume": 0, "traders": 1, "current_liquidity": 0,
+    "shares_yes": 0, "shares_no": 0, "trades_count": 0,
+}  # fmt: skip
+_RESOLVING = """
+UPDATE markets SET state = 'RESOLVING', proposed_outcome = 'yes', resolution_proposed_at = now() WHERE market_id = $1
+"""
 
 
 async def connect(page: Page) -> None:
@@ -29,9 +37,12 @@ async def connect(page: Page) -> None:
     await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
 
 
-async def play(page: Page, channel: str, *messages: dict[str, object]) -> Callable[[], None]:
-    """Serve the page's socket, and return a function that sends `messages` to the page."""
-    subscribed = asyncio.Event()
+async def play(
+    page: Page, channel: str, *messages: dict[str, object], subscribed: asyncio.Event | None = None
+) -> Callable[[], None]:
+    """Serve the page's socket, and return a function that sends `messages` to the page. `subscribed` is set once the
+    page has subscribed."""
+    subscribed = subscribed or asyncio.Event()
     routes: list[WebSocketRoute] = []
 
     def send(kind: str, offset: int, data: object) -> None:
@@ -112,21 +123,76 @@ async def test_a_page_whose_market_moved_on_asks_again_when_the_server_could_not
 
     with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
         async with chromium() as browser, reader(browser, here) as page:
-            figures = {"current_price_yes": "0.5", "current_price_no": "0.5", "total_volume": 0, "traders": 1,
-                       "current_liquidity": 0, "shares_yes": 0, "shares_no": 0, "trades_count": 0}  # fmt: skip
-            market = {"market_id": key, "state": "RESOLVING", **figures}
+            market = {"market_id": key, "state": "RESOLVING", **_FIGURES}
             tell = await play(page, f"market:{key}", {"type": "market_state", "data": {"market": market}})
             await page.route(f"**/markets/{key}", first_refused)
             await page.goto(f"/markets/{key}")
             await expect(page.locator("[data-link]")).to_have_text("live")
             await expect(page.locator("#part-title")).to_have_text("Trade")
-            await pool.execute(
-                "UPDATE markets SET state = 'RESOLVING', proposed_outcome = 'yes', resolution_proposed_at = now() "
-                "WHERE market_id = $1", key,
-            )  # fmt: skip
+            await pool.execute(_RESOLVING, key)
             tell()
             await expect(page.locator("#part-title")).to_have_text("Dispute")
             assert refused == 2
+    await pool.close()
+
+
+async def test_a_card_is_after_a_message_what_a_reload_shows(database_url: str, redis_url: str) -> None:
+    """P8: the change of a day follows the price, up and down, and one trader more makes them traders."""
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1, price_e9=500_000_000)
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            card = page.locator(".card")
+            for price_e9, traders, change in (
+                (800_500_000, 2, "+30.1"),
+                (449_500_000, 1, "−5.1"),
+                (500_000_000, 1234, "±0.0"),
+            ):
+                prices = {
+                    "current_price_yes": price_text(price_e9),
+                    "current_price_no": price_text(10**9 - price_e9),
+                }
+                market = {"market_id": key, "state": "ACTIVE", **_FIGURES, **prices, "traders": traders}
+                message = {"type": "market_state", "data": {"market": market}}
+                subscribed = asyncio.Event()
+                tell = await play(page, "markets", message, subscribed=subscribed)
+                await page.goto("/")
+                await expect(card.locator("[data-change]")).not_to_have_text(change)
+                await subscribed.wait()
+                await pool.execute("UPDATE markets SET price_yes_e9 = $1, traders = $2", price_e9, traders)
+                tell()
+                await expect(card.locator("[data-change]")).to_have_text(change)
+                live, kind = await card.inner_text(), await card.locator(".change").get_attribute("class")
+                await page.reload()
+                assert live == await card.inner_text()
+                assert str(kind).split() == str(await card.locator(".change").get_attribute("class")).split()
+    await pool.close()
+
+
+async def test_a_card_that_left_its_filtered_list_is_not_traded_there(
+    database_url: str, redis_url: str
+) -> None:
+    """The list, its number of markets and the sentence of an empty list are those of a reload."""
+    pool = await Pool.open(database_url, size=2)
+    keys = [await add_market(pool, number) for number in (1, 2)]
+    messages = [
+        {"type": "market_state", "data": {"market": {"market_id": key, "state": "RESOLVING", **_FIGURES}}}
+        for key in keys
+    ]
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            for left in (1, 0):
+                subscribed = asyncio.Event()
+                tell = await play(page, "markets", messages[left], subscribed=subscribed)
+                await page.goto("/?state=ACTIVE")
+                await expect(page.locator(".card")).to_have_count(left + 1)
+                await subscribed.wait()
+                await pool.execute(_RESOLVING, keys[left])
+                tell()
+                await expect(page.locator(".card")).to_have_count(left)
+                await expect(page.locator("h1 small")).to_have_text(str(left))
+            await expect(page.get_by_text("No market matches that.")).to_be_visible()
+            await expect(page.get_by_text("Buy YES")).to_have_count(0)
     await pool.close()
 
 

@@ -10,7 +10,13 @@ export const sol = (lamports) => fixed(lamports, 3);
 export const gain = (lamports) => (lamports > 0n ? `+${sol(lamports)}` : sol(lamports));
 export const shares = (amount) => fixed(amount, 2);
 export const count = (number) => Number(number).toLocaleString("en");
-export const cents = (price) => (Number(price) * 100).toFixed(1);
+const e9 = (price) => Math.round(Number(price) * 1e9);
+const tenths = (priceE9) => (Math.floor((priceE9 * 2000 + 1e9) / 2e9) / 10).toFixed(1);
+export const cents = (price) => tenths(e9(price));
+
+// By how much a price differs from an earlier one, which is in units of 1e-9, and how the pages write that in points.
+export const changeFrom = (beforeE9, price) => e9(price) - Number(beforeE9);
+export const points = (changeE9) => `${changeE9 > 0 ? "+" : changeE9 < 0 ? "−" : "±"}${tenths(Math.abs(changeE9))}`;
 export const short = (address) => (address.length <= 12 ? address : `${address.slice(0, 4)}…${address.slice(-4)}`);
 
 // "0.5" as 500000000n units of 1e-9, exactly; null for what is no amount, or may be two.
