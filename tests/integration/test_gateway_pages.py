@@ -330,6 +330,23 @@ async def test_the_form_of_a_proposal_says_whether_the_configured_program_takes_
         assert untrue not in text
 
 
+async def test_the_activity_leads_to_a_page_that_shows_the_comment(database_url: str, redis_url: str) -> None:
+    """P20: of 30 comments of a market, whose page shows 25."""
+    async with site(database_url, redis_url) as here:
+        key = await add_market(here.pool, 1)
+        for age in range(30):
+            await here.pool.execute(
+                "INSERT INTO discussions (market_id, wallet, content, created_at) "
+                "VALUES ($1, $2, $3, now() - $4 * interval '1 minute')", key, address(2), f"comment {age}.", age,
+            )  # fmt: skip
+        page = (await here.get("/activity?kind=discussion")).text
+        links = re.findall(r'href="(/markets/[^"#]*)#(comment-[^"]*)"', page)
+        assert len(links) == 30
+        for path, comment in links:
+            comments = re.findall(r'<li class="comment" id="([^"]*)"', (await here.get(path)).text)
+            assert comments[0] == comment
+
+
 _OLD_CLAIM = """
 UPDATE positions SET last_trade_at = last_trade_at - interval '9 days',
     first_trade_at = first_trade_at - interval '9 days'

@@ -14,7 +14,7 @@ from solders.message import Message
 from solders.transaction import Transaction
 
 from kit import rows, standard_wallet
-from kit.explorer_browser import chromium, reader
+from kit.explorer_browser import PHONE, chromium, reader
 from kit.gateway import ADMIN, add_market, add_trade
 from kit.gateway_server import server
 from kit.wallets import address, address_of, wallet
@@ -329,3 +329,33 @@ async def test_a_market_may_end_today_wherever_its_proposer_is(database_url: str
             for day, is_valid in (("2026-11-30", True), ("2026-11-29", False)):
                 await ends.fill(day)
                 assert await ends.evaluate("field => field.checkValidity()") is is_valid, day
+
+
+async def test_a_comment_covers_no_other_one_and_is_no_higher_than_a_screen(
+    database_url: str, redis_url: str
+) -> None:
+    """P20: comments of an earlier release that would be refused or shortened now, on a phone and without scripts."""
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1)
+    for age, content in enumerate(("Below.", "a" + "\u0335\u0301" * 400, "Above.", "a" + "\n" * 998 + "b")):
+        await pool.execute(
+            "INSERT INTO discussions (market_id, wallet, content, created_at) "
+            "VALUES ($1, $2, $3, now() - $4 * interval '1 minute')", key, address(2), content, age,
+        )  # fmt: skip
+    await pool.close()
+    with server(database_url, redis_url) as here:
+        async with (
+            chromium() as browser,
+            reader(browser, here, viewport=PHONE, java_script_enabled=False) as page,
+        ):
+            await page.goto(f"/markets/{key}")
+            comments = page.locator(".comment")
+            await expect(comments).to_have_count(4)
+            for number in range(4):
+                box = await comments.nth(number).bounding_box()
+                assert box is not None
+                assert box["height"] < PHONE["height"], number
+            # The style is read, since the fonts of a test machine may draw all marks at one place.
+            marked = page.locator(".comment p", has_text="\u0335")
+            overflow = await marked.evaluate("paragraph => getComputedStyle(paragraph).overflow")
+            assert overflow == "hidden auto"

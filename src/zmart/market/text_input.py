@@ -1,8 +1,8 @@
 """Accept text that users write, by one rule for requests and for documents on IPFS.
 
 Accepted text is in Unicode's form NFC, and its only line ends are line feeds. Control characters are refused, and so
-are characters that reorder or hide the text beside them. Invisible characters do not count towards the least number of
-characters.
+are characters that reorder or hide the text beside them, and stacks of combining marks that would draw over it.
+Invisible characters do not count towards the least number of characters. Several empty lines become one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _NONCHARACTER_BEYOND_FFFF = "".join(
 )
 """Noncharacters above U+FFFF, which Unicode reserves for a program's internal use."""
 _REFUSED = _CONTROL + _REORDERING + _ANNOTATION + _NONCHARACTER
+_LINE_END = r"\n\u2028\u2029"
+_BLANK = r"\t \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _SPACE = r"\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164"
@@ -47,20 +49,27 @@ _UNSEEN = _INVISIBLE + _MARKS
 _unseen = re.compile(f"[{_UNSEEN}{_INVISIBLE_BEYOND_FFFF}]")
 _line_ends = re.compile(r"\r\n?")
 _breaks = re.compile(r"[\t\n\u2028\u2029]+")
+_empty_lines = re.compile(
+    rf"[{_LINE_END}](?:[{_BLANK}{_INVISIBLE}{_INVISIBLE_BEYOND_FFFF}]*[{_LINE_END}]){{2,}}"
+)
+_MOST_STACKED = 12
+"""Maximum number of combining marks on one character. Tibetan, which stacks most, needs ten."""
+_JOINERS = "\u200c\u200d"
+"""Characters after which a combining mark still stands on the character before them."""
 
 
 def accept_text(field: str, text: str, chars: tuple[int, int], *, one_line: bool = False) -> str:
     """Return the accepted form of a user's text, without the white space around it.
 
     `chars` is the least number of visible characters, and the most of all characters. With `one_line`, tabs and line
-    ends become spaces. Raises Invalid with the name `field`.
+    ends become spaces, without it several empty lines become one. Raises Invalid with the name `field`.
     """
     if (refused := _refused.search(text)) is not None:
         raise Invalid(field, f"{field} holds {_described(refused)}: leave it out.")
     accepted = nfc(_line_ends.sub("\n", text))
     if one_line:
         accepted = _breaks.sub(" ", accepted)
-    accepted = accepted.strip()
+    accepted = _empty_lines.sub("\n\n", accepted).strip()
     shortest, longest = chars
     seen = len(_unseen.sub("", accepted).strip())
     if len(accepted) > longest or seen < shortest:
@@ -69,7 +78,28 @@ def accept_text(field: str, text: str, chars: tuple[int, int], *, one_line: bool
         raise Invalid(
             field, f"{field} holds only characters that nobody sees: write some that are seen, or none."
         )
+    if (at := _first_beyond_stack(accepted)) is not None:
+        raise Invalid(
+            field,
+            f"{field} has more than {_MOST_STACKED} combining marks on one character, up to its character {at}: "
+            "leave some out.",
+        )
     return accepted
+
+
+def _first_beyond_stack(text: str) -> int | None:
+    """Return the number, from 1, of the first combining mark that makes a stack too high; None if none does."""
+    if text.isascii():
+        return None
+    stacked = 0
+    for number, character in enumerate(text, 1):
+        if unicodedata.category(character) in ("Mn", "Me"):
+            stacked += 1
+            if stacked > _MOST_STACKED:
+                return number
+        elif character not in _JOINERS:
+            stacked = 0
+    return None
 
 
 def search_text(text: str) -> str:
@@ -98,7 +128,7 @@ def pattern_of(shortest: int) -> str:
     """Return the rule of `accept_text` as a regular expression, for at least `shortest` visible characters.
 
     Python and ECMAScript read it alike, the latter also without its flag u. So it does not name the characters above
-    U+FFFF. It bounds no length from above.
+    U+FFFF. It bounds no length from above, and no stack of combining marks.
     """
     any_text = f"[^{_REFUSED}]*"
     seen = rf"[{_SPACE}{_UNSEEN}]*[^{_SPACE}{_UNSEEN}{_REFUSED}]"

@@ -4,18 +4,23 @@ activity."""
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import quote
+from uuid import UUID
 
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.services.gateway.api import lookup, paging, users
+from zmart.services.gateway.api.paging import TimeKey
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.explorer import site_values, wallet_page
 from zmart.services.gateway.explorer.templating import page
 from zmart.store import activity
+from zmart.store.activity import ActivityRow
 from zmart.store.users import leaders
 
 _LEADERS = 50
+_LAST_ID = UUID(int=2**128 - 1)
 _ACTIVITIES = 50
 _WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "all": "all time"}
 _ORDERS = {"pnl": "profit", "volume": "volume"}
@@ -73,14 +78,23 @@ async def leaderboard(
 async def activity_of_all(context: Context, kind: FromQuery[Kind] = "") -> Response[str]:
     """Show the newest activity in all markets, optionally of one kind."""
     only = (kind,) if kind else activity.TYPES
+    rows = await activity.newest(context.pool, _ACTIVITIES, only)
     return page(
         "activity.html",
         title="Activity",
-        rows=await activity.newest(context.pool, _ACTIVITIES, only),
+        rows=rows,
+        places={row.id: _place_of_comment(row) for row in rows if row.type == "discussion"},
         kinds=_KINDS,
         kind=kind,
         site=await site_values.of(context),
     )
+
+
+def _place_of_comment(row: ActivityRow) -> str:
+    """Return the query and fragment that lead to a comment on the page of its market. The page of comments begins with
+    it: a market has more of them than its page shows."""
+    before_it = paging.cursor_of(TimeKey(row.moment, _LAST_ID))
+    return f"?talk={quote(before_it, safe='')}#comment-{row.id}"
 
 
 HANDLERS = [wallet_of, portfolio, leaderboard, activity_of_all]
