@@ -305,7 +305,9 @@ async def test_a_restart_asks_for_every_text_at_once_whatever_failed_before(here
     cid = cid_of(raw, 0)
     await chain_has(here.pool, 3, THIEF, cid)
     await fetcher(here.pool, ipfs).fetch_due()
-    await here.pool.execute("UPDATE document_fetches SET next_attempt_at = now() + interval '6 hours'")
+    await here.pool.execute(
+        "UPDATE document_fetches SET attempts = 30, next_attempt_at = now() + interval '6 hours'"
+    )
     ipfs.files = {cid: raw}
     settings = load_settings(
         zmart_env="local", database_url=database_url, pinata_jwt="a-test-jwt", ipfs_gateway_url=ipfs.url

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from zmart.store.clock_set_back import pause_is_over
 from zmart.store.pool import Connection, Pool, Record
 
 Severity = Literal["warning", "critical"]
@@ -29,7 +30,7 @@ _CLAIM = f"""
 UPDATE alerts SET claimed_until = now() + make_interval(secs => $1)
 WHERE id = (SELECT id FROM alerts
             WHERE (notified_at IS NULL OR (resolved_at IS NOT NULL AND notified_at < resolved_at))
-              AND coalesce(claimed_until, '-infinity') <= now()
+              AND (claimed_until IS NULL OR {pause_is_over("claimed_until", "$1")})
             ORDER BY severity, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING {_COLUMNS}, now() AS claimed_at
 """

@@ -8,7 +8,8 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.types import Signature, Slot
-from zmart.store.inbox import CHANNEL, LOCKED, LOCKED_BY_SIGNATURE
+from zmart.store.clock_set_back import pause_is_over
+from zmart.store.inbox import CHANNEL, LOCKED, LOCKED_BY_SIGNATURE, MAX_PAUSE_S
 from zmart.store.pool import Connection, Pool
 
 # Rows in the order of slots fill the pages of the index. `listed_slot` is the slot in the chain's own listing, if that
@@ -48,10 +49,10 @@ INSERT INTO false_deliveries (signature, differs, received_at)
 SELECT signature, '{instructions}', received_at FROM inbox WHERE id = ANY($1::bigint[]) RETURNING signature
 """
 _KEYS = "unnest($1::bigint[], $2::text[]) AS k (slot, signature)"
-_CLAIM = """
+_CLAIM = f"""
 UPDATE unconfirmed_transactions SET next_attempt_at = now() + make_interval(secs => $2)
 WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM unconfirmed_transactions WHERE next_attempt_at <= now()
+    SELECT ctid FROM unconfirmed_transactions WHERE {pause_is_over("next_attempt_at", MAX_PAUSE_S)}
     ORDER BY slot LIMIT $1 FOR UPDATE SKIP LOCKED
 )) RETURNING slot, signature, digest, received_at
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.market.types import MarketId
+from zmart.store.clock_set_back import SLACK_S
 from zmart.store.pool import Pool
 
 FIRST_PAUSE_S = 5
@@ -25,6 +26,12 @@ WITH known AS (
         SELECT FROM markets m WHERE m.market_id = f.market_id AND m.question_cid = f.cid)
 )
 UPDATE market_documents d SET problem = d.problem FROM known k WHERE (d.market_id, d.cid) = (k.market_id, k.cid)
+"""
+# No pause is longer than the one that the number of attempts gives: the clock was set back.
+_END_PAUSES_AHEAD = f"""
+UPDATE document_fetches SET next_attempt_at = now()
+WHERE next_attempt_at > now() + interval '{SLACK_S} s'
+  AND next_attempt_at > now() + make_interval(secs => {SLACK_S} + least($2, $1 * 2 ^ least(attempts - 1, 20)))
 """
 # The pause is written before the attempt: a process that is killed during the attempt leaves nothing to clean up.
 _CLAIM = """
@@ -53,6 +60,11 @@ class DocumentFetch(msgspec.Struct, frozen=True):
 async def drop_done(pool: Pool) -> None:
     """Delete due rows that need no fetching any more: the document is stored, or no market has the CID any more."""
     await pool.execute(_DROP_DONE)
+
+
+async def end_pauses_ahead(pool: Pool) -> None:
+    """Make the rows due whose pause ends later than one that begins now: the database's clock was set back since."""
+    await pool.execute(_END_PAUSES_AHEAD, float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
 
 
 async def claim(pool: Pool, *, is_first: bool) -> DocumentFetch | None:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from zmart.market.types import Signature, Slot
+from zmart.store.clock_set_back import pause_is_over
 from zmart.store.listening import check_until_closed
 from zmart.store.pool import Connection, Pool, fetch_existing
 
@@ -59,11 +60,12 @@ SELECT h.signature FROM unnest($1::text[]) AS h (signature)
 WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature AND (i.listed OR i.state = 'dropped'))
     AND NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = h.signature)
 """
+_IS_DUE = pause_is_over("next_attempt_at", MAX_PAUSE_S)
 # A batch is limited by its number of rows and by its bytes: a payload may have megabytes.
-_READY = """
+_READY = f"""
 WITH next AS (
     SELECT id, octet_length(payload) AS size, row_number() OVER (ORDER BY slot, id) AS number FROM inbox
-    WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
+    WHERE state = 'pending' AND payload IS NOT NULL AND {_IS_DUE} AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
 SELECT id, signature, slot, payload, attempts, extract(epoch FROM now() - received_at)::float8, delivered, listed,
@@ -72,10 +74,10 @@ FROM inbox WHERE id = ANY (ARRAY(
     SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY number) - size AS before FROM next) f WHERE before < $2))
 ORDER BY slot, id
 """
-_TO_FETCH = """
+_TO_FETCH = f"""
 UPDATE inbox SET next_attempt_at = now() + make_interval(secs => $2)
 WHERE id IN (
-    SELECT id FROM inbox WHERE state = 'pending' AND payload IS NULL AND next_attempt_at <= now()
+    SELECT id FROM inbox WHERE state = 'pending' AND payload IS NULL AND {_IS_DUE}
     ORDER BY slot, id LIMIT $1 FOR UPDATE SKIP LOCKED
 ) RETURNING id, signature, slot, listed, unknown_since_slot
 """

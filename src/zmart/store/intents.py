@@ -17,6 +17,7 @@ import msgspec
 
 from zmart.errors import NotFound, StoreError
 from zmart.market.types import MarketId, Signature, Slot
+from zmart.store.clock_set_back import lies_ahead
 from zmart.store.market_work import MAY_GO_ON
 from zmart.store.pool import Connection, Pool, Record
 from zmart.store.session_locks import Database
@@ -32,7 +33,7 @@ _ONE = f"SELECT {_COLUMNS} FROM intents WHERE id = $1"
 _OPEN = f"""
 SELECT {_COLUMNS} FROM intents i
 WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain') AND action = ANY($1)
-  AND updated_at <= now() - make_interval(secs => $2)
+  AND (updated_at <= now() - make_interval(secs => $2) OR {lies_ahead("updated_at")})
   AND NOT EXISTS (SELECT FROM market_work w WHERE w.market_id = i.market_id AND NOT {MAY_GO_ON})
 ORDER BY created_at, id LIMIT $3
 """

@@ -15,6 +15,7 @@ import msgspec
 
 from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, ChainTime, MarketId, MarketState
+from zmart.store.clock_set_back import lies_ahead
 from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Connection, Pool
 
@@ -30,12 +31,12 @@ WAITS_FOR_A_PERSON = (AWAITING_ADMIN, NEEDS_A_PERSON, TOO_FEW_VOTES, WAITS_FOR_R
 WAITS_FOR_INDEX = "waiting: index"
 TICK_CHANNEL = "zmart_tick"
 
-MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now()
+MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now() OR {lies_ahead("w.last_attempt_at")}
        OR (w.status = '{WAITS_FOR_INDEX}'
            AND EXISTS (SELECT FROM index_progress p WHERE p.gap_free_through_slot >= w.needs_slot
                        AND p.gap_free_through_time >= w.needs_time)))"""
 """SQL condition: whether the job `w`, a row of market_work or NULL, does not pause. A pause ends early when the index
-has reached the slot and time that the job waits for."""
+has reached the slot and time that the job waits for, and when the clock was set back to before it began."""
 # Markets to consider: they have enough votes for, are too old, were tallied before or wait for the index.
 _PROPOSALS = f"""
 SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS created_at,

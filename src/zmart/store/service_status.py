@@ -12,12 +12,17 @@ from zmart.store.pool import Pool, Record
 SILENT_AFTER_S = 30.0
 """A service without a report for this long is silent; processes report every 5 s."""
 
-# A process that ended without a word is forgotten once another one of its service has taken its place.
+# A process that ended without a word is forgotten once another one of its service has taken its place. A report that
+# lies in the future, since the clock was set back, becomes one of now: a running process replaces its own anyway.
 _REPORT = """
 WITH replaced AS (
     DELETE FROM service_status WHERE (service, instance) IN (
         SELECT service, instance FROM service_status
-        WHERE service = $1 AND instance <> $2 AND seen_at < now() - interval '5 minutes' FOR UPDATE SKIP LOCKED))
+        WHERE service = $1 AND instance <> $2 AND seen_at < now() - interval '5 minutes' FOR UPDATE SKIP LOCKED)),
+brought_back AS (
+    UPDATE service_status SET seen_at = now() WHERE (service, instance) IN (
+        SELECT service, instance FROM service_status
+        WHERE seen_at > now() + interval '30 s' AND (service, instance) <> ($1, $2) FOR UPDATE SKIP LOCKED))
 INSERT INTO service_status (service, instance, ready, reason, details) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (service, instance) DO UPDATE
 SET seen_at = now(), ready = excluded.ready, reason = excluded.reason, details = excluded.details

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class BuiltSnapshot(msgspec.Struct, frozen=True):
-    """A market's snapshot of a day; `is_new` is false if the day already had an equal one."""
+    """A market's snapshot of a day; `is_new` is false if the day already had this one."""
 
     market_id: MarketId
     cid: str
@@ -41,16 +41,19 @@ class SnapshotBuilder:
         self._program = program
         self._provider = provider
 
-    async def build(self, market_id: MarketId, day: date) -> BuiltSnapshot:
+    async def build(self, market_id: MarketId, day: date, *, once: bool = False) -> BuiltSnapshot:
         """Build and store the market's snapshot of `day`, and return it.
 
-        If the day's snapshot would not change, it is not stored again. Each new snapshot names the market's snapshot
-        before it. Raises NotFound for an unknown market, and Conflict for a day before the newest snapshot.
+        If the day's snapshot would not change, it is not stored again; with `once` it is kept even if it would. Each
+        new snapshot names the market's snapshot before it. Raises NotFound for an unknown market, and Conflict for a
+        day before the newest snapshot.
         """
         started = time.perf_counter()
         async with self._pool.transaction() as connection:
             await anchors.lock(connection, market_id)
             latest = await anchors.latest(connection, market_id)
+            if once and latest is not None and day == latest.day:
+                return BuiltSnapshot(market_id, latest.cid, is_new=False)
             source = await snapshot_source.read(connection, market_id)
             if source is None:
                 raise NotFound(f"There is no market {market_id}.")

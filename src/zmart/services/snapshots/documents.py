@@ -49,6 +49,7 @@ class DocumentFetcher:
         Concurrent calls together make no more requests at once than a single call.
         """
         await documents.anchor_landed(self._pool, self._provider)
+        await document_fetches.end_pauses_ahead(self._pool)
         await document_fetches.drop_done(self._pool)
         tried = await asyncio.gather(
             *(self._work(True) for _ in range(_FIRST_CONCURRENCY)),

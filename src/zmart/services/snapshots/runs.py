@@ -60,10 +60,15 @@ class SnapshotRuns:
         return cls(pool, SnapshotBuilder(pool, settings.solana_program_id_core, keeper.provider), keeper)
 
     async def run_all(
-        self, day: date | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None
+        self,
+        day: date | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        once: bool = False,
     ) -> list[SnapshotResult]:
         """Take the snapshots of all markets for `day`, by default today, and return them.
 
+        With `once` a market keeps the snapshot that it has of the day, even if it has changed since.
         `on_progress(done, total)` is called after each market. Raises PinError if the provider is unavailable, after
         all snapshots have been stored. Raises Conflict, after all others have been pinned, if a market's snapshot is
         refused, as for a day before its newest snapshot.
@@ -74,7 +79,7 @@ class SnapshotRuns:
         refused: list[str] = []
         for number, market_id in enumerate(markets, start=1):
             try:
-                built.append(await self._builder.build(market_id, when))
+                built.append(await self._builder.build(market_id, when, once=once))
             except (Conflict, Invalid, NotFound) as problem:
                 log.warning("snapshot refused", market=market_id, day=when.isoformat(), error=str(problem))
                 refused.append(f"{market_id}: {problem}")

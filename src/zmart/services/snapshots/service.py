@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from zmart.decisions.schedule import run_schedule
+from zmart.decisions.schedule import is_daily_at_most, run_schedule
 from zmart.decisions.ticks import TickCounts, TickRecord
 from zmart.ipfs.pinata import PinataClient
 from zmart.ipfs.pinning import PinError
@@ -56,6 +56,8 @@ class SnapshotService:
         self._fetches = TickRecord("documents", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
         self._pauses_ended = False
+        # A day that has its snapshots may come a second time: after a clock that was ahead is set back.
+        self._once_a_day = is_daily_at_most(settings.snapshots_cron)
         self._open = KnownAnswer(self._read_open, POSTGRESQL_SILENT)
 
     @classmethod
@@ -134,7 +136,7 @@ class SnapshotService:
 
     async def _run_all(self) -> TickCounts:
         try:
-            results = await self._runs.run_all()
+            results = await self._runs.run_all(once=self._once_a_day)
         except PinError as problem:
             # All snapshots are stored. The maintenance pins them, and reports the provider until it is available.
             log.warning("snapshots are stored, and not pinned yet", error=str(problem))
