@@ -23,7 +23,7 @@ from zmart.errors import ChainError, EligibilityUnknown, IndexIncomplete, NotEli
 from zmart.local.chain.genesis import fund
 from zmart.market.eligibility import Rule, VoteOpening, VoterFacts
 from zmart.market.tally import Tally
-from zmart.market.types import Lamports, MarketId, VoteKind, Wallet
+from zmart.market.types import Lamports, MarketId, MarketState, VoteKind, Wallet
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_receipts import verify_receipts
 from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 DISPUTE = VoteKind.DISPUTE
 STAKED = {"vote_rule_disputes": "staked:50000000", "min_dispute_votes": 10}
 HOUR_S = 3_600
+LISTED_CID = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPBdG"
 
 
 @pytest.fixture
@@ -282,6 +283,43 @@ async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.Monk
     wrong = voters(scene, scene.with_settings(vote_rule_disputes=f"listed:{forged.cid}"))
     with pytest.raises(EligibilityUnknown, match="neither as backend authority nor as admin"):
         await vote(scene, other, stranger, True, wrong)
+
+
+async def test_a_list_that_hangs_holds_up_no_other_market(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A1: anyone can vote on chain under the rule `listed`. Proposals are decided while the list is being fetched.
+
+    The list is fetched once for all disputes, and a vote is answered with what to do.
+    """
+    requested, given_up = [], []
+
+    async def hang(_url: str, cid: str, *, max_bytes: int) -> bytes:
+        requested.append(cid)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.append(cid)
+        return b""
+
+    monkeypatch.setattr("zmart.votes.lists.fetch_from_gateway", hang)
+    await add_config(scene)
+    settings = {"vote_rule_disputes": f"listed:{LISTED_CID}"}
+    for _ in range(3):
+        market = await disputed(scene, [])
+        await vote_on_chain(scene, market, Keypair(), True)
+        await scene.index_votes(market)
+    proposal = await scene.market()
+    await scene.vote(proposal, yes=7, no=3)
+    async with scene.context(**settings) as context, asyncio.timeout(30):
+        service = Aggregator(scene.with_settings(**settings), context, None)
+        await service.decide_due()
+        await service._workers.drain()
+        assert await scene.state(proposal) is MarketState.APPROVED
+        with pytest.raises(EligibilityUnknown, match="is being fetched: try again in some seconds"):
+            await service._voters.admit(market, DISPUTE, address_of(Keypair()))
+        await service.finish()
+    assert (requested, given_up) == ([LISTED_CID], [LISTED_CID])
 
 
 async def test_a_listed_vote_is_verified_by_the_command(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -32,7 +33,7 @@ from zmart.store.vote_judgements import VoterJudgement
 from zmart.store.vote_rules import VotingTerms
 from zmart.votes.admission import Admission
 from zmart.votes.completeness import require_complete
-from zmart.votes.lists import load_list, which_are_listed
+from zmart.votes.lists import ListFetches, which_are_listed
 
 _AT_ONCE = 8
 _BATCH = 5_000
@@ -49,12 +50,17 @@ def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
 @dataclass(frozen=True)
 class Voters:
     """Judge whether wallets may vote. `rpcs` has one client for each endpoint; without one no wallet can be judged by
-    the rule `funded`."""
+    the rule `funded`. A process has one instance, which shares the fetches of voter lists; `aclose` ends them."""
 
     pool: Pool
     program: Program
     rpcs: Sequence[Rpc]
     settings: Settings
+    lists: ListFetches = field(default_factory=ListFetches)
+
+    async def aclose(self) -> None:
+        """End the fetches of voter lists. Call this before the pool is closed."""
+        await self.lists.aclose()
 
     async def terms(self, market_id: MarketId, kind: VoteKind) -> VotingTerms:
         """Return the rule and the minimum number of votes of this vote; fix them now unless they are fixed."""
@@ -106,17 +112,19 @@ class Voters:
             raise EligibilityUnknown(f"{len(unknown)} voters of market {market_id} cannot be judged. {named}")
         return terms
 
+    async def fix_open(self) -> None:
+        """Fix the terms of all open votes."""
+        await vote_rules.fix_open(self.pool, *(terms_of(self.settings, kind) for kind in VoteKind))
+
     async def judge_open(self) -> None:
         """Fix the terms of all open votes, and judge the voters of each vote that has unjudged votes on chain.
 
         Voters who cannot be judged now are judged by a later call.
         """
-        await vote_rules.fix_open(self.pool, *(terms_of(self.settings, kind) for kind in VoteKind))
+        await self.fix_open()
         for market_id, kind in await vote_judgements.open_unjudged(self.pool):
-            try:
+            with suppress(ChainError):  # a decision that depends on these voters raises the error again
                 await self.judge_all(market_id, kind)
-            except ChainError:
-                continue  # a decision that depends on these voters raises the error again
 
     async def _opening(self, market_id: MarketId, kind: VoteKind) -> VoteOpening:
         opening = await vote_judgements.opening(self.pool, market_id, kind)
@@ -139,6 +147,8 @@ class Voters:
     async def _facts(
         self, rule: Rule, opening: VoteOpening, wallets: Sequence[Wallet]
     ) -> dict[Wallet, VoterFacts]:
+        if not wallets:
+            return {}
         match rule.kind:
             case RuleKind.FUNDED:
                 permits = asyncio.Semaphore(_AT_ONCE)
@@ -148,7 +158,8 @@ class Voters:
                 traded = {w: await vote_judgements.traded_before(self.pool, w, opening.at) for w in wallets}
                 return await self._traded(rule, opening, traded)
             case RuleKind.LISTED:
-                if problem := await load_list(self.pool, self.settings, self.program.address, rule.cid):
+                problem = await self.lists.load(self.pool, self.settings, self.program.address, rule.cid)
+                if problem:
                     return dict.fromkeys(wallets, VoterFacts(why_unknown=problem))
                 return await which_are_listed(self.pool, rule.cid, wallets)
             case RuleKind.OPEN:

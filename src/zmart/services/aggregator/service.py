@@ -19,6 +19,7 @@ from zmart.market.types import ChainTime, MarketId
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.api import StatsApi
 from zmart.services.aggregator.cache import TallyCache
+from zmart.services.aggregator.judging import OpenVotesJudge
 from zmart.services.aggregator.policy import Policy
 from zmart.services.aggregator.proposals import ProposalDecider
 from zmart.services.aggregator.waking import wake_by_votes
@@ -46,6 +47,7 @@ class Aggregator:
         self._context = context
         self._cache = cache
         self._voters = Voters(context.pool, context.program, context.witnesses, settings)
+        self._judging = OpenVotesJudge(self._voters)
         self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
         self._ticks = TickRecord("aggregator", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
@@ -77,7 +79,7 @@ class Aggregator:
     async def decide_due(self, only: Sequence[MarketId] | None = None) -> TickCounts:
         """Start work on every proposal that may be due (of `only`, if given), and return their number as {"due": n}."""
         # Votes on chain count only once the eligibility of their wallets has been judged.
-        await self._voters.judge_open()
+        await self._judging.start_and_wait()
         decider = await self._decider()
         policy = decider.policy
         expired_before = ChainTime(decider.clock.unix_timestamp - decider.deadlines.proposal_s)
@@ -105,7 +107,9 @@ class Aggregator:
 
     async def finish(self) -> None:
         """Wait until all work that was started has ended."""
+        await self._judging.finish()
         await self._workers.drain()
+        await self._voters.aclose()
 
     async def readiness(self) -> Readiness:
         """Return ready unless a loop waits for a server or the last tick failed. Raises StoreError or ChainError."""
@@ -146,6 +150,8 @@ class Aggregator:
 
     async def _close(self) -> None:
         self._workers.cancel()
+        await self._judging.aclose()
+        await self._voters.aclose()
         self._slot.close()
         self._pending.close()
         if self._cache is not None:

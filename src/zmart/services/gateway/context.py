@@ -57,6 +57,7 @@ class AppContext:
     sign_in_hosts: SignInHosts
     limiter: RateLimiter
     relay: Relay
+    voters: Voters
     webhook: WebhookReceiver
     rules: CachedValue[ConfigFold | None]
     as_of_slot: CachedValue[Slot]
@@ -81,11 +82,6 @@ class AppContext:
             self.settings.public_ws_url
             or f"ws://{host_in_url(self.settings.bind_host)}:{self.settings.ws_port}"
         )
-
-    @property
-    def voters(self) -> Voters:
-        """Return the Voters object, which judges whether a wallet may vote on a market."""
-        return Voters(self.pool, self.program, self.witnesses, self.settings)
 
     def chain(self) -> Rpc:
         """Return the Solana RPC client. Raises ChainError, which is answered with 503, if no RPC is configured."""

@@ -46,6 +46,7 @@ from zmart.settings import Settings
 from zmart.store import index_progress, status
 from zmart.store.pool import Pool
 from zmart.store.time_limit import answer_within
+from zmart.votes.eligibility import Voters
 
 log = structlog.get_logger()
 
@@ -78,6 +79,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close all connections. Call this when no request is in progress any more."""
+        await self.context.voters.aclose()
         await self.context.limiter.close()
         for rpc in filter(None, (self.context.rpc, *self.context.witnesses)):
             await rpc.aclose()
@@ -144,6 +146,7 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
         sign_in_hosts=sign_in_hosts,
         limiter=limiter,
         relay=Relay(program, rpc, redis, limiter=limiter),
+        voters=Voters(pool, program, witnesses, settings),
         webhook=WebhookReceiver(pool, settings),
         rules=rules,
         as_of_slot=cached_slot(pool),

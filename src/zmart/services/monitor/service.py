@@ -45,6 +45,7 @@ class Monitor:
     def __init__(self, settings: Settings, context: DecisionContext) -> None:
         self._settings = settings
         self._context = context
+        self._voters = Voters(context.pool, context.program, context.witnesses, settings)
         self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
         self._ticks = TickRecord("monitor", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
@@ -71,6 +72,7 @@ class Monitor:
             await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()
+            await self._voters.aclose()
             self._slot.close()
             self._work.close()
             await self._context.aclose()
@@ -105,9 +107,8 @@ class Monitor:
     async def _finalizer(self) -> Finalizer:
         config, clock = await self._context.check(), await self._context.rpc.get_clock()
         deadlines = deadlines_of(self._settings, config.dispute_period)
-        voters = Voters(self._context.pool, self._context.program, self._context.witnesses, self._settings)
         reviews = DisputeReviews.of(self._settings)
-        return Finalizer(self._context, deadlines, config, clock, voters, reviews)
+        return Finalizer(self._context, deadlines, config, clock, self._voters, reviews)
 
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:
@@ -120,6 +121,7 @@ class Monitor:
     async def finish(self) -> None:
         """Wait until all work that was started has ended."""
         await self._workers.drain()
+        await self._voters.aclose()
 
     async def readiness(self) -> Readiness:
         """Return whether the service is ready: no loop waits for a server and the last tick succeeded.
