@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,11 @@ def test_what_passes_and_is_shown_on_chain_is_approved() -> None:
     assert next_step(POLICY, PASSING, False, recorded(PASSING), PASSING) is Step.APPROVE
     more = Tally(8, 3)
     assert next_step(POLICY, more, False, recorded(PASSING), PASSING) is Step.APPROVE
+
+
+def test_what_passes_by_a_count_that_a_final_closing_has_overtaken_is_counted_by_it() -> None:
+    overtaken = msgspec.structs.replace(recorded(PASSING), overtaken=True)
+    assert next_step(POLICY, PASSING, True, overtaken, PASSING) is Step.COUNT
 
 
 def test_what_failed_and_is_too_old_is_rejected_by_a_count_taken_when_voting_was_over() -> None:

@@ -15,6 +15,14 @@ ON CONFLICT (market_id, kind) DO UPDATE
 SET closed_at = excluded.closed_at, closed_slot = excluded.closed_slot, log_size = excluded.log_size,
     voting_over = excluded.voting_over, written_at = now()
 """
+# A final closing at another moment stays: votes were accepted or refused by it, and may have been counted by it.
+_WRITE_FINAL = f"""
+{_WRITE} WHERE NOT vote_closings.voting_over OR vote_closings.closed_at = excluded.closed_at RETURNING market_id
+"""
+_EXTEND = """
+UPDATE vote_closings SET voting_over = false, written_at = now()
+WHERE (market_id, kind, closed_at, closed_slot, log_size, voting_over) = ($1, $2, $3, $4, $5, $6) RETURNING market_id
+"""
 _REMOVE = "DELETE FROM vote_closings WHERE (market_id, kind) = ($1, $2)"
 
 
@@ -39,8 +47,28 @@ async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> Vo
 
 async def write(connection: Connection, closing: VoteClosing) -> None:
     """Insert the closing of a vote, or replace an earlier one. Needs the lock of the market's vote log."""
-    await connection.execute(
-        _WRITE,
+    await connection.execute(_WRITE, *_values(closing))
+
+
+async def write_final(connection: Connection, closing: VoteClosing) -> bool:
+    """Insert a final closing, or replace one that is not final or is at the same moment, and return True. Return False
+    if the vote has a final closing at another moment, which stays. Needs the lock of the market's vote log."""
+    return await connection.fetchval(_WRITE_FINAL, *_values(closing)) is not None
+
+
+async def extend(connection: Connection, closing: VoteClosing) -> bool:
+    """Make the closing no longer final and return True. Return False if the stored one is not `closing` any more; it
+    stays. Needs the lock of the market's vote log."""
+    return await connection.fetchval(_EXTEND, *_values(closing)) is not None
+
+
+async def remove(connection: Connection, market_id: MarketId, kind: VoteKind) -> None:
+    """Delete the closing of a vote, so that voting continues. Needs the lock of the market's vote log."""
+    await connection.execute(_REMOVE, market_id, kind.value)
+
+
+def _values(closing: VoteClosing) -> tuple[str, str, int, int, int, bool]:
+    return (
         closing.market_id,
         closing.kind.value,
         closing.closed_at,
@@ -48,8 +76,3 @@ async def write(connection: Connection, closing: VoteClosing) -> None:
         closing.log_size,
         closing.voting_over,
     )
-
-
-async def remove(connection: Connection, market_id: MarketId, kind: VoteKind) -> None:
-    """Delete the closing of a vote, so that voting continues. Needs the lock of the market's vote log."""
-    await connection.execute(_REMOVE, market_id, kind.value)

@@ -60,10 +60,11 @@ async def close_vote(
     return closing
 
 
-async def close_by_tally(connection: Connection, row: TallyRow) -> None:
-    """Close the vote finally at the moment of a tally, so that every vote which it does not count is late.
+async def close_by_tally(connection: Connection, row: TallyRow) -> bool:
+    """Close the vote finally at the moment of a tally, so that every vote which it does not count is late; return True.
 
-    It locks the market's log until the transaction ends.
+    Return False if the vote has a final closing at another moment, which stays: the tally was overtaken. It locks the
+    market's log until the transaction ends.
     """
     await vote_log.lock(connection, row.market_id)
     closing = VoteClosing(
@@ -74,16 +75,17 @@ async def close_by_tally(connection: Connection, row: TallyRow) -> None:
         log_size=row.log_size,
         voting_over=True,
     )
-    await vote_closings.write(connection, closing)
+    return await vote_closings.write_final(connection, closing)
 
 
-async def extend_vote(connection: Connection, closing: VoteClosing) -> None:
-    """Let voting continue after a deadline at which there were too few votes.
+async def extend_vote(connection: Connection, closing: VoteClosing) -> bool:
+    """Let voting continue after a deadline at which there were too few votes, and return True.
 
     The closing remains, but is no longer final: it shows that the next closing needs another moment than the deadline.
-    The caller holds the lock of the market's log.
+    Return False, and change nothing, if another process has replaced the closing since. The caller holds the lock of
+    the market's log.
     """
-    await vote_closings.write(connection, msgspec.structs.replace(closing, voting_over=False))
+    return await vote_closings.extend(connection, closing)
 
 
 async def reopen_vote(pool: Pool, seen: VoteClosing) -> None:

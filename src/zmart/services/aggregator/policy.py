@@ -44,7 +44,8 @@ class Recorded(msgspec.Struct, frozen=True):
     """The newest stored tally of a proposal.
 
     `passed`: the proposal passed by it. `on_chain`: its intent is done. `fresh`: that was within the last minute, so a
-    node may not show the counts yet. `last`: the tally was taken when voting was over.
+    node may not show the counts yet. `last`: the tally was taken when voting was over. `overtaken`: the vote was closed
+    finally at another moment than the tally's.
     """
 
     tally: Tally
@@ -52,6 +53,7 @@ class Recorded(msgspec.Struct, frozen=True):
     on_chain: bool
     fresh: bool
     last: bool
+    overtaken: bool = False
 
 
 def next_step(
@@ -63,7 +65,8 @@ def next_step(
     account. `expired`: the voting time of the proposal is over.
 
     A first tally is taken once the proposal passes or has expired. Another one is taken when the verdict has changed
-    or the account shows other counts. A proposal is rejected only by a tally that was taken when voting was over.
+    or the account shows other counts. A proposal is rejected only by a tally that was taken when voting was over, and
+    approved by none that a final closing has overtaken.
     """
     passes = policy.passes(counts)
     if recorded is None:
@@ -75,7 +78,7 @@ def next_step(
     if passes != recorded.passed:
         return Step.COUNT
     if passes:
-        return Step.APPROVE
+        return Step.COUNT if recorded.overtaken else Step.APPROVE
     if not expired:
         return Step.WAIT
     return Step.REJECT if recorded.last else Step.COUNT

@@ -11,6 +11,7 @@ import structlog
 
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.clock import ChainClock
+from zmart.decisions.approvals import ApprovalRefused, ApprovalTerms, plan_approval
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.effects import proposal_counts
 from zmart.decisions.execution import confirm, execute
@@ -21,14 +22,14 @@ from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.policy import Policy, Recorded, Step, next_step
-from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
-from zmart.store.intents import Action, IntentRow
+from zmart.store import market_work, tallies, vote_closings, vote_log, votes
+from zmart.store.intents import IntentRow
 from zmart.store.market_work import AWAITING_ADMIN, Job
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import VoteClosing
-from zmart.votes.closings import ClosingMoment, close_by_tally, close_vote, reopen_vote
-from zmart.votes.completeness import require_complete, require_recent
+from zmart.votes.closings import ClosingMoment, close_vote, reopen_vote
+from zmart.votes.completeness import require_complete
 from zmart.votes.eligibility import Voters
 from zmart.votes.metrics import aggregated
 from zmart.votes.tallying import count_log, record
@@ -82,7 +83,7 @@ class ProposalDecider:
                 return await confirm(self.context, intent, await execute(self.context, intent))
             case Step.APPROVE:
                 assert row is not None
-                return await self._approve(market_id, row)
+                return await self._approve(market_id, row, account)
             case Step.REJECT:
                 await market_work.note(pool, market_id, Job.PROPOSAL, "rejected")
                 log.info("proposal rejected", market=market_id, likes=counts.votes_for, total=counts.total)
@@ -110,8 +111,11 @@ class ProposalDecider:
         recorded = None
         if row is not None and intent is not None:
             fresh = datetime.now(UTC) - intent.updated_at < _FRESH
-            last = closing is not None and closing.voting_over and closing.closed_at == row.closed_at
-            recorded = Recorded(row.tally, row.passed, intent.state.is_done, fresh, last)
+            is_final = closing is not None and closing.voting_over
+            last = closing is not None and is_final and closing.closed_at == row.closed_at
+            recorded = Recorded(
+                row.tally, row.passed, intent.state.is_done, fresh, last, overtaken=is_final and not last
+            )
         expired = self._has_expired(account) or self._closed_as_expired(account, closing)
         return next_step(self.policy, counts, expired, recorded, proposal_counts(account))
 
@@ -185,7 +189,7 @@ class ProposalDecider:
         )
         return True
 
-    async def _approve(self, market_id: MarketId, row: TallyRow) -> bool:
+    async def _approve(self, market_id: MarketId, row: TallyRow, account: MarketAccount) -> bool:
         if self.context.admin is None:
             message = (
                 f"Market {market_id} has its votes ({row.tally.bps} bps of {row.tally.total} like it) and waits for "
@@ -195,16 +199,15 @@ class ProposalDecider:
                 self.context.pool, market_id, Job.PROPOSAL, AWAITING_ADMIN, "warning", message
             )
             return False
-        pool = self.context.pool
-        program, now = self.context.program.address, self.clock.unix_timestamp
-        await require_recent(pool, program, market_id, now, row.closed_at, row.closed_slot)
-        async with pool.transaction() as connection:
-            await vote_log.lock(connection, market_id)
-            # Votes that arrived during the wait for the index may have changed the verdict.
-            if not self.policy.passes((await votes.counts(connection, market_id))[VoteKind.PROPOSAL]):
-                return True
-            await close_by_tally(connection, row)
-            intent = await intents.plan(connection, market_id, Action.APPROVE_PROPOSAL, row.round, {})
+        terms = ApprovalTerms.of_account(
+            self.context.program.address, self.clock.unix_timestamp, self.policy.threshold_bps, account
+        )
+        try:
+            intent = await plan_approval(self.context.pool, market_id, terms)
+        except ApprovalRefused as refused:
+            # Votes, a count or a closing came meanwhile: the next step is another one.
+            log.info("approval refused", market=market_id, reason=str(refused))
+            return True
         approved = await confirm(self.context, intent, await execute(self.context, intent))
         if approved:
             metrics.decided.labels("approved").inc()
@@ -222,10 +225,11 @@ async def _end_provisional(connection: Connection, closing: VoteClosing) -> None
 
 
 async def _is_overtaken(connection: Connection, closing: VoteClosing) -> bool:
-    """Return whether another process has meanwhile counted up to a later moment, or closed the vote finally."""
-    if closing.voting_over:
-        return False
+    """Return whether another process has meanwhile counted up to a later moment, closed the vote finally, or replaced
+    or removed a final closing."""
     written = await vote_closings.find(connection, closing.market_id, closing.kind)
+    if closing.voting_over:
+        return written != closing
     row = await tallies.latest(connection, closing.market_id, closing.kind)
     is_counted = row is not None and row.closed_at > closing.closed_at
     return is_counted or (written is not None and written.voting_over)

@@ -22,7 +22,7 @@ from zmart.market.deadlines import Deadlines
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.services.monitor import metrics
 from zmart.services.monitor.dispute_reviews import DisputeReviews
-from zmart.store import intents, market_work, tallies, vote_closings, votes
+from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import NEEDS_A_PERSON, TOO_FEW_VOTES, Job
 from zmart.store.pool import Connection
@@ -102,9 +102,10 @@ class Finalizer:
             log.info("market finalized", market=account.market_id, outcome=after.final_outcome, late_s=late_s)
 
     async def _dispute_tally(self, market_id: MarketId, closes_at: ChainTime) -> TallyRow | None:
-        """Return the tally that settles the dispute; it is taken only once, now or by an earlier attempt.
+        """Return the tally that settles the dispute; it is taken only once, now or by another attempt.
 
-        Return None if there are too few votes: nothing is decided then, and voting continues.
+        Return None if there are too few votes: nothing is decided then, and voting continues. Return None, too, if
+        another process has replaced the closing before the count: the next attempt closes the vote anew.
         """
         pool, program = self.context.pool, self.context.program.address
         row = await tallies.latest(pool, market_id, VoteKind.DISPUTE)
@@ -119,6 +120,10 @@ class Finalizer:
             await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
             await self.voters.judge_all(market_id, VoteKind.DISPUTE)
             async with pool.transaction() as connection:
+                await vote_log.lock(connection, market_id)
+                row = await tallies.latest(connection, market_id, VoteKind.DISPUTE)
+                if row is not None or await _is_overtaken(connection, closing):
+                    return row
                 row = await self._count(connection, closing, terms)
             aggregated.labels(VoteKind.DISPUTE.value).inc(row.tally.total if row else 0)
         if row is None:
@@ -154,12 +159,9 @@ class Finalizer:
     ) -> TallyRow | None:
         """Count the log and store the tally; with too few votes, let voting continue and return None.
 
-        Return a tally that another attempt has stored meanwhile.
+        The caller holds the lock of the market's log, and has read under it that `closing` still closes the vote.
         """
         counted = await count_log(connection, self.context.program.address, closing, terms)
-        row = await tallies.latest(connection, closing.market_id, closing.kind)
-        if row is not None:
-            return row
         if counted.tally.total < terms.min_votes:
             await extend_vote(connection, closing)
             return None
@@ -181,3 +183,13 @@ class Finalizer:
             f"{market_id} --as-proposed` confirms it, else it stays as it is."
         )
         await report_waiting(self.context.pool, market_id, Job.FINALIZE, NEEDS_A_PERSON, "critical", message)
+
+
+async def _is_overtaken(connection: Connection, closing: VoteClosing) -> bool:
+    """Return whether another process has replaced the closing, such as by letting voting continue: what is counted by
+    it would lack the votes that came since. The caller holds the lock of the market's log."""
+    written = await vote_closings.find(connection, closing.market_id, closing.kind)
+    if written == closing:
+        return False
+    log.info("closing replaced before the count", market=closing.market_id, closed_at=closing.closed_at)
+    return True
