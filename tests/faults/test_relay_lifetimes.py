@@ -88,10 +88,10 @@ async def test_a_transaction_with_a_standing_nonce_is_live_and_sent_again_until_
 
 
 async def blocks_later(rpc, blocks):
-    height = await rpc.get_block_height("finalized") + blocks
+    height = (await rpc.get_block_height("finalized")).height + blocks
 
     async def reached():
-        return await rpc.get_block_height("finalized") > height
+        return (await rpc.get_block_height("finalized")).height > height
 
     await until(reached)
 
@@ -153,7 +153,7 @@ async def test_a_blockhash_that_a_node_does_not_know_yet_is_not_over(world, wait
     assert await world.status(signature) == "live"
     if waits:
         await world.becomes(signature, "expired")
-        assert await world.rpc.get_block_height("finalized") > latest.last_valid_block_height
+        assert (await world.rpc.get_block_height("finalized")).height > latest.last_valid_block_height
 
 
 @pytest.mark.parametrize("seed", [1, 2, *[pytest.param(n, marks=pytest.mark.slow) for n in range(3, 40)]])

@@ -102,7 +102,7 @@ async def _seen(world: DemoWorld, intent: dict[str, str], shown: str) -> tuple[s
     market.id, market.address = intent["market_id"], world.program.addresses.market(intent["market_id"])
     if (await world.account(market))[0].state is MarketState.FINALIZED:
         return "already_done", "the market is FINALIZED"
-    assert await world.rpc.get_block_height("finalized") > last_valid
+    assert (await world.rpc.get_block_height("finalized")).height > last_valid
     return "dead", f"not there, past block {last_valid}"
 
 

@@ -148,7 +148,7 @@ class World:
         async def over():
             if (await self.direct.get_blockhash_validity(blockhash)).valid:
                 return False
-            return await self.direct.get_block_height("finalized") > attempt.last_valid_block_height
+            return (await self.direct.get_block_height("finalized")).height > attempt.last_valid_block_height
 
         await until(over, within_s=60)
 
@@ -239,7 +239,7 @@ async def test_an_honest_second_endpoint_outweighs_a_first_that_lies_about_every
 
 async def test_where_nothing_can_be_known_it_is_uncertain_and_nothing_more_is_signed(world):
     def script(call):
-        away = call.method in ("getSignatureStatuses", "getBlockHeight", "getBalance")
+        away = call.method in ("getSignatureStatuses", "getEpochInfo", "getBalance")
         return Broken("503") if away and world.journal.stored else None
 
     world.proxy.script = script

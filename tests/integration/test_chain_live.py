@@ -20,7 +20,7 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.subscriptions import logs, slots
 from zmart.chain.transactions import extract_events, parse_transaction
-from zmart.errors import ConfigError
+from zmart.errors import ChainError, ConfigError
 from zmart.local.chain.genesis import fund
 from zmart.market.types import MarketState, VoteKind
 
@@ -245,7 +245,7 @@ async def test_the_rpc_tells_plain_values(actor):
     rpc, keys = actor.rpc, actor.chain.keys
     slot = await rpc.get_slot()
     assert slot > 0
-    assert await rpc.get_block_height("finalized") <= await rpc.get_block_height()
+    assert (await rpc.get_block_height("finalized")).height <= (await rpc.get_block_height()).height
     assert (await rpc.get_clock()).unix_timestamp > 1_700_000_000
     assert await rpc.get_genesis_hash()
     assert await rpc.get_minimum_balance_for_rent_exemption(0) == 890_880
@@ -259,6 +259,24 @@ async def test_the_rpc_tells_plain_values(actor):
     latest = await rpc.get_latest_blockhash()
     assert (await rpc.get_blockhash_validity(latest.blockhash)).valid
     assert not (await rpc.get_blockhash_validity("1" * 32)).valid
+
+
+async def test_a_height_and_its_slot_are_those_of_one_block_at_the_requested_commitment(actor):
+    """I4: the local chain answers getEpochInfo as a validator does; Surfpool returns the newest block's values."""
+    newest, final = (
+        await actor.rpc.get_block_height("processed"),
+        await actor.rpc.get_block_height("finalized"),
+    )
+    assert newest.slot - final.slot >= 31
+    assert final.slot <= await actor.rpc.get_slot("finalized")
+    assert final.height <= await actor.rpc.call("getBlockHeight", [{"commitment": "finalized"}])
+    assert newest.height > final.height
+    by_default = await actor.rpc.call("getEpochInfo")
+    assert final.slot <= by_default["absoluteSlot"] <= await actor.rpc.get_slot("finalized")
+    async with Rpc([actor.chain.rpc_url], attempts=1) as rpc:
+        assert (await rpc.get_block_height(since=final.slot)).slot > final.slot
+        with pytest.raises(ChainError, match="-32016"):
+            await rpc.get_block_height(since=newest.slot + 1_000_000)
 
 
 async def test_signatures_are_paged_newest_first_and_blocks_tell_their_order(actor):

@@ -116,12 +116,12 @@ async def test_slots_time_and_block_height_never_go_back(chain: ChainServer, rpc
     await rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": later}])
     slot, height, clock = (
         await rpc.get_slot("processed"),
-        await rpc.get_block_height("processed"),
+        (await rpc.get_block_height("processed")).height,
         await now(rpc),
     )
     restart(chain, kill=kill)
     assert await rpc.get_slot("processed") > slot
-    assert await rpc.get_block_height("processed") > height
+    assert (await rpc.get_block_height("processed")).height > height
     assert (await now(rpc)).unix_timestamp >= clock.unix_timestamp
 
 
@@ -181,7 +181,7 @@ async def test_what_was_signed_before_a_restart_cannot_land_after_it(
     await prepare_chain(rpc, program, keys, shipped_program())
     blockhash = await rpc.get_latest_blockhash()
     restart(chain, kill=True)
-    assert await rpc.get_block_height("processed") > blockhash.last_valid_block_height
+    assert (await rpc.get_block_height("processed")).height > blockhash.last_valid_block_height
 
 
 async def test_a_line_that_was_cut_by_the_end_does_not_count(

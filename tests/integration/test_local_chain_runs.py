@@ -125,7 +125,7 @@ async def test_clients_see_one_chain_across_runs(chain: ChainServer, rpc: Rpc) -
         return await rpc.get_slot("processed")
 
     async def height() -> int:
-        return await rpc.get_block_height("processed")
+        return (await rpc.get_block_height("processed")).height
 
     sending = asyncio.create_task(send_on())
     async with watched(slot, height, time) as shown:
@@ -158,7 +158,7 @@ async def test_what_was_signed_in_the_run_before_lands_while_its_blockhash_is_va
     await landed(rpc, signature)
 
     async def passed() -> bool:
-        return await rpc.get_block_height("finalized") > early.last_valid_block_height
+        return (await rpc.get_block_height("finalized")).height > early.last_valid_block_height
 
     await until(passed)
     with pytest.raises(ChainError, match=r"(?i)blockhash not found"):
@@ -173,7 +173,7 @@ async def test_a_chain_continues_though_every_blockhash_that_it_gave_has_ended(
     last = (await rpc.get_latest_blockhash()).last_valid_block_height
 
     async def ended() -> bool:
-        return await rpc.get_block_height("processed") > last
+        return (await rpc.get_block_height("processed")).height > last
 
     await until(ended)
     assert chain._process is not None

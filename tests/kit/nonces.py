@@ -41,10 +41,10 @@ class Nonce:
 
     async def _next_block(self) -> None:
         """Wait for a further block: in one block a nonce can only advance once, and not be closed after that."""
-        before = await self.rpc.get_block_height("processed")
+        before = (await self.rpc.get_block_height("processed")).height
 
         async def made() -> bool:
-            return await self.rpc.get_block_height("processed") > before
+            return (await self.rpc.get_block_height("processed")).height > before
 
         await until(made)
 

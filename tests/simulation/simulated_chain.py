@@ -116,8 +116,9 @@ class SimulatedChain:
         return name
 
     def is_valid(self, blockhash: str, slot: int) -> bool:
+        """Return whether a bank of that slot knows the blockhash and accepts it."""
         made = self._hashes.get(blockhash)
-        return made is not None and slot <= made + BLOCKHASH_LIVES_SLOTS
+        return made is not None and made <= slot <= made + BLOCKHASH_LIVES_SLOTS
 
     # --- transactions
 

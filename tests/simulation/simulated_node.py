@@ -17,6 +17,7 @@ from solders.account import Account
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
+SLOTS_IN_EPOCH = 432_000
 GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 
 
@@ -83,6 +84,18 @@ class SimulatedNode:
 
     def _getBlockHeight(self, options: dict | None = None) -> int:  # noqa: N802
         return self._reached(options)
+
+    def _getEpochInfo(self, options: dict | None = None) -> dict:  # noqa: N802
+        slot = self._reached(options)
+        epoch, index = divmod(slot, SLOTS_IN_EPOCH)
+        return {
+            "absoluteSlot": slot,
+            "blockHeight": slot,
+            "epoch": epoch,
+            "slotIndex": index,
+            "slotsInEpoch": SLOTS_IN_EPOCH,
+            "transactionCount": len(self.chain.landed),
+        }
 
     def _getLatestBlockhash(self, options: dict | None = None) -> dict:  # noqa: N802
         slot = self._reached(options)

@@ -9,7 +9,7 @@ import msgspec
 from solders.transaction import VersionedTransaction
 
 from zmart.chain.json_rpc import TransientRpcError
-from zmart.chain.nonces import durable_nonce, nonce_state
+from zmart.chain.nonces import DurableNonce, durable_nonce, nonce_state
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureStatus
 from zmart.errors import ChainError
@@ -135,23 +135,34 @@ async def _expired(rpc: Rpc, attempt: PendingTransaction) -> Verdict:
 async def _lifetime_over(rpc: Rpc, attempt: PendingTransaction) -> Slot | None:
     """Return a slot from which on no bank accepts the transaction, or None while a bank may.
 
-    A durable nonce is used up if it was current once and a finalized bank holds another value: the values never repeat.
     A blockhash expires after its last valid block height. Its validity is requested as well, because a height alone can
-    be wrong after the clock of a local chain was moved.
+    be wrong after the clock of a local chain was moved. A node that has not reached the blockhash's own block calls it
+    invalid, too, so only a node counts that has reached the slot of that height.
     """
-    transaction, seen_at = attempt.transaction, attempt.nonce_seen_at
-    over_at = Slot(0)
-    if (nonce := durable_nonce(transaction)) is not None:
-        state = await nonce_state(rpc, nonce, "finalized")
-        if state.is_current or state.slot < (seen_at or 0):
-            return None
-        if seen_at is not None:
-            return state.slot
-        over_at = state.slot
-    if await rpc.get_block_height("finalized") <= attempt.last_valid_block_height:
+    nonce, seen_at = durable_nonce(attempt.transaction), attempt.nonce_seen_at
+    if nonce is not None and seen_at is not None:
+        return await _nonce_over(rpc, nonce, seen_at)
+    final = await rpc.get_block_height("finalized")
+    if final.height <= attempt.last_valid_block_height:
         return None
-    validity = await rpc.get_blockhash_validity(str(transaction.message.recent_blockhash))
-    return None if validity.valid else max(over_at, validity.context_slot)
+    over_at = final.slot if nonce is None else await _nonce_over(rpc, nonce, final.slot)
+    if over_at is None:
+        return None
+    blockhash = str(attempt.transaction.message.recent_blockhash)
+    validity = await rpc.get_blockhash_validity(blockhash, "processed")
+    if validity.valid or validity.context_slot < final.slot:
+        return None
+    return max(over_at, validity.context_slot)
+
+
+async def _nonce_over(rpc: Rpc, nonce: DurableNonce, since: Slot) -> Slot | None:
+    """Return a slot in which the durable nonce is used up, or None while it may be current.
+
+    It is used up if it could be current in slot `since` and a finalized bank from then on holds another value: the
+    values never repeat.
+    """
+    state = await nonce_state(rpc, nonce, "finalized")
+    return None if state.is_current or state.slot < since else state.slot
 
 
 def _seen(status: SignatureStatus) -> Seen | Live:

@@ -18,10 +18,12 @@ from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.json_rpc import MAX_ANSWER_BYTES, JsonRpc, ReadReport, RpcError, decode_answer
 from zmart.chain.rpc_accounts import KeyedAccount, RpcAccount, info_of
 from zmart.chain.rpc_context import (
+    EpochInfo,
     InContext,
     TransactionHead,
     Value,
     report_context,
+    report_epoch,
     report_list,
     report_slot,
     report_statuses,
@@ -31,6 +33,7 @@ from zmart.chain.rpc_context import (
 from zmart.chain.rpc_types import (
     Blockhash,
     BlockhashValidity,
+    BlockHeight,
     Commitment,
     SignatureInfo,
     SignatureStatus,
@@ -136,9 +139,18 @@ class Rpc:
         """Return the newest slot at that commitment."""
         return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}], report_slot))
 
-    async def get_block_height(self, commitment: Commitment = "confirmed") -> int:
-        """Return the newest block height at that commitment."""
-        return await self._rpc.typed(int, "getBlockHeight", [{"commitment": commitment}])
+    async def get_block_height(
+        self, commitment: Commitment = "confirmed", *, since: Slot | None = None
+    ) -> BlockHeight:
+        """Return the height and the slot of the newest block at that commitment (getEpochInfo).
+
+        Behind one URL there may be many nodes, so a slot from another answer need not be that of the height. The answer
+        comes from a node that has reached slot `since`, if given; raises ChainError if no node reaches it in time.
+        """
+        options = {"commitment": commitment, **_least(since)}
+        answer = await self._rpc.typed(EpochInfo, "getEpochInfo", [options], report_epoch)
+        require_slot("getEpochInfo", answer.absolute_slot, since)
+        return BlockHeight(answer.block_height, answer.absolute_slot)
 
     async def get_latest_blockhash(self, commitment: Commitment = "confirmed") -> Blockhash:
         """Return the newest blockhash and the last block height at which it is valid."""
@@ -165,7 +177,7 @@ class Rpc:
         """
         options = _reading(commitment, since)
         answer = await self._in_context(_OneAccount, "getAccountInfo", [address, options])
-        require_slot("getAccountInfo", answer, since)
+        require_slot("getAccountInfo", answer.context.slot, since)
         return info_of(address, answer.value)
 
     async def get_account_with_slot(
@@ -192,7 +204,7 @@ class Rpc:
         for start in range(0, len(addresses), 100):
             piece = list(addresses[start : start + 100])
             answer = await self._in_context(_Accounts, "getMultipleAccounts", [piece, options])
-            require_slot("getMultipleAccounts", answer, since)
+            require_slot("getMultipleAccounts", answer.context.slot, since)
             if len(answer.value) != len(piece):
                 raise ChainError("The RPC answered getMultipleAccounts with another number of accounts.")
             infos += [info_of(address, account) for address, account in zip(piece, answer.value, strict=True)]
@@ -219,7 +231,7 @@ class Rpc:
         answer = await self._in_context(
             InContext[list[KeyedAccount]], "getProgramAccounts", [program_id, options]
         )
-        require_slot("getProgramAccounts", answer, since)
+        require_slot("getProgramAccounts", answer.context.slot, since)
         return [item.account.info(item.pubkey) for item in answer.value]
 
     async def get_signatures_for_address(
@@ -238,7 +250,7 @@ class Rpc:
         does not report its own slot.
         """
         options: dict[str, object] = {"limit": limit, "commitment": commitment}
-        options |= {} if since is None else {"minContextSlot": since}
+        options |= _least(since)
         options |= {name: value for name, value in (("before", before), ("until", until)) if value}
         return await self._rpc.typed(
             list[SignatureInfo], "getSignaturesForAddress", [address, options], report_list
@@ -367,10 +379,9 @@ class Rpc:
 
     async def get_balance(self, address: Address, *, since: Slot | None = None) -> Lamports:
         """Return an account's lamports; 0 if it does not exist. `since` works as in `get_account`."""
-        least = {} if since is None else {"minContextSlot": since}
-        params = [address, {"commitment": "confirmed", **least}]
+        params = [address, {"commitment": "confirmed", **_least(since)}]
         answer = await self._in_context(InContext[Lamports], "getBalance", params)
-        require_slot("getBalance", answer, since)
+        require_slot("getBalance", answer.context.slot, since)
         return answer.value
 
     async def request_airdrop(self, address: Address, lamports: Lamports) -> Signature:
@@ -406,8 +417,12 @@ class Rpc:
 
 def _reading(commitment: Commitment, since: Slot | None) -> dict[str, object]:
     """Return the options of a call that reads accounts."""
-    least = {} if since is None else {"minContextSlot": since}
-    return {"encoding": "base64", "commitment": commitment, **least}
+    return {"encoding": "base64", "commitment": commitment, **_least(since)}
+
+
+def _least(since: Slot | None) -> dict[str, object]:
+    """Return the option by which only a node answers that has reached slot `since`."""
+    return {} if since is None else {"minContextSlot": since}
 
 
 def _as_recent(clock: ChainClock) -> RecentClock:

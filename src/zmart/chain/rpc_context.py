@@ -28,6 +28,13 @@ class InContext(msgspec.Struct, Generic[Value]):
     value: Value
 
 
+class EpochInfo(msgspec.Struct, rename="camel"):
+    """Hold the fields of getEpochInfo that say which block a node has reached; all are of one bank."""
+
+    absolute_slot: Slot
+    block_height: int
+
+
 class TransactionHead(msgspec.Struct, rename="camel"):
     """Hold the fields of a transaction that show its version, and when it landed."""
 
@@ -36,20 +43,23 @@ class TransactionHead(msgspec.Struct, rename="camel"):
     version: object = None
 
 
-def require_slot(method: str, answer: InContext[Value], since: Slot | None) -> None:
-    """Raise TransientRpcError if an answer is from a slot before `since`.
+def require_slot(method: str, slot: Slot, since: Slot | None) -> None:
+    """Raise TransientRpcError if an answer, which reports that it is from `slot`, is from a slot before `since`.
 
-    Not every node honours minContextSlot, but each reports the slot of its answer.
+    Not every node honours minContextSlot, but most answers report their slot.
     """
-    if since is not None and answer.context.slot < since:
-        raise TransientRpcError(
-            f"The RPC answered {method} from slot {answer.context.slot}, before slot {since}."
-        )
+    if since is not None and slot < since:
+        raise TransientRpcError(f"The RPC answered {method} from slot {slot}, before slot {since}.")
 
 
 def report_slot(slot: int) -> ChainReport:
     """Report the slot that getSlot returned."""
     return ChainReport(Slot(slot))
+
+
+def report_epoch(answer: EpochInfo) -> ChainReport:
+    """Report the slot that getEpochInfo returned."""
+    return ChainReport(answer.absolute_slot)
 
 
 def report_context(answer: InContext[Value]) -> ChainReport:

@@ -51,8 +51,19 @@ class Blockhash(msgspec.Struct, frozen=True, rename="camel"):
     last_valid_block_height: int
 
 
+class BlockHeight(msgspec.Struct, frozen=True):
+    """Hold the height of a block and its slot, as one node reported them in one answer."""
+
+    height: int
+    slot: Slot
+
+
 class BlockhashValidity(msgspec.Struct, frozen=True):
-    """State whether a blockhash was valid as of slot `context_slot`, as one node reported it."""
+    """State whether a blockhash was valid as of slot `context_slot`, as one node reported it.
+
+    A node that has not reached the blockhash's own block reports False as well: only as of a slot in which the
+    blockhash must be known does False mean that it has expired.
+    """
 
     valid: bool
     context_slot: Slot

@@ -9,9 +9,11 @@ const { encoded, forAnyVersion, readable } = require('./rendering.js');
 const MOST_SIGNATURES = 1000;
 const RECENT_SLOTS = 150;
 const FINAL_AFTER_SLOTS = 31; // as for Surfpool's own commitments
+const BEHIND_SLOTS = { processed: 0, confirmed: 1, finalized: FINAL_AFTER_SLOTS };
 const [MOST_ADDRESS_CHARACTERS, ADDRESS_BYTES] = [44, 32];
 const ALONE_WITHIN_MS = 2000;
 const INVALID_PARAMS = -32602;
+const NOT_REACHED = -32016;
 const AN_HOUR_MS = 3600000; // how far a time travel without a target goes, as in Surfpool
 
 const RESET = 'this chain is not reset while it runs, since its slots never decrease: `zmart clean` erases it';
@@ -121,6 +123,24 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
     return higher(transactions ? { ...block, transactions } : block);
   }
 
+  /** As on a validator, all fields are those of the block that the requested commitment has reached; Surfpool returns
+   * the newest block's. */
+  async function getEpochInfo(call, params) {
+    const info = await call(...params);
+    const { commitment, minContextSlot } = params[0] ?? {};
+    const behind = BEHIND_SLOTS[commitment] ?? FINAL_AFTER_SLOTS; // the default is finalized
+    const absoluteSlot = info.absoluteSlot - behind;
+    requireSlot(absoluteSlot, minContextSlot);
+    const isInEpochBefore = info.slotIndex < behind;
+    return higher({
+      ...info,
+      absoluteSlot,
+      blockHeight: Math.max(0, info.blockHeight - behind),
+      epoch: info.epoch - isInEpochBefore,
+      slotIndex: info.slotIndex - behind + (isInEpochBefore && info.slotsInEpoch),
+    });
+  }
+
   const higher = (block) => block && { ...block, blockHeight: block.blockHeight + heightOffset };
 
   const jump = jumper(recorder.call, (act) => gate.alone(act, ALONE_WITHIN_MS));
@@ -164,7 +184,7 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
     requestAirdrop, getBlock,
     getLatestBlockhash: (call, params) => blockhashes.latest(params),
     getBlockHeight: async (call, params) => (await call(...params)) + heightOffset,
-    getEpochInfo: async (call, params) => higher(await call(...params)),
+    getEpochInfo,
     getGenesisHash: async () => journal.clock.genesis,
     surfnet_timeTravel: timeTravel,
     surfnet_resetNetwork: async () => { throw refusal(INVALID_PARAMS, RESET); },
@@ -182,6 +202,13 @@ function areListOptions(options) {
   return typeof (options ?? {}) === 'object' && isCount(limit, 1, MOST_SIGNATURES)
     && isCount(minContextSlot, 0, Number.MAX_SAFE_INTEGER)
     && [before, until].every((signature) => typeof (signature ?? '') === 'string');
+}
+
+/** Refuse a call, as a validator does, that only a node may answer that has reached slot `minContextSlot`. */
+function requireSlot(slot, minContextSlot) {
+  if (slot < (minContextSlot ?? 0)) {
+    throw refusal(NOT_REACHED, 'Minimum context slot has not been reached', { contextSlot: slot });
+  }
 }
 
 const isCount = (value, least, most) => (value ?? null) === null

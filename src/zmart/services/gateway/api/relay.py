@@ -120,15 +120,25 @@ class Relay:
 
     async def _pending(self, transaction: VersionedTransaction, raw: bytes) -> PendingTransaction:
         """Return the transaction with what is needed to judge it later: the slot in which its durable nonce was
-        current, or else a last valid block height. Clients do not send that height, so it is that of a blockhash of now
-        plus the possible lag of the node."""
+        current, or else a last valid block height, which clients do not send."""
         seen_at = None
         if (nonce := durable_nonce(transaction)) is not None:
             state = await nonce_state(self._chain(), nonce, "confirmed")
             seen_at = state.slot if state.is_current else None
-        height = 0 if seen_at is not None else await self._chain().get_block_height("confirmed")
-        last = height + _BLOCKHASH_LIVES_BLOCKS + _NODE_LAG_BLOCKS
+        last = 0 if seen_at is not None else await self._last_valid_height(transaction)
         return PendingTransaction(Signature(str(transaction.signatures[0])), raw, last, seen_at)
+
+    async def _last_valid_height(self, transaction: VersionedTransaction) -> int:
+        """Return a block height after which the transaction's blockhash cannot be valid.
+
+        If a node knows the blockhash, a node that has reached that node's slot reports the height: a node that lags
+        would report one that is too low. If none does, the height is raised by the possible lag of the node.
+        """
+        blockhash = str(transaction.message.recent_blockhash)
+        validity = await self._chain().get_blockhash_validity(blockhash)
+        known_at = validity.context_slot if validity.valid else None
+        height = (await self._chain().get_block_height("confirmed", since=known_at)).height
+        return height + _BLOCKHASH_LIVES_BLOCKS + (_NODE_LAG_BLOCKS if known_at is None else 0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Resend transactions in flight until `stop` is set, because a node may drop a transaction."""
