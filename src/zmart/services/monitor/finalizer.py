@@ -105,7 +105,7 @@ class Finalizer:
         """Return the tally that settles the dispute; it is taken only once, now or by another attempt.
 
         Return None if there are too few votes: nothing is decided then, and voting continues. Return None, too, if
-        another process has replaced the closing before the count: the next attempt closes the vote anew.
+        another process has replaced the closing before the count: the next attempt closes the vote again.
         """
         pool, program = self.context.pool, self.context.program.address
         row = await tallies.latest(pool, market_id, VoteKind.DISPUTE)
