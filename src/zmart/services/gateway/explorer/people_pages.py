@@ -83,14 +83,14 @@ async def activity_of_all(context: Context, kind: FromQuery[Kind] = "") -> Respo
         "activity.html",
         title="Activity",
         rows=rows,
-        places={row.id: _place_of_comment(row) for row in rows if row.type == "discussion"},
+        comment_links={row.id: _comment_link(row) for row in rows if row.type == "discussion"},
         kinds=_KINDS,
         kind=kind,
         site=await site_values.of(context),
     )
 
 
-def _place_of_comment(row: ActivityRow) -> str:
+def _comment_link(row: ActivityRow) -> str:
     """Return the query and fragment that lead to a comment on the page of its market. The page of comments begins with
     it: a market has more of them than its page shows."""
     before_it = paging.cursor_of(TimeKey(row.moment, _LAST_ID))
