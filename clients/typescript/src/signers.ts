@@ -179,13 +179,20 @@ function sender(wallet: StandardWallet, account: StandardAccount, chain = ""): (
   };
 }
 
-const DECLINED = /user (has )?reject|rejected by (the )?user|declin|denied|cancel/i; // a node rejects, too: that is no answer
+const REFUSED = "(?:rejected|declined|denied|cancell?ed)";
+// A node, a library and a timeout reject, deny and cancel, too: it is an answer only where the user is who did it.
+const BY_THE_USER = new RegExp(`\\buser (?:has )?${REFUSED}\\b|\\b${REFUSED} by (?:the )?user\\b`, "i");
+const WHOLE_TEXTS = /^(?:approval denied|transaction cancelled)\.?$/i; // of Backpack; of Sollet and its successors
 
-/** Whether what a wallet threw says that the user declined. Most have the code 4001, the others say it. */
+/**
+ * Whether what a wallet threw says that its user declined: by the code 4001, by a text that names the user, or by the
+ * whole text of a wallet that is known for it. Everything else may be a failure after the transaction was sent.
+ */
 export function isDeclined(problem: unknown): boolean {
   if (problem instanceof ZmartError) return false;
   const { code, message = problem } = (problem ?? {}) as { code?: unknown; message?: unknown };
-  return code === 4001 || DECLINED.test(String(message ?? ""));
+  const text = String(message ?? "").trim();
+  return code === 4001 || BY_THE_USER.test(text) || WHOLE_TEXTS.test(text);
 }
 
 async function firstAccount(

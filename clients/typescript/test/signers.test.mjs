@@ -152,17 +152,44 @@ test("a wallet that sends to other chains only is named with them before it is a
   assert.deepEqual(standard.asked, []);
 });
 
+// P5: a repeated trade costs money, so "nothing was sent" is said only where the user said no.
+const DECLINED = [
+  "User rejected the request.",
+  "The user has declined.",
+  "MetaMask Tx Signature: User denied transaction signature.",
+  "Request rejected by user",
+  "Condition of use not satisfied (denied by the user?) (0x6985)", // a Ledger
+  "User canceled",
+  "Approval Denied",
+  "Transaction cancelled",
+];
+const MAY_HAVE_SENT = [
+  "Internal error",
+  "Transaction rejected by the cluster: timed out",
+  "timeout of 30000 ms exceeded, request canceled",
+  "RPC node: access denied",
+  "The operation was canceled",
+  "The user aborted a request.", // an AbortController of the wallet
+  "CANCELLED: call cancelled by server after send",
+  "Transaction cancelled: the node did not answer",
+  "Declined",
+  "",
+];
+
 test("a wallet that fails while it sends may have sent; one whose user declines has not", async () => {
   const key = await KeyPairSigner.generate();
   const failing = (problem) => connectWallet(sendingWallet(key, () => { throw problem; }));
   const { bytes } = transaction([key.address], true);
-  for (const problem of [Object.assign(new Error("no"), { code: 4001 }), new Error("User rejected the request."), "Transaction cancelled"]) {
-    assert.ok(isDeclined(problem));
+  const declined = [Object.assign(new Error("no"), { code: 4001 }), ...DECLINED, ...DECLINED.map((text) => new Error(text))];
+  for (const problem of declined) {
+    assert.ok(isDeclined(problem), String(problem));
     await assert.rejects((await failing(problem)).signAndSendTransaction(bytes), (error) => error === problem);
   }
   const isUncertain = (error) => error.code === "SendingUncertain" && /before you try again/.test(error.message);
-  for (const message of ["Internal error", "Transaction rejected by the cluster: timed out"])
-    await assert.rejects((await failing(new Error(message))).signAndSendTransaction(bytes), isUncertain);
+  for (const problem of [...MAY_HAVE_SENT, ...MAY_HAVE_SENT.map((text) => new Error(text)), undefined, { code: -32603 }]) {
+    await assert.rejects((await failing(problem)).signAndSendTransaction(bytes), isUncertain, String(problem));
+    assert.ok(!isDeclined(problem));
+  }
   const short = await connectWallet(sendingWallet(key, () => new Uint8Array(3)));
   await assert.rejects(short.signAndSendTransaction(bytes), isUncertain);
 });
