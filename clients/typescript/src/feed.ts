@@ -17,12 +17,13 @@ export interface FeedOptions {
   positions?: Readonly<Record<string, Position>>;
   /** Instead of the global WebSocket (Node.js has one from version 22 on, or with --experimental-websocket). */
   WebSocket?: typeof globalThis.WebSocket;
-  /** Told of each connection and disconnection. */
+  /** Told of each connection, once the server has said its welcome, and of each disconnection. */
   onConnection?: (connected: boolean) => void;
   /** Told of what the server refuses, and of a listener that throws. */
   onError?: (error: unknown) => void;
 }
 
+type Timer = ReturnType<typeof setTimeout>;
 type Listener = (message: FeedMessage) => void;
 
 interface Subscription {
@@ -33,6 +34,7 @@ interface Subscription {
 
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 30_000;
+const WELCOME_WITHIN_MS = 20_000; // the time to connect included
 const SENT_A_SECOND = 15; // a connection may send 20
 const PAST_A_LIMIT = 1008;
 
@@ -54,7 +56,8 @@ export class LiveFeed {
   #socket: WebSocket | undefined;
   #wait = FIRST_WAIT_MS;
   #allowance = SENT_A_SECOND;
-  #timers = new Set<ReturnType<typeof setTimeout>>();
+  #timers = new Set<Timer>();
+  #welcoming: Timer | undefined;
   #closed = false;
 
   /** `url`: ws:// or wss://, as `websocket_url` of `/api/status` tells. It connects with the first subscription. */
@@ -121,9 +124,10 @@ export class LiveFeed {
     if (this.#closed) return;
     const socket = new this.#Socket(this.#url);
     this.#socket = socket;
+    this.#welcoming = this.#later(WELCOME_WITHIN_MS, () => this.#giveUp());
     socket.onopen = () => {
+      if (socket !== this.#socket) return;
       this.#allowance = SENT_A_SECOND;
-      this.#options.onConnection?.(true);
       this.#tellSome();
     };
     socket.onmessage = ({ data }) => {
@@ -178,7 +182,7 @@ export class LiveFeed {
     withAmounts(message, MESSAGE_TYPES[message.type] ?? [], FEED_AMOUNTS);
     switch (message.type) {
       case "welcome":
-        return this.#watch(message.data.heartbeat_ms);
+        return this.#welcomed(message.data.heartbeat_ms);
       case "pong":
       case "unsubscribed":
         return;
@@ -187,6 +191,12 @@ export class LiveFeed {
       default:
         return this.#deliver(message);
     }
+  }
+
+  #welcomed(heartbeatMs: number): void {
+    this.#cancel(this.#welcoming);
+    this.#options.onConnection?.(true);
+    this.#watch(heartbeatMs);
   }
 
   #deliver(message: FeedMessage): void {
@@ -255,12 +265,19 @@ export class LiveFeed {
     });
   }
 
-  #later(ms: number, act: () => void): void {
+  #later(ms: number, act: () => void): Timer {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       act();
     }, ms);
     this.#timers.add(timer);
+    return timer;
+  }
+
+  #cancel(timer: Timer | undefined): void {
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    this.#timers.delete(timer);
   }
 
   #cancelTimers(): void {

@@ -128,6 +128,43 @@ test("a connection that answers nothing is given up", async (t) => {
   assert.deepEqual(await (await server.next()).received(), { action: "subscribe", channel: "trades" });
 });
 
+class SilentSocket extends EventTarget {
+  static OPEN = 1;
+  static made = [];
+  readyState = 0;
+  constructor() {
+    super();
+    SilentSocket.made.push(this);
+  }
+  open() {
+    this.readyState = 1;
+    this.onopen();
+  }
+  send() {}
+  close() {
+    this.readyState = 3;
+  }
+}
+
+test("a connection whose server never says welcome is given up after 20 seconds, and not called one", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const told = [];
+  const feed = new LiveFeed("ws://silent", { WebSocket: SilentSocket, onConnection: (isUp) => told.push(isUp) });
+  t.after(() => feed.close());
+  feed.subscribe("trades", () => {});
+  SilentSocket.made[0].open();
+  t.mock.timers.tick(19_999);
+  assert.deepEqual([SilentSocket.made.length, told], [1, []]);
+  t.mock.timers.tick(1);
+  assert.deepEqual([SilentSocket.made[0].readyState, told], [3, [false]]);
+  t.mock.timers.tick(600); // the first pause at most
+  assert.equal(SilentSocket.made.length, 2);
+  SilentSocket.made[1].open();
+  SilentSocket.made[1].onmessage({ data: JSON.stringify(welcome()) });
+  t.mock.timers.tick(20_000);
+  assert.deepEqual([SilentSocket.made.length, SilentSocket.made[1].readyState, told], [2, 1, [false, true]]);
+});
+
 test("hundreds of channels are subscribed to without passing the server's limit of messages", async (t) => {
   const server = await socketServer(t);
   const { feed } = open(t, server);
