@@ -37,7 +37,11 @@ class Market:
         self.orders: list[dict[str, object]] = []
 
     async def quote(self, route: Route) -> None:
-        cost = int(parse_qs(urlsplit(route.request.url).query)["max_cost"][0])
+        query = parse_qs(urlsplit(route.request.url).query)
+        if query["side"] == ["sell"]:
+            await self.quote_of_sale(route, int(query["shares"][0]))
+            return
+        cost = int(query["max_cost"][0])
         self.asked[cost].set()
         if cost in self.held:
             await self.held[cost].wait()
@@ -47,6 +51,16 @@ class Market:
             json={
                 "side": "buy", "outcome": "YES", "shares": shares, "cost": cost, "fees": fees, "total": cost,
                 "average_price": "0.5", "price_yes_after": "0.51", "price_impact_percent": 1, "min_shares": shares - 1,
+            }
+        )  # fmt: skip
+
+    async def quote_of_sale(self, route: Route, shares: int) -> None:
+        cost = shares * self.per_share // SOL
+        fees = {"protocol": 0, "resolver": 0, "liquidity_provider": 0, "total": 0}
+        await route.fulfill(
+            json={
+                "side": "sell", "outcome": "YES", "shares": shares, "cost": cost, "fees": fees, "total": cost,
+                "average_price": "0.5", "price_yes_after": "0.49", "price_impact_percent": -1, "min_proceeds": cost,
             }
         )  # fmt: skip
 
@@ -141,8 +155,7 @@ async def test_a_purchase_leaves_what_a_first_position_and_the_wallet_itself_nee
     market.balance = SOL
     pool = await Pool.open(database_url, size=2)
     async with opened(database_url, redis_url, market) as page:
-        await page.get_by_role("button", name="Connect wallet").click()
-        await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
+        await standard_wallet.connect(page)
         send, amount = page.locator("[data-send]"), page.get_by_label("SOL to spend")
         reason = page.locator("[data-quote] .why")
         await amount.fill("0.999")
@@ -179,3 +192,66 @@ async def test_a_trade_that_v069_does_not_make_or_that_brings_nothing_is_not_off
         await page.get_by_label("YES shares to sell").fill("1")
         await expect(page.get_by_role("button", name="Sell YES")).to_be_disabled()
         await expect(reason).to_contain_text("cannot pay for shares that are sold")
+
+
+async def test_what_max_reads_is_not_written_into_a_form_that_was_changed_meanwhile(
+    database_url: str, redis_url: str
+) -> None:
+    """P5: the wallet has 100 SOL and 200 shares; its balance arrives once Sell was chosen."""
+    pool = await Pool.open(database_url, size=2)
+    requested, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        requested.set()
+        await answered.wait()
+        await route.fulfill(json={"lamports": 100 * SOL})
+
+    async with opened(database_url, redis_url, Market()) as page:
+        key = MarketId(page.url.rsplit("/", 1)[1])
+        await add_position(pool, key, address(2), 200 * SOL, 0, SOL)
+        await standard_wallet.connect(page)
+        await expect(page.locator("[data-held-amount]")).to_have_text("100.000 SOL")
+        await page.route("**/balance", late)
+        most = page.get_by_role("button", name="Max")
+        await most.click()
+        await requested.wait()
+        await page.get_by_text("Sell", exact=True).click()
+        amount = page.get_by_label("YES shares to sell")
+        await expect(amount).to_have_value("200")
+        answered.set()
+        await asyncio.sleep(0.5)
+        await expect(amount).to_have_value("200")
+        await amount.fill("7")
+        await most.click()
+        await expect(amount).to_have_value("200")
+    await pool.close()
+
+
+async def test_shares_that_cannot_be_read_are_not_called_none(database_url: str, redis_url: str) -> None:
+    """No amount is written into the form; the page says why, and what it holds once that can be read."""
+    pool = await Pool.open(database_url, size=2)
+    fails = True
+
+    async def position(route: Route) -> None:
+        await (route.fulfill(status=500, json={"message": "No answer."}) if fails else route.continue_())
+
+    async with opened(database_url, redis_url, Market()) as page:
+        key = MarketId(page.url.rsplit("/", 1)[1])
+        await add_position(pool, key, address(2), 200 * SOL, 0, SOL)
+        await page.route("**/api/users/*/positions/*", position)
+        await standard_wallet.connect(page)
+        unread, status = page.locator("[data-unread]"), page.locator("[data-part] [data-status]")
+        await expect(unread).to_have_text("What this wallet holds cannot be read now.")
+        await expect(unread).to_be_visible()
+        await page.get_by_text("Sell", exact=True).click()
+        amount = page.get_by_label("YES shares to sell")
+        await expect(amount).to_have_value("")
+        await expect(status).to_have_text("What this wallet holds cannot be read now.")
+        await expect(page.locator("[data-send]")).to_be_disabled()
+        fails = False
+        await expect(page.locator("[data-mine]")).to_contain_text("200.00 shares")
+        await expect(unread).to_be_hidden()
+        await page.get_by_role("button", name="Max").click()
+        await expect(amount).to_have_value("200")
+        await expect(status).to_have_text("")
+    await pool.close()

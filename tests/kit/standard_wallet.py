@@ -77,3 +77,9 @@ async def add(page: Page, address: str, **options: object) -> None:
     """Register one more wallet with this address, which signs with the key of the installed one."""
     script = _SCRIPT.read_text("utf-8").replace("ADDRESS", address)
     await page.add_init_script(script.replace("= OPTIONS;", f"= {json.dumps(options)};"))
+
+
+async def connect(page: Page) -> None:
+    """Connect the installed wallet in the page's dialog."""
+    await page.get_by_role("button", name="Connect wallet").click()
+    await page.locator("dialog").get_by_role("button", name=NAME).click()

@@ -2,6 +2,7 @@
 import { ZmartError, encodeBase58 } from "../../client/zmart-client.js";
 import { shares, sol, units, whyNoAmount } from "../numbers.js";
 import { api, chainNow, site, withSession, words } from "./api.js";
+import { sent } from "./comments.js";
 
 const POLL_MS = 300;
 const INDEXED_WITHIN_MS = 30000;
@@ -112,13 +113,14 @@ export async function withdraw({ signer, say, market }) {
 }
 
 export async function comment({ form, signer, say, market, content }) {
-  const text = content ?? new FormData(form).get("content").trim();
+  const written = form?.elements.content.value;
+  const text = content ?? written.trim();
   if (!text) throw new Error("The comment is empty.");
   const mine = following(signer, say);
   const parent = form?.elements.parent.value || undefined;
   const body = { market_id: market, content: text, ...(parent ? { parent_id: parent } : {}) };
   await withSession(mine, () => api.post("/api/discussions", { body }));
-  form?.reset();
+  if (form) sent(written, parent);
   return { text: parent ? "Reply posted." : "Comment posted." };
 }
 

@@ -21,6 +21,12 @@ export function replyTo(comment) {
   form.elements.content.focus();
 }
 
+// A comment was posted: what was written, and the reply that was chosen, while it was on its way stay.
+export function sent(content, parent = "") {
+  if (form.elements.content.value === content) form.elements.content.value = "";
+  if (form.elements.parent.value === parent) replyTo(null);
+}
+
 // True at the second press within some seconds.
 export function isSure(button) {
   if (button.dataset.sure) return true;

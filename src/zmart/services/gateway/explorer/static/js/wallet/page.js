@@ -8,10 +8,13 @@ import { chosen, showWallet } from "./chooser.js";
 import { isSure, replyTo, showComments } from "./comments.js";
 import { connect, signer, usable } from "./connection.js";
 import { countDown } from "./countdown.js";
+import { UNREAD, sayer } from "./status.js";
 import { bodyOf, quoteAgain, quoteAnew, watchTrade } from "./trade.js";
 
 const MONTH_MS = 30 * 86400000;
 const PRICE_REST_MS = 2000;
+const RETRY_MS = 2000;
+const LONGEST_RETRY_MS = 60000;
 const part = () => document.querySelector("[data-part]");
 const market = () => document.querySelector("article[data-market]")?.dataset.market;
 const nameOf = (form) => Object.keys(ACTS).find((name) => name in form.dataset);
@@ -25,16 +28,6 @@ async function ready(say) {
   return connect(wallets[0]);
 }
 
-// Shows a message beside the form, also to screen readers, with a link to the transaction.
-function sayer(form) {
-  const spot = form.querySelector("[data-status]") ?? form.closest("[data-part]").querySelector("[data-status]");
-  return (text, { bad = false, signature } = {}) => {
-    spot.classList.toggle("bad", bad);
-    spot.replaceChildren(text);
-    if (signature) spot.append(" ", element("a", { href: `/transactions/${signature}` }, "See the transaction"));
-  };
-}
-
 async function execute(form, button) {
   const say = sayer(form);
   const buttons = form.querySelectorAll("button");
@@ -45,7 +38,6 @@ async function execute(form, button) {
     const act = { form, button, say, order, signer: await ready(say), market: market() };
     const { text, signature } = await ACTS[nameOf(form)](act);
     say(text, { signature });
-    if (nameOf(form) === "comment") replyTo(null);
     document.dispatchEvent(new CustomEvent("zmart:acted"));
   } catch (problem) {
     say(words(problem), { bad: true, signature: problem.signature });
@@ -79,16 +71,56 @@ function mount() {
   showAll();
 }
 
-// What this wallet has in the market, and what it alone may do.
+// What this wallet has in the market, and what it alone may do. A failed read does not say that it has nothing: what is
+// on the page of this wallet stays, and it is read again after a growing pause.
+let lastLook = 0;
+let lastAnswered = 0;
+let pauseMs = RETRY_MS;
+let retry = 0;
 async function showMine() {
   if (!part()) return;
   const address = signer()?.address;
+  const look = ++lastLook;
+  clearTimeout(retry);
   offer(address);
-  const held = address ? await position(address, market()).catch(() => null) : null;
-  if (address !== signer()?.address) return;
+  forgetOthers(address);
+  const { held, problem } = address ? await read(position(address, market())) : { held: null };
+  if (address !== signer()?.address || look < lastAnswered) return;
+  lastAnswered = look;
+  showUnread(Boolean(problem));
+  if (problem) return lookLater(problem.retryAfterMs);
   showPosition(held);
   showClaim(address, held);
-  await showSales(held);
+  if (await showSales(held)) pauseMs = RETRY_MS;
+  else lookLater();
+}
+
+const read = (held) => held.then((held) => ({ held }), (problem) => ({ problem }));
+
+function lookLater(leastMs = 0) {
+  clearTimeout(retry);
+  retry = setTimeout(showMine, Math.max(leastMs, pauseMs * (0.5 + Math.random())));
+  pauseMs = Math.min(pauseMs * 2, LONGEST_RETRY_MS);
+}
+
+// What the page says of another wallet, or of one that was disconnected.
+function forgetOthers(address = "") {
+  const list = part().querySelector("[data-mine]");
+  if ((list.dataset.wallet ?? "") === address) return;
+  list.dataset.wallet = address;
+  pauseMs = RETRY_MS;
+  showUnread(false);
+  showPosition(null);
+  showClaim(undefined, null);
+}
+
+function showUnread(isUnread) {
+  const claimable = part().querySelector("[data-claimable]");
+  if (claimable && isUnread) claimable.textContent = UNREAD;
+  const note = part().querySelector("[data-unread]");
+  if (!note) return; // as an older release renders it
+  note.textContent = UNREAD;
+  note.hidden = !isUnread || Boolean(claimable);
 }
 
 function offer(address) {
@@ -96,7 +128,7 @@ function offer(address) {
   const activation = part().querySelector("[data-activate]");
   if (activation) {
     const isOther = Boolean(address) && address !== creator;
-    activation.querySelector("button").disabled = isOther;
+    activation.querySelector("button").disabled = isOther || activation.hasAttribute("aria-busy");
     activation.querySelector("[data-not-for]").hidden = !isOther;
   }
   const withdrawal = part().querySelector("[data-withdraw]");
@@ -116,17 +148,21 @@ document.addEventListener("zmart:price", () => {
 const sidesOf = (held) => (held ? [["YES", held.yes], ["NO", held.no]].filter(([, amount]) => amount > 0n) : []);
 
 // What a sale of all shares of an outcome brings now: less than their value, since it moves the price and pays fees.
+// False if it cannot be read.
 async function showSales(held) {
   const list = part()?.querySelector("[data-mine]");
-  if (!list || part().querySelector("[data-trade]")?.dataset.model !== "reference") return;
+  if (!list || part().querySelector("[data-trade]")?.dataset.model !== "reference") return true;
   const before = list.lastElementChild;
   const lines = [];
+  let isRead = true;
   for (const [outcome, amount] of sidesOf(held)) {
     const query = { side: "sell", outcome, shares: amount };
     const quote = await api.get("/api/markets/{key}/quote", { path: { key: market() }, query }).catch(() => null);
-    if (quote) lines.push(element("dt", {}, `${outcome} sells for`), element("dd", {}, `${sol(quote.total)} SOL`));
+    isRead &&= quote !== null;
+    lines.push(element("dt", {}, `${outcome} sells for`), element("dd", {}, quote ? `${sol(quote.total)} SOL` : "cannot be read now"));
   }
   if (list.lastElementChild === before) list.append(...lines); // else the list is another one's by now
+  return isRead;
 }
 
 function showPosition(held) {
@@ -141,14 +177,17 @@ function showPosition(held) {
 
 function showClaim(address, held) {
   const form = part().querySelector("[data-claim]");
-  if (!form || !address) return;
-  const amount = held?.value ?? 0n;
-  form.querySelector("[data-claimable]").textContent = amount
-    ? `This wallet can claim ${sol(amount)} SOL.`
-    : held
-      ? "This wallet has nothing to claim: it holds no winning shares, or has claimed them."
-      : "This wallet never traded in this market.";
-  form.querySelector("button").disabled = amount === 0n;
+  if (!form) return;
+  const spot = form.querySelector("[data-claimable]");
+  spot.dataset.unconnected ??= spot.textContent;
+  spot.textContent = address ? claimOf(held) : spot.dataset.unconnected;
+  form.querySelector("button").disabled = form.hasAttribute("aria-busy") || (Boolean(address) && !held?.value);
+}
+
+function claimOf(held) {
+  if (!held) return "This wallet never traded in this market.";
+  if (held.value) return `This wallet can claim ${sol(held.value)} SOL.`;
+  return "This wallet has nothing to claim: it holds no winning shares, or has claimed them.";
 }
 
 async function refill(button) {

@@ -3,6 +3,7 @@ import { element } from "../dom.js";
 import { cents, shares, sol, units, unitsText, whyNoAmount } from "../numbers.js";
 import { balance, position } from "./account.js";
 import { api, words } from "./api.js";
+import { sayRead } from "./status.js";
 
 const REST_MS = 200;
 const RETRY_MS = 2000;
@@ -17,6 +18,7 @@ let wallet = () => null;
 let lastRequest = 0;
 let quoted = { of: "", bound: {} };
 let known = null; // what the wallet has of what is traded, and what a purchase costs beside its quote: {of, amount, extra}
+let changes = 0; // after which `known` is another one
 
 export function watchTrade(newForm, id, whose) {
   wallet = whose;
@@ -42,6 +44,7 @@ document.addEventListener("zmart:price", () => soon(REST_MS));
 // Soon, once nothing has changed for a moment, with what the wallet has by then.
 export function quoteAgain(restMs = REST_MS) {
   known = null;
+  changes++;
   soon(restMs);
 }
 
@@ -81,19 +84,38 @@ function boundOf(quote) {
 async function suggest(isOtherSide) {
   const side = chosen("side");
   form.querySelector("[data-amount-label]").textContent = side === "buy" ? "SOL to spend" : `${chosen("outcome")} shares to sell`;
-  const field = form.elements.amount;
   form.querySelector("[data-amounts]").hidden = side === "sell";
-  if (side === "sell") {
-    const before = field.value;
-    const mine = await held().catch(() => 0n);
-    if (field.value === before && chosen("side") === side) field.value = unitsText(mine); // else something was typed meanwhile
-  } else if (isOtherSide) field.value = "0.5";
+  if (side === "sell") await fill((address, outcome) => (address ? held(address, outcome) : 0n), "");
+  else if (isOtherSide) form.elements.amount.value = "0.5";
   quoteAnew();
 }
 
 async function takeMax() {
-  const most = chosen("side") === "sell" ? await held() : (await balance(wallet().address)) - FEE_RESERVE;
-  take(most > 0n ? most : 0n);
+  const isSale = chosen("side") === "sell";
+  await fill(async (address, outcome) => (isSale ? held(address, outcome) : atLeast0((await balance(address)) - FEE_RESERVE)));
+  quoteAnew(0);
+}
+
+const atLeast0 = (amount) => (amount > 0n ? amount : 0n);
+const filledIn = () => JSON.stringify([wallet()?.address, ...["side", "outcome", "amount"].map(chosen)]);
+
+// The amount that `read` gives for the wallet and the outcome, unless the form or the wallet is another one by then;
+// `otherwise`, if given, where it cannot be read.
+async function fill(read, otherwise) {
+  const before = filledIn();
+  const amount = await attempt(read, wallet()?.address, chosen("outcome"));
+  if (filledIn() !== before) return;
+  sayRead(form, amount !== null);
+  const text = amount === null ? otherwise : unitsText(amount);
+  if (text !== undefined) form.elements.amount.value = text;
+}
+
+async function attempt(read, address, outcome) {
+  try {
+    return await read(address, outcome);
+  } catch {
+    return null;
+  }
 }
 
 function take(amount) {
@@ -101,20 +123,22 @@ function take(amount) {
   quoteAnew(0);
 }
 
-async function held() {
-  const mine = wallet();
-  const row = mine ? await position(mine.address, market) : null;
-  return row?.[chosen("outcome") === "YES" ? "yes" : "no"] ?? 0n;
+async function held(address, outcome) {
+  const row = await position(address, market);
+  return row?.[outcome === "YES" ? "yes" : "no"] ?? 0n;
 }
 
 async function available(side, outcome) {
   const { address } = wallet();
   const of = `${address} ${side} ${outcome}`;
-  if (known?.of !== of) known = { of, ...(await (side === "sell" ? sellable() : spendable(address))) };
-  return known;
+  if (known?.of === of) return known;
+  const before = changes;
+  const read = { of, ...(await (side === "sell" ? sellable(address, outcome) : spendable(address))) };
+  if (changes === before) known = read;
+  return read;
 }
 
-const sellable = async () => ({ amount: await held(), extra: 0n });
+const sellable = async (address, outcome) => ({ amount: await held(address, outcome), extra: 0n });
 
 async function spendable(address) {
   const [amount, mine] = await Promise.all([balance(address), position(address, market)]);
