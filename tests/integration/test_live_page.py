@@ -15,7 +15,7 @@ from solders.transaction import Transaction
 
 from kit import rows, standard_wallet
 from kit.explorer_browser import PHONE, chromium, reader
-from kit.gateway import ADMIN, add_market, add_position, add_trade
+from kit.gateway import ADMIN, add_market, add_trade
 from kit.gateway_server import server
 from kit.wallets import address, address_of, wallet
 from zmart.market.amounts import price_text
@@ -210,7 +210,8 @@ async def test_a_resolver_can_fetch_a_debt_from_an_empty_pool(database_url: str,
             await page.goto(f"/markets/{key}")
             withdraw = page.get_by_role("button", name="Withdraw")
             await expect(withdraw).to_be_hidden()
-            await standard_wallet.connect(page)
+            await page.get_by_role("button", name="Connect wallet").click()
+            await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
             await expect(withdraw).to_be_visible()
             await expect(withdraw).to_be_enabled()
 
@@ -237,7 +238,8 @@ async def test_a_dispute_whose_reason_was_not_posted_is_called_a_dispute(
             await page.route("**/api/transactions/*", lambda route: route.fulfill(json=landed))
             await page.route("**/api/discussions", lambda route: route.abort())
             await page.goto(f"/markets/{key}")
-            await standard_wallet.connect(page)
+            await page.get_by_role("button", name="Connect wallet").click()
+            await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
             await page.get_by_label("Why it is wrong").fill("It froze in 1963.")
             await page.get_by_role("button", name="Dispute the outcome").click()
             status = page.locator("[data-part] [data-status]")
@@ -295,21 +297,6 @@ async def test_a_vote_is_offered_no_more_once_its_time_ends_on_an_open_page(
 
 async def test_a_refused_field_is_named_as_the_form_names_it(database_url: str, redis_url: str) -> None:
     """P7: the sentence has the label of the field instead of the API's name, and amounts in SOL alone."""
-
-
-async def test_a_wallet_whose_position_cannot_be_read_may_claim_and_one_that_left_is_forgotten(
-    database_url: str, redis_url: str
-) -> None:
-    """P5: the page asks again by itself, and keeps the figures that it has of this wallet, and of no other."""
-    pool = await Pool.open(database_url, size=2)
-    key = await add_market(pool, 1, "FINALIZED", final_outcome=True, finalized_at=datetime.now(UTC))
-    await add_position(pool, key, address(2), 3 * 10**9, 0, 10**9)
-    await pool.close()
-    fails = True
-
-    async def position(route: Route) -> None:
-        await (route.fulfill(status=500, json={"message": "No answer."}) if fails else route.continue_())
-
     with server(database_url, redis_url) as here:
         async with chromium() as browser, reader(browser, here) as page:
             await standard_wallet.install(page, wallet(2))
@@ -372,54 +359,3 @@ async def test_a_comment_covers_no_other_one_and_is_no_higher_than_a_screen(
             marked = page.locator(".comment p", has_text="\u0335")
             overflow = await marked.evaluate("paragraph => getComputedStyle(paragraph).overflow")
             assert overflow == "hidden auto"
-
-            await page.route("**/api/users/*/positions/*", position)
-            await page.goto(f"/markets/{key}")
-            claimable, claim = page.locator("[data-claimable]"), page.get_by_role("button", name="Claim")
-            before = await claimable.text_content() or ""
-            await standard_wallet.connect(page)
-            await expect(claimable).to_have_text("What this wallet holds cannot be read now.")
-            await expect(claim).to_be_enabled()
-            fails = False
-            await expect(claimable).to_have_text("This wallet can claim 3.000 SOL.")
-            fails = True
-            await page.evaluate("document.dispatchEvent(new CustomEvent('zmart:wallet'))")
-            await expect(claimable).to_have_text("What this wallet holds cannot be read now.")
-            await expect(page.locator("[data-mine]")).to_contain_text("3.00 shares")
-            await expect(claim).to_be_enabled()
-            await page.get_by_role("button", name="Disconnect").click()
-            await expect(claimable).to_have_text(before)
-            await expect(page.locator("[data-mine]")).to_be_hidden()
-            await expect(claim).to_be_enabled()
-
-
-async def test_what_is_written_while_a_comment_is_posted_stays(database_url: str, redis_url: str) -> None:
-    pool = await Pool.open(database_url, size=2)
-    key = await add_market(pool, 1)
-    await pool.close()
-    requested, answered = asyncio.Event(), asyncio.Event()
-
-    async def late(route: Route) -> None:
-        requested.set()
-        await answered.wait()
-        await route.fulfill(json={})
-
-    with server(database_url, redis_url) as here:
-        async with chromium() as browser, reader(browser, here) as page:
-            await standard_wallet.install(page, wallet(2))
-            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": 10**9}))
-            await page.route("**/api/discussions", late)
-            await page.goto(f"/markets/{key}")
-            await standard_wallet.connect(page)
-            field, post = page.locator("#say"), page.get_by_role("button", name="Comment", exact=True)
-            status = page.locator("[data-comment] [data-status]")
-            await field.fill("It will.")
-            await post.click()
-            await requested.wait()
-            await field.fill("And soon.")
-            answered.set()
-            await expect(status).to_have_text("Comment posted.")
-            await expect(field).to_have_value("And soon.")
-            await expect(post).to_be_enabled()
-            await post.click()
-            await expect(field).to_have_value("")

@@ -13,6 +13,8 @@ const MOST_POINTS = 3000;
 const YOUNG_S = 1800;
 const MOST_TRADES = 200;
 const LEAST_WIDTH_S = 20;
+const REREAD_MS = 500;
+const LONGEST_PAUSE_MS = 60000;
 const [TIME, YES, NO, LOW, HIGH, VOLUME] = [0, 1, 2, 3, 4, 5];
 
 const stepOf = (length_s) => STEPS.find(([, step]) => length_s / step <= MOST_CANDLES) ?? STEPS.at(-1);
@@ -28,28 +30,45 @@ export function drawChart(root, id) {
   let step_s = 0; // of a candle; 0: each trade
   let included = () => false; // whether the columns have a trade that the feed brings: it begins before they are read
   let lastShow = 0;
+  let shownRange = "all";
+  let arrived = 0; // how many trades the feed has brought
+  let timer = 0;
   let plot = null;
   const sides = { YES: true, NO: false };
 
-  async function show(range) {
+  async function show(range, pauseMs = REREAD_MS) {
     for (const button of root.querySelectorAll("[data-range]")) {
       button.setAttribute("aria-pressed", String(button.dataset.range === range));
     }
+    shownRange = range;
     const request = ++lastShow;
+    const before = arrived;
+    const made = await readRange(range).catch(() => null);
+    if (request !== lastShow) return;
+    if (!made || arrived !== before) reread(pauseMs); // what came meanwhile may be missing in what was read
+    if (!made) return;
+    ({ columns, included, step_s } = made);
+    paint();
+  }
+
+  async function readRange(range) {
     const length_s = Math.min(RANGES_S[range], to_s - from_s);
     const [name, step] = stepOf(length_s);
     const isYoung = to_s - from_s < YOUNG_S;
     const tape = await readTape(id);
-    const read = isYoung ? columnsOf(tape, from_s) : await readCandles(id, name, to_s - length_s, to_s, step);
-    if (request !== lastShow) return;
-    columns = read;
-    included = inclusion(tape);
-    step_s = isYoung ? 0 : step;
-    paint();
+    const columns = isYoung ? columnsOf(tape, from_s) : await readCandles(id, name, to_s - length_s, to_s, step);
+    return { columns, included: inclusion(tape), step_s: isYoung ? 0 : step };
+  }
+
+  // Soon, once for all that happens in a moment; later each time that it cannot be read as a whole.
+  function reread(pauseMs = REREAD_MS) {
+    clearTimeout(timer);
+    if (!begun) return;
+    timer = setTimeout(() => show(shownRange, Math.min(pauseMs * 2, LONGEST_PAUSE_MS)), pauseMs * (0.5 + Math.random()));
   }
 
   function paint() {
-    if (!columns || !columns[TIME].length) return;
+    if (!columns?.[TIME].length) return clear();
     plot?.destroy();
     plot = new uPlot(options(box, step_s, sides, tell), columns, (made, ready) => {
       box.replaceChildren(made.root);
@@ -57,6 +76,16 @@ export function drawChart(root, id) {
     });
     box.setAttribute("role", "img");
     tell(plot);
+  }
+
+  // The only trades have left the chain.
+  function clear() {
+    if (!plot) return;
+    plot.destroy();
+    plot = null;
+    note.textContent = "";
+    for (const name of ["role", "aria-label"]) box.removeAttribute(name);
+    box.replaceChildren(element("p", { class: "empty" }, "Not traded yet: the first trade starts the chart."));
   }
 
   function tell(plotted) {
@@ -69,10 +98,11 @@ export function drawChart(root, id) {
   }
 
   function push(trade) {
+    arrived++;
     const at_s = Date.parse(trade.created_at) / 1000;
     to_s = Math.max(to_s || at_s, at_s);
     from_s ||= at_s; // the first trade of a market that was not open when the page was rendered
-    if (!columns) return begin();
+    if (!columns?.[TIME].length) return begun ? reread() : begin();
     if (included(trade)) return;
     const price = Number(trade.price_after) * 100;
     const traded = Number(trade.cost) / 1e9;
@@ -95,7 +125,7 @@ export function drawChart(root, id) {
   if (box.dataset.to) begin();
   new ResizeObserver(() => plot?.setSize(size(box))).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-  return { push };
+  return { push, reread };
 }
 
 function offer(root, names, show) {

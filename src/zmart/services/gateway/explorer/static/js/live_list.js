@@ -7,6 +7,7 @@ function message({ data }) {
   const now = data.market;
   const root = now && document.querySelector(`[data-market="${now.market_id}"]`);
   if (!root) return;
+  if (data.action === "deleted") return root.remove(); // its transaction has left the chain
   const chance = cents(now.current_price_yes);
   if (root.dataset.phase !== now.state) return renew();
   put(root, "price", chance);

@@ -4,6 +4,7 @@ import { element, gauge, glow, put, rendered, state } from "./dom.js";
 import { follow } from "./feed.js";
 import { cents, count, shares, short, sol } from "./numbers.js";
 import { time } from "./times.js";
+import { dropComment } from "./wallet/comments.js";
 
 const LONGEST_LIST = 50;
 const RETRY_MS = 2000;
@@ -34,6 +35,7 @@ function market({ data }) {
 const walletLink = (address) => element("a", { class: "mono", href: `/wallets/${address}`, title: address }, short(address));
 
 function trade({ data }) {
+  if (data.action === "deleted") return withdrawn(data);
   if (data.action !== "created") return;
   holdersMoved();
   chart.push(data);
@@ -55,6 +57,18 @@ function trade({ data }) {
   root.querySelector("[data-tape-box]").hidden = false;
 }
 
+// The transaction of a trade has left the chain; it may come back, as another trade.
+function withdrawn({ id: trade }) {
+  holdersMoved();
+  chart.reread();
+  const row = root.querySelector(`#trades tr[data-id="${CSS.escape(trade)}"]`);
+  const list = row?.parentElement;
+  row?.remove();
+  if (!list || list.children.length > 0 || root.querySelector("#trades .pages")) return;
+  root.querySelector("[data-no-tape]").hidden = false;
+  root.querySelector("[data-tape-box]").hidden = true;
+}
+
 function vote({ data }) {
   const ballot = root.querySelector(`[data-ballot="${data.vote_type}"]`);
   if (!ballot || !data.tally) return;
@@ -70,9 +84,8 @@ function vote({ data }) {
 function discussion({ data }) {
   const talk = root.querySelector("[data-talk]");
   const comment = data.discussion;
-  const there = talk?.querySelector(`[data-id="${comment.id}"]`);
-  if (data.action === "deleted") there?.remove();
-  if (!talk || there || data.action !== "created") return;
+  if (data.action === "deleted") dropComment(comment.id);
+  if (!talk || data.action !== "created" || talk.querySelector(`[data-id="${comment.id}"]`)) return;
   const thread = comment.parent_id && talk.querySelector(`[data-id="${comment.parent_id}"]`)?.closest("[data-talk] > .comment");
   const made = commentOf(comment, Boolean(comment.parent_id) && !thread);
   if (thread) thread.querySelector("[data-replies]").append(made);

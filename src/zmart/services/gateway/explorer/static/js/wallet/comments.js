@@ -1,4 +1,4 @@
-// Replies to comments, and the deletion of one's own.
+// Replies to comments, and what happens to them when a comment is deleted.
 import { short } from "../numbers.js";
 
 const SURE_MS = 4000;
@@ -25,6 +25,20 @@ export function replyTo(comment) {
 export function sent(content, parent = "") {
   if (form.elements.content.value === content) form.elements.content.value = "";
   if (form.elements.parent.value === parent) replyTo(null);
+}
+
+// Takes a deleted comment off the page, whichever page of the discussion it is. The replies below it, which are other
+// people's, take its place, as the server renders them: the newest first.
+export function dropComment(id) {
+  const comment = document.querySelector(`.comment[data-id="${CSS.escape(id)}"]`);
+  if (!comment) return;
+  const list = comment.parentElement;
+  const replies = [...comment.querySelectorAll(":scope > .replies > .comment")].reverse();
+  for (const reply of replies) reply.querySelector(":scope > .by time").after(" · a reply");
+  comment.replaceWith(...replies);
+  const isOnlyPage = !document.querySelector("#talk .pages");
+  if (list.matches(".talk")) document.querySelector("[data-no-talk]").hidden = list.children.length > 0 || !isOnlyPage;
+  if (form.elements.parent.value === id) replyTo(null);
 }
 
 // True at the second press within some seconds.

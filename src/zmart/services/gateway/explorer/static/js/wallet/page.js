@@ -5,7 +5,7 @@ import { position } from "./account.js";
 import { ACTS, remove } from "./acts.js";
 import { api, chainNow, site, words } from "./api.js";
 import { chosen, showWallet } from "./chooser.js";
-import { isSure, replyTo, showComments } from "./comments.js";
+import { dropComment, isSure, replyTo, showComments } from "./comments.js";
 import { connect, signer, usable } from "./connection.js";
 import { countDown } from "./countdown.js";
 import { UNREAD, sayer } from "./status.js";
@@ -213,8 +213,10 @@ async function removeComment(button) {
   const say = sayer(document.querySelector("[data-comment]"));
   if (!isSure(button)) return;
   button.disabled = true;
+  const { id } = button.closest(".comment").dataset;
   try {
-    const { text } = await remove({ signer: signer(), say, comment: button.closest(".comment").dataset.id });
+    const { text } = await remove({ signer: signer(), say, comment: id });
+    dropComment(id);
     say(text);
   } catch (problem) {
     say(words(problem), { bad: true });
