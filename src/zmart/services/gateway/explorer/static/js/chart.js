@@ -64,7 +64,8 @@ export function drawChart(root, id) {
   function reread(pauseMs = REREAD_MS) {
     clearTimeout(timer);
     if (!begun) return;
-    timer = setTimeout(() => show(shownRange, Math.min(pauseMs * 2, LONGEST_PAUSE_MS)), pauseMs * (0.5 + Math.random()));
+    const nextMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+    timer = setTimeout(() => show(shownRange, nextMs), pauseMs * (0.5 + Math.random()));
   }
 
   function paint() {

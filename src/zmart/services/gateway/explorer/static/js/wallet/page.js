@@ -159,7 +159,8 @@ async function showSales(held) {
     const query = { side: "sell", outcome, shares: amount };
     const quote = await api.get("/api/markets/{key}/quote", { path: { key: market() }, query }).catch(() => null);
     isRead &&= quote !== null;
-    lines.push(element("dt", {}, `${outcome} sells for`), element("dd", {}, quote ? `${sol(quote.total)} SOL` : "cannot be read now"));
+    const text = quote ? `${sol(quote.total)} SOL` : "cannot be read now";
+    lines.push(element("dt", {}, `${outcome} sells for`), element("dd", {}, text));
   }
   if (list.lastElementChild === before) list.append(...lines); // else the list is another one's by now
   return isRead;

@@ -3,7 +3,8 @@ import { element } from "../dom.js";
 
 export const UNREAD = "What this wallet holds cannot be read now.";
 
-const spotOf = (form) => form.querySelector("[data-status]") ?? form.closest("[data-part]").querySelector("[data-status]");
+const STATUS = "[data-status]";
+const spotOf = (form) => form.querySelector(STATUS) ?? form.closest("[data-part]").querySelector(STATUS);
 
 // Shows a message beside the form, with a link to the transaction.
 export function sayer(form) {

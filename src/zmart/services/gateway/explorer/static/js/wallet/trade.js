@@ -92,7 +92,7 @@ async function suggest(isOtherSide) {
 
 async function takeMax() {
   const isSale = chosen("side") === "sell";
-  await fill(async (address, outcome) => (isSale ? held(address, outcome) : atLeast0((await balance(address)) - FEE_RESERVE)));
+  await fill(isSale ? held : async (address) => atLeast0((await balance(address)) - FEE_RESERVE));
   quoteAnew(0);
 }
 
