@@ -8,20 +8,24 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from playwright.async_api import Page, Route, WebSocketRoute, expect
+from playwright.async_api import Page, Request, Route, WebSocketRoute, expect
 from solders.hash import Hash
 from solders.message import Message
 from solders.transaction import Transaction
 
 from kit import rows, standard_wallet
 from kit.explorer_browser import PHONE, chromium, reader
-from kit.gateway import ADMIN, add_market, add_trade
+from kit.gateway import ADMIN, add_market, add_position, add_trade
 from kit.gateway_server import server
 from kit.wallets import address, address_of, wallet
 from zmart.market.amounts import price_text
 from zmart.store.pool import Pool
 
 SOCKET = "ws://live.invalid/"
+_INSERT = """
+INSERT INTO discussions (market_id, wallet, content, parent_id, created_at)
+VALUES ($1, $2, $3, $4, now() - $5 * interval '1 minute') RETURNING id
+"""
 _FIGURES = {
     "current_price_yes": "0.5", "current_price_no": "0.5", "total_volume": 0, "traders": 1, "current_liquidity": 0,
     "shares_yes": 0, "shares_no": 0, "trades_count": 0,
@@ -210,8 +214,7 @@ async def test_a_resolver_can_fetch_a_debt_from_an_empty_pool(database_url: str,
             await page.goto(f"/markets/{key}")
             withdraw = page.get_by_role("button", name="Withdraw")
             await expect(withdraw).to_be_hidden()
-            await page.get_by_role("button", name="Connect wallet").click()
-            await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
+            await standard_wallet.connect(page)
             await expect(withdraw).to_be_visible()
             await expect(withdraw).to_be_enabled()
 
@@ -238,8 +241,7 @@ async def test_a_dispute_whose_reason_was_not_posted_is_called_a_dispute(
             await page.route("**/api/transactions/*", lambda route: route.fulfill(json=landed))
             await page.route("**/api/discussions", lambda route: route.abort())
             await page.goto(f"/markets/{key}")
-            await page.get_by_role("button", name="Connect wallet").click()
-            await page.locator("dialog").get_by_role("button", name=standard_wallet.NAME).click()
+            await standard_wallet.connect(page)
             await page.get_by_label("Why it is wrong").fill("It froze in 1963.")
             await page.get_by_role("button", name="Dispute the outcome").click()
             status = page.locator("[data-part] [data-status]")
@@ -359,3 +361,187 @@ async def test_a_comment_covers_no_other_one_and_is_no_higher_than_a_screen(
             marked = page.locator(".comment p", has_text="\u0335")
             overflow = await marked.evaluate("paragraph => getComputedStyle(paragraph).overflow")
             assert overflow == "hidden auto"
+
+
+async def test_a_wallet_whose_position_cannot_be_read_may_claim_and_one_that_left_is_forgotten(
+    database_url: str, redis_url: str
+) -> None:
+    """P5: the page asks again by itself, and keeps the figures that it has of this wallet, and of no other."""
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1, "FINALIZED", final_outcome=True, finalized_at=datetime.now(UTC))
+    await add_position(pool, key, address(2), 3 * 10**9, 0, 10**9)
+    await pool.close()
+    fails = True
+
+    async def position(route: Route) -> None:
+        await (route.fulfill(status=500, json={"message": "No answer."}) if fails else route.continue_())
+
+    with server(database_url, redis_url) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await standard_wallet.install(page, wallet(2))
+            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": 10**9}))
+            await page.route("**/api/users/*/positions/*", position)
+            await page.goto(f"/markets/{key}")
+            claimable, claim = page.locator("[data-claimable]"), page.get_by_role("button", name="Claim")
+            before = await claimable.text_content() or ""
+            await standard_wallet.connect(page)
+            await expect(claimable).to_have_text("What this wallet holds cannot be read now.")
+            await expect(claim).to_be_enabled()
+            fails = False
+            await expect(claimable).to_have_text("This wallet can claim 3.000 SOL.")
+            fails = True
+            await page.evaluate("document.dispatchEvent(new CustomEvent('zmart:wallet'))")
+            await expect(claimable).to_have_text("What this wallet holds cannot be read now.")
+            await expect(page.locator("[data-mine]")).to_contain_text("3.00 shares")
+            await expect(claim).to_be_enabled()
+            await page.get_by_role("button", name="Disconnect").click()
+            await expect(claimable).to_have_text(before)
+            await expect(page.locator("[data-mine]")).to_be_hidden()
+            await expect(claim).to_be_enabled()
+
+
+async def test_a_trade_that_left_the_chain_leaves_the_open_page(database_url: str, redis_url: str) -> None:
+    """Its row goes, and the chart and the holders are read again."""
+    now = datetime.now(UTC).replace(second=1, microsecond=0)
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(
+        pool, 1, activated_at=now - timedelta(hours=2), created_at=now - timedelta(hours=3)
+    )
+    signature = await add_trade(pool, key, address(2), 1, cost=5 * 10**9, at=now)
+    trade = {
+        "id": f"{signature}:0", "action": "deleted", "trade_type": "buy", "outcome": "YES", "shares": 1000,
+        "cost": 5 * 10**9, "price_after": "0.510000000", "user_wallet": address(2), "tx_signature": signature,
+        "created_at": now.isoformat(),
+    }  # fmt: skip
+
+    def renews(request: Request) -> bool:
+        return request.resource_type == "fetch" and request.url.endswith(f"/markets/{key}")
+
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            tell = await play(page, f"market:{key}", {"type": "trade", "data": trade})
+            await page.clock.set_fixed_time(now)
+            await page.goto(f"/markets/{key}")
+            await expect(page.locator("[data-link]")).to_have_text("live")
+            chart = page.locator("[data-chart-note]")
+            await expect(chart).to_contain_text("5.000 SOL traded")
+            await expect(page.locator("[data-tape] tr")).to_have_count(1)
+            await pool.execute("DELETE FROM trades")
+            async with page.expect_request(renews):
+                tell()
+                await expect(page.locator("[data-tape] tr")).to_have_count(0)
+                await expect(page.get_by_text("No trades yet.")).to_be_visible()
+                await expect(chart).not_to_contain_text("traded")
+    await pool.close()
+
+
+async def test_a_market_that_left_the_chain_leaves_the_list(database_url: str, redis_url: str) -> None:
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1)
+    await add_market(pool, 2)
+    await pool.close()
+    subscribed = asyncio.Event()
+    gone = {"action": "deleted", "market": {"market_id": key, "state": "ACTIVE"}}
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            message = {"type": "market_state", "data": gone}
+            tell = await play(page, "markets", message, subscribed=subscribed)
+            await page.goto("/")
+            await expect(page.locator(".card")).to_have_count(2)
+            await subscribed.wait()
+            tell()
+            await expect(page.locator(".card")).to_have_count(1)
+
+
+async def test_replies_of_others_stay_when_the_comment_above_them_is_deleted(
+    database_url: str, redis_url: str
+) -> None:
+    """They take its place, the newest first; a reply to it that is being written becomes a comment."""
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1)
+    first = await pool.fetchval(_INSERT, key, address(2), "It will.", None, 9)
+    for minutes in (5, 3):
+        await pool.fetchval(_INSERT, key, address(3), f"Answer {minutes}", first, minutes)
+    comment = {"id": str(first), "user_wallet": address(2), "content": None, "parent_id": None,
+               "created_at": "2026-01-01T00:00:00.000Z"}  # fmt: skip
+    deleted = {"type": "discussion", "data": {"action": "deleted", "discussion": comment}}
+    with server(database_url, redis_url, PUBLIC_WS_URL=SOCKET) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            tell = await play(page, f"market:{key}", deleted)
+            await page.goto(f"/markets/{key}")
+            await expect(page.locator("[data-link]")).to_have_text("live")
+            await page.get_by_role("button", name="Reply").first.click()
+            await expect(page.locator("[data-replying]")).to_be_visible()
+            await pool.execute("UPDATE discussions SET deleted_at = now() WHERE id = $1", first)
+            tell()
+            await expect(page.get_by_text("It will.")).to_have_count(0)
+            await expect(page.locator("[data-replying]")).to_be_hidden()
+            live = await page.locator(".talk").inner_text()
+            assert "a reply" in live
+            await page.reload()
+            assert await page.locator(".talk").inner_text() == live
+    await pool.close()
+
+
+async def test_a_comment_is_gone_once_the_page_says_that_it_was_deleted(
+    database_url: str, redis_url: str
+) -> None:
+    """Also on an older page of the discussion, and without the live feed; the last one leaves an empty discussion."""
+    pool = await Pool.open(database_url, size=2)
+    key, other = await add_market(pool, 1), await add_market(pool, 2)
+    for number in range(30):
+        await pool.fetchval(_INSERT, key, address(2), f"Comment {number}.", None, number)
+    await pool.fetchval(_INSERT, other, address(2), "The only comment.", None, 1)
+    await pool.close()
+    with server(database_url, redis_url) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await standard_wallet.install(page, wallet(2))
+            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": 10**9}))
+
+            async def delete(text: str) -> None:
+                comment = page.locator(".comment", has_text=text)
+                await comment.get_by_role("button", name="Delete").click()
+                await comment.get_by_role("button", name="Delete it?").click()
+                await expect(page.locator("[data-comment] [data-status]")).to_have_text("Comment deleted.")
+                await expect(comment).to_have_count(0)
+
+            await page.goto(f"/markets/{key}")
+            await page.get_by_role("link", name="Older comments").click()
+            await standard_wallet.connect(page)
+            await delete("Comment 27.")
+            await expect(page.get_by_text("No comments yet.")).to_be_hidden()
+            await page.goto(f"/markets/{other}")
+            await delete("The only comment.")
+            await expect(page.get_by_text("No comments yet.")).to_be_visible()
+
+
+async def test_what_is_written_while_a_comment_is_posted_stays(database_url: str, redis_url: str) -> None:
+    pool = await Pool.open(database_url, size=2)
+    key = await add_market(pool, 1)
+    await pool.close()
+    requested, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        requested.set()
+        await answered.wait()
+        await route.fulfill(json={})
+
+    with server(database_url, redis_url) as here:
+        async with chromium() as browser, reader(browser, here) as page:
+            await standard_wallet.install(page, wallet(2))
+            await page.route("**/balance", lambda route: route.fulfill(json={"lamports": 10**9}))
+            await page.route("**/api/discussions", late)
+            await page.goto(f"/markets/{key}")
+            await standard_wallet.connect(page)
+            field, post = page.locator("#say"), page.get_by_role("button", name="Comment", exact=True)
+            status = page.locator("[data-comment] [data-status]")
+            await field.fill("It will.")
+            await post.click()
+            await requested.wait()
+            await field.fill("And soon.")
+            answered.set()
+            await expect(status).to_have_text("Comment posted.")
+            await expect(field).to_have_value("And soon.")
+            await expect(post).to_be_enabled()
+            await post.click()
+            await expect(field).to_have_value("")
