@@ -269,3 +269,29 @@ async def test_a_new_wallet_that_is_busy_held_nothing_before_the_opening(scene: 
         unheard_of = VoteOpening(opening.at, opening.slot, Signature(str(late.sign_message(b""))))
         rpc.opening = unheard_of.signature
         assert (await held_before(rpc, address_of(late), unheard_of)).held is None
+
+
+class PrunedWithShortPages(ShortPages, Forgetful):
+    """A node that does not keep all blocks and lists one transaction in each page: 20 of them are read at once."""
+
+    lists = 0
+
+    async def get_signatures_for_address(self, address: str, **options: object) -> list[object]:  # type: ignore[override]
+        self.lists += 1
+        return await super().get_signatures_for_address(address, **options)
+
+
+async def test_the_first_transaction_of_a_busy_wallet_is_found_between_the_blocks_since_the_opening(
+    scene: Scene,
+) -> None:
+    """As for a wallet with few transactions, its balance before the first one since the opening decides."""
+    opening, late = await opens(scene), Keypair()
+    await scene.pay(scene.creator, late, SOL)
+    for amount in range(60):
+        await scene.pay(late, scene.creator, 1_000_000 + amount)
+    async with PrunedWithShortPages([scene.chain.rpc_url]) as rpc:
+        rpc.since = opening.slot
+        assert await held_before(rpc, address_of(late), opening) == VoterFacts(held=Lamports(0))
+        assert rpc.lists < 20 + 1 + 40  # not one for each transaction
+        rpc.since = opening.slot + 1
+        assert (await held_before(rpc, address_of(late), opening)).held is None
