@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import hashlib
+import struct
+import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +17,12 @@ import msgspec
 import pytest
 from solders.keypair import Keypair
 
+from kit import http_servers
 from kit.gateway import (
     ADMIN,
     NOW,
     OPERATOR,
+    Site,
     add_market,
     add_trade,
     ballot,
@@ -25,6 +32,9 @@ from kit.gateway import (
 from kit.servers import LocalChain
 from kit.wallets import address, address_of, market_id, wallet
 from zmart.proofs.receipts import VoteReceipt, receipt_holds
+from zmart.services.contract import Receive, Scope, Send
+from zmart.services.gateway.http.time_limit import TimeLimits
+from zmart.services.plain_http import send_response
 from zmart.store import dispute_reviews, votes
 
 
@@ -307,3 +317,100 @@ async def test_only_the_operator_releases_a_result_and_that_is_kept(
         assert stored is not None
         assert (stored.released_by, stored.note) == ("the operator's token", "We know the voters.")
         assert (await here.post(path, body, OPERATOR)).status_code == 409
+
+
+class VotersNode:
+    """A node on which every wallet got 1 SOL before the votes opened; with `is_silent` it accepts and never answers."""
+
+    def __init__(self, *, is_silent: bool = False, is_pruned: bool = False) -> None:
+        self.is_silent = is_silent
+        self.is_pruned = is_pruned
+        self.methods: list[str] = []
+        self._wallet = ""
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        raw = b""
+        while (message := await receive())["type"] != "http.disconnect":
+            raw += message.get("body", b"")
+            if not message.get("more_body", False):
+                break
+        call = msgspec.json.decode(raw)
+        self.methods.append(call["method"])
+        while self.is_silent:
+            if (await receive())["type"] == "http.disconnect":
+                return
+        result = self._result(call["method"], call["params"])
+        answer = msgspec.json.encode({"jsonrpc": "2.0", "id": call["id"], "result": result})
+        await send_response(send, 200, answer)
+
+    def _result(self, method: str, params: list[str]) -> object:
+        before = int(NOW.timestamp()) - 500
+        match method:
+            case "getSignaturesForAddress":
+                self._wallet, before = params[0], before + 1_000 * self.is_pruned
+                line = {"signature": str(wallet(99).sign_message(b"")), "slot": 5, "blockTime": before}
+                return [] if "before" in params[1] else [line]
+            case "getTransaction":
+                message = {"accountKeys": [self._wallet]}
+                return {
+                    "transaction": {"message": message},
+                    "meta": {"preBalances": [0], "postBalances": [10**9]},
+                    "slot": 5,
+                }
+            case "getFirstAvailableBlock":
+                return 4 * self.is_pruned
+            case "getAccountInfo":
+                clock = struct.pack("<QqQQq", 800, 0, 0, 0, int(time.time()))
+                account = {"owner": address(1), "lamports": 1, "executable": False, "rentEpoch": 0}
+                data = [base64.b64encode(clock).decode(), "base64"]
+                return {"context": {"slot": 800}, "value": {**account, "data": data}}
+            case _:
+                return None
+
+
+@contextlib.asynccontextmanager
+async def votes_under_funded(
+    database_url: str, redis_url: str, *nodes: VotersNode
+) -> AsyncIterator[tuple[Site, str]]:
+    """Yield a gateway with these nodes as RPCs and the production limits of time, and a proposal under `funded`."""
+    async with contextlib.AsyncExitStack() as stack:
+        serving = [http_servers.serving(node, timeout_graceful_shutdown=0) for node in nodes]
+        urls = [await stack.enter_async_context(each) for each in serving]
+        names = ("helius_rpc_url", "solana_rpc_url")[-len(urls) :]
+        rule = {"vote_rule_proposals": "funded:50000000", "limits": TimeLimits()}
+        here = await stack.enter_async_context(
+            site(database_url, redis_url, **rule, **dict(zip(names, urls, strict=True)))  # type: ignore[arg-type]
+        )
+        yield here, await add_market(here.pool, 1, "PROPOSED", activated_at=None)
+
+
+async def test_a_silent_rpc_keeps_no_wallet_from_voting_while_another_one_answers(
+    database_url: str, redis_url: str
+) -> None:
+    """A1: with the first of two RPCs silent, votes under `funded` are accepted, and the silent one is asked last.
+
+    Such votes were refused with 503 until the first RPC answered again, and were lost if the vote ended before.
+    """
+    silent, other = VotersNode(is_silent=True), VotersNode()
+    async with votes_under_funded(database_url, redis_url, silent, other) as (here, market):
+        calls = []
+        for number in range(20, 24):
+            answer = await here.post("/api/votes/proposal", ballot(here, wallet(number), market))
+            assert answer.status_code == 201, answer.text
+            calls.append(len(silent.methods))
+        assert calls[0] == calls[-1] > 0
+
+
+async def test_a_wallet_that_cannot_be_judged_is_read_once_a_minute(
+    database_url: str, redis_url: str
+) -> None:
+    """A1: 120 tries a minute to vote with a wallet that has a long history would cost 2,500 calls of an RPC."""
+    node = VotersNode(is_pruned=True)
+    async with votes_under_funded(database_url, redis_url, node) as (here, market):
+        first = await here.post("/api/votes/proposal", ballot(here, wallet(20), market))
+        calls = len(node.methods)
+        assert (first.status_code, "keeps no transactions" in first.text) == (503, True)
+        for _ in range(20):
+            answer = await here.post("/api/votes/proposal", ballot(here, wallet(20), market))
+            assert (answer.status_code, answer.json()["message"]) == (503, first.json()["message"])
+        assert len(node.methods) == calls

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -437,9 +438,9 @@ async def test_what_a_wallet_held_is_read_from_one_endpoint_as_a_whole(
     monkeypatch: pytest.MonkeyPatch, shown: list[VoterFacts | ChainError], asked: int, facts: VoterFacts
 ) -> None:
     """That one node lists no transaction of a wallet proves nothing about the history that another node keeps."""
-    rpcs, seen = [object(), object()], []
+    rpcs, seen = [SimpleNamespace(number=n, is_paused=False) for n in range(2)], []
 
-    async def held_before(rpc: object, *_: object) -> VoterFacts:
+    async def held_before(rpc: SimpleNamespace, *_: object) -> VoterFacts:
         seen.append(rpc)
         answer = shown[rpcs.index(rpc)]
         if isinstance(answer, ChainError):

@@ -44,7 +44,7 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 one."""
 _MAX_REFUSAL_BYTES = 4_096
 _PAUSE_S, _LONGEST_PAUSE_S, _SHORT_PAUSE_S = 15.0, 240.0, 1.0
-_SILENT_S = 1.0
+SILENT_S = 1.0
 """A call that is cancelled after this many seconds without an answer counts as a failure of its endpoint."""
 _REPORTED_AFTER_S = 1.0
 """Failures of an endpoint are logged, as one outage, once they have lasted this many seconds."""
@@ -180,6 +180,12 @@ class JsonRpc:
         first, *others = dict.fromkeys(endpoint.name for endpoint in self._endpoints)
         return " or ".join([first, *(name.removeprefix("The RPC at ") for name in others)])
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether every endpoint is paused after a failure, silence included: ask another client first, if any."""
+        now = time.monotonic()
+        return all(endpoint.paused_until > now for endpoint in self._endpoints)
+
     async def __aenter__(self) -> JsonRpc:
         return self
 
@@ -299,7 +305,7 @@ class JsonRpc:
                 raw = await self._post(endpoint.url, body)
             answer = read_answer(raw, request_id)
         except asyncio.CancelledError:  # who asked has given up: the next call prefers another endpoint
-            if time.monotonic() - began_s >= _SILENT_S:
+            if time.monotonic() - began_s >= SILENT_S:
                 endpoint.failed(method, "it was silent", began_s)
             raise
         except (httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError) as error:

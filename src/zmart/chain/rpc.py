@@ -95,6 +95,11 @@ class Rpc:
         """The endpoints' name for messages: "The RPC at" the hosts and ports."""
         return self._rpc.name
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether every endpoint is paused after a failure, silence included: ask another client first, if any."""
+        return self._rpc.is_paused
+
     @classmethod
     def from_settings(cls, settings: Settings, *, logs_outages: bool = True) -> Rpc:
         """Build a client of all configured RPC URLs."""

@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet_history import held_before
+from zmart.chain.whole_answers import first_sufficient
 from zmart.errors import ChainError, EligibilityUnknown, NotEligible
 from zmart.market.eligibility import (
     Eligibility,
@@ -33,6 +35,7 @@ from zmart.store.vote_judgements import VoterJudgement
 from zmart.store.vote_rules import VotingTerms
 from zmart.votes.admission import Admission
 from zmart.votes.completeness import require_complete
+from zmart.votes.held_facts import ShareReading, read_now
 from zmart.votes.lists import ListFetches, which_are_listed
 
 _AT_ONCE = 8
@@ -50,12 +53,14 @@ def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
 @dataclass(frozen=True)
 class Voters:
     """Judge whether wallets may vote. `rpcs` has one client for each endpoint; without one no wallet can be judged by
-    the rule `funded`. A process has one instance, which shares the fetches of voter lists; `aclose` ends them."""
+    the rule `funded`. `share` reads what a wallet held, or takes it from an earlier reading. A process has one instance,
+    which shares the fetches of voter lists; `aclose` ends them."""
 
     pool: Pool
     program: Program
     rpcs: Sequence[Rpc]
     settings: Settings
+    share: ShareReading = read_now
     lists: ListFetches = field(default_factory=ListFetches)
 
     async def aclose(self) -> None:
@@ -189,16 +194,20 @@ class Voters:
         One endpoint answers all questions about a wallet: that a node lists no transaction of it proves nothing about
         the history that another node keeps.
         """
-        facts = VoterFacts(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
+        if not self.rpcs:
+            return VoterFacts(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
         async with permits:
-            for rpc in self.rpcs:
-                try:
-                    facts = await held_before(rpc, wallet, opening)
-                except ChainError as problem:
-                    facts = VoterFacts(why_unknown=str(problem))
-                if not facts.why_unknown:
-                    break
-        return facts
+            try:
+                return await self.share(wallet, opening, partial(self._read_held, wallet, opening))
+            except ChainError as problem:
+                return VoterFacts(why_unknown=str(problem))
+
+    async def _read_held(self, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
+        return await first_sufficient(
+            self.rpcs,
+            lambda rpc: held_before(rpc, wallet, opening),
+            suffices=lambda facts: not facts.why_unknown,
+        )
 
 
 def _row(wallet: Wallet, facts: VoterFacts, judgement: Judgement) -> VoterJudgement:

@@ -29,12 +29,14 @@ from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts
 from zmart.services.gateway.http.cached_value import CachedValue
 from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
 from zmart.services.gateway.http.rate_limiter import RateLimiter
+from zmart.services.gateway.http.time_limit import wait_for_chain
 from zmart.services.webhook import WebhookReceiver
 from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 from zmart.store import projections, status
 from zmart.store.pool import Pool
 from zmart.votes.eligibility import Voters
+from zmart.votes.held_facts import HeldFacts
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class AppContext:
     rules: CachedValue[ConfigFold | None]
     as_of_slot: CachedValue[Slot]
     chain_time: CachedValue[ChainTime | None]
+    held_facts: HeldFacts
     payer_balance: CachedValue[FeePayerBalance]
     feed_positions: FeedPositionReader
     market_counts: MarketCounts
@@ -82,6 +85,12 @@ class AppContext:
             self.settings.public_ws_url
             or f"ws://{host_in_url(self.settings.bind_host)}:{self.settings.ws_port}"
         )
+
+    async def time_of_chain(self) -> ChainTime | None:
+        """Return the chain's clock in Unix seconds, at most 2 s old, None without an RPC; the write that is being
+        handled may wait for it as long as for the chain. Raises ChainError when the RPC fails."""
+        wait_for_chain()
+        return await self.chain_time.get()
 
     def chain(self) -> Rpc:
         """Return the Solana RPC client. Raises ChainError, which is answered with 503, if no RPC is configured."""

@@ -19,7 +19,9 @@ from zmart.errors import ConfigError, SettingError, StoreError
 from zmart.feed import redis_client
 from zmart.feed.redis_client import RedisClient
 from zmart.ipfs.pinata import PinataClient
+from zmart.market.eligibility import VoteOpening, VoterFacts
 from zmart.market.pricing import pricing_model
+from zmart.market.types import Wallet
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.gateway.api.fragment_cache import FragmentCache
 from zmart.services.gateway.api.relay import Relay
@@ -39,7 +41,7 @@ from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts
 from zmart.services.gateway.http.auth.signed_requests import ReplayGuard, SignedRequests
 from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
 from zmart.services.gateway.http.rate_limiter import RateLimiter
-from zmart.services.gateway.http.time_limit import TimeLimits
+from zmart.services.gateway.http.time_limit import TimeLimits, wait_for_chain
 from zmart.services.gateway.sign_in_watch import SignInWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
@@ -47,6 +49,7 @@ from zmart.store import index_progress, status
 from zmart.store.pool import Pool
 from zmart.store.time_limit import answer_within
 from zmart.votes.eligibility import Voters
+from zmart.votes.held_facts import HeldFacts, ReadHeld, ShareReading
 
 log = structlog.get_logger()
 
@@ -81,6 +84,7 @@ class Gateway:
         """Close all connections. Call this when no request is in progress any more."""
         await self.context.voters.aclose()
         await self.context.limiter.close()
+        await self.context.held_facts.close()
         for rpc in filter(None, (self.context.rpc, *self.context.witnesses)):
             await rpc.aclose()
         if isinstance(self.context.pins, PinataClient):
@@ -119,6 +123,14 @@ class Gateway:
         return build(self.context, probes, self._limits)
 
 
+def _sharing(held_facts: HeldFacts) -> ShareReading:
+    async def share(wallet: Wallet, opening: VoteOpening, read: ReadHeld) -> VoterFacts:
+        wait_for_chain()
+        return await held_facts.share(wallet, opening, read)
+
+    return share
+
+
 async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gateway:
     """Open the gateway's connections and return the gateway. Raises ConfigError for a wrong or missing setting,
     StoreError while the database is unavailable."""
@@ -130,6 +142,7 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
     rpc, witnesses = _rpcs(settings, pool)
     sign_in_hosts = SignInHosts(settings)
     feed_positions, rules, limiter = FeedPositionReader(pool), cached_rules(pool), RateLimiter(redis)
+    held_facts = HeldFacts()
     context = AppContext(
         settings=settings,
         pool=pool,
@@ -146,11 +159,12 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
         sign_in_hosts=sign_in_hosts,
         limiter=limiter,
         relay=Relay(program, rpc, redis, limiter=limiter),
-        voters=Voters(pool, program, witnesses, settings),
+        voters=Voters(pool, program, witnesses, settings, _sharing(held_facts)),
         webhook=WebhookReceiver(pool, settings),
         rules=rules,
         as_of_slot=cached_slot(pool),
         chain_time=cached_chain_time(rpc),
+        held_facts=held_facts,
         payer_balance=cached_balance(rpc, rules),
         feed_positions=feed_positions,
         market_counts=MarketCounts(pool, feed_positions),

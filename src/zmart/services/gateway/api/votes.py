@@ -163,7 +163,7 @@ async def _policy(context: AppContext) -> AcceptancePolicy:
         dispute_voting_s=context.settings.dispute_voting_hours * 3600,
         receipt_signer=await _receipt_signer(context),
         admit=context.voters.admit,
-        chain_time=context.chain_time.get,
+        chain_time=context.time_of_chain,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 
 import msgspec
 import structlog
@@ -17,7 +19,7 @@ log = structlog.get_logger()
 
 _SAFE = ("GET", "HEAD")
 _ON_CHAIN = ("/api/markets", "/api/trades", "/api/transactions", "/api/local")
-"""The paths of writes that wait for an RPC or a pin provider."""
+"""The paths of writes that wait for an RPC or a pin provider. Other writes may call `wait_for_chain`."""
 _LANDS = ("/approve", "/cancel")
 """The ends of those paths that may wait until a transaction of the operator has landed; they answer "pending" after
 12 s."""
@@ -25,6 +27,19 @@ _AT_LEAST_S = 0.05
 _TIMED_OUT = (
     "The request timed out, most likely because the database or the chain does not answer: try again."
 )
+
+_extend: ContextVar[Callable[[], None] | None] = ContextVar("extend", default=None)
+
+
+def wait_for_chain() -> None:
+    """Give the write that is being handled the limit of those that wait for the chain, counted from the same moment.
+
+    A vote needs the chain only under some rules. Under the others it is to be refused as soon as any write while the
+    database does not answer. Does nothing outside of a write's handler.
+    """
+    extend = _extend.get()
+    if extend is not None:
+        extend()
 
 
 class TimeLimits(msgspec.Struct, frozen=True):
@@ -67,6 +82,8 @@ class TimeLimit:
         left_s = max(within_s - waited_s, _AT_LEAST_S) if is_read else self._limits.body_s + within_s
         limit = asyncio.timeout(left_s)
         response = _Begun(send, limit)
+        extend = None if is_read else _once(response, self._limits.write_on_chain_s - within_s)
+        entered = _extend.set(extend)
         try:
             async with limit:
                 arriving = receive if is_read else _watched(receive, limit, within_s, response)
@@ -76,6 +93,8 @@ class TimeLimit:
             log.warning("request took too long", path=path, within_s=within_s, request_id=request_id)
             if not response.has_begun:
                 await _give_up(scope, request, send)
+        finally:
+            _extend.reset(entered)
 
 
 class _Begun:
@@ -95,6 +114,23 @@ class _Begun:
             self._limit.reschedule(None)
         self.has_begun = True
         await self._send(message)
+
+    def extend(self, seconds: float) -> None:
+        """End the time limit so many seconds later, unless it is over."""
+        ends_at = self._limit.when()
+        if ends_at is not None and not self._limit.expired():
+            self._limit.reschedule(ends_at + seconds)
+
+
+def _once(response: _Begun, seconds: float) -> Callable[[], None]:
+    """Return a function that extends the limit once, however often it is called; not at all by a negative time."""
+    left = [max(seconds, 0.0)]
+
+    def extend() -> None:
+        response.extend(left[0])
+        left[0] = 0.0
+
+    return extend
 
 
 async def _give_up(scope: Scope, request: RequestContext, send: Send) -> None:
