@@ -30,12 +30,15 @@ from kit.gateway import (
     site,
 )
 from kit.servers import LocalChain
+from kit.votes import PROGRAM
+from kit.waiting import until
 from kit.wallets import address, address_of, market_id, wallet
 from zmart.proofs.receipts import VoteReceipt, receipt_holds
+from zmart.proofs.voter_list import sign_list
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.gateway.http.time_limit import TimeLimits
 from zmart.services.plain_http import send_response
-from zmart.store import dispute_reviews, votes
+from zmart.store import dispute_reviews, voter_lists, votes
 
 
 @pytest.mark.parametrize(
@@ -109,6 +112,34 @@ async def test_a_wrong_ballot_is_told_what_is_wrong(
         market = await add_market(here.pool, 1, "PROPOSED")
         answer = await here.post("/api/votes/proposal", {**ballot(here, wallet(1), market), **change})
         assert answer.status_code == status, answer.text
+
+
+async def test_a_vote_under_a_list_that_is_being_fetched_is_told_to_come_back(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A1: neither accepted nor refused, and before the time limit, whose message would name the database."""
+    signed = sign_list(PROGRAM, [address(1)], ADMIN)
+    may_send, requested = asyncio.Event(), list[str]()
+
+    async def slow(_url: str, cid: str, *, max_bytes: int) -> bytes:
+        requested.append(cid)
+        await may_send.wait()
+        return signed.encode()
+
+    monkeypatch.setattr("zmart.votes.lists.fetch_from_gateway", slow)
+    async with site(database_url, redis_url, vote_rule_proposals=f"listed:{signed.cid}") as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        for _ in range(2):
+            answer = await here.post("/api/votes/proposal", ballot(here, wallet(1), market))
+            assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
+            assert (
+                "the list of voters is being fetched: try again in some seconds" in answer.json()["message"]
+            )
+        may_send.set()
+        await until(lambda: voter_lists.known(here.pool, signed.cid))
+        assert (await here.post("/api/votes/proposal", ballot(here, wallet(1), market))).status_code == 201
+        assert (await here.post("/api/votes/proposal", ballot(here, wallet(2), market))).status_code == 403
+    assert requested == [signed.cid]
 
 
 async def test_second_vote_of_a_wallet_is_refused_even_without_a_signature(

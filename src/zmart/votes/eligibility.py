@@ -53,8 +53,9 @@ def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
 @dataclass(frozen=True)
 class Voters:
     """Judge whether wallets may vote. `rpcs` has one client for each endpoint; without one no wallet can be judged by
-    the rule `funded`. `share` reads what a wallet held, or takes it from an earlier reading. A process has one instance,
-    which shares the fetches of voter lists; `aclose` ends them."""
+    the rule `funded`. `share` reads what a wallet held, or takes it from an earlier reading.
+
+    A process has one instance, which shares the fetches of voter lists; `aclose` ends them."""
 
     pool: Pool
     program: Program

@@ -20,8 +20,9 @@ from zmart.settings import Settings
 from zmart.store import projections, voter_lists
 from zmart.store.pool import Pool
 
-WAIT_S = 1.5
-"""How many seconds after a fetch began its callers wait for it; the fetch itself goes on."""
+WAIT_S = 1.0
+"""How many seconds after a fetch began its callers wait for it; the fetch itself goes on. A vote over the API is given
+up after 1.8 s (TimeLimits.write_s)."""
 REMEMBERED_S = 30.0
 """For how many seconds a failed fetch is not repeated."""
 MOST_FETCHES = 8
@@ -30,7 +31,7 @@ _TOO_MANY = "too many lists of voters are being fetched: try again in some secon
 log = structlog.get_logger()
 
 
-class FetchAttempt(msgspec.Struct, frozen=True):
+class RunningListFetch(msgspec.Struct, frozen=True):
     """A fetch of a list. `task` returns why it failed, "" once the list is stored; `began_s` is when it began, by the
     monotonic clock."""
 
@@ -38,7 +39,7 @@ class FetchAttempt(msgspec.Struct, frozen=True):
     began_s: float
 
 
-class FailedFetch(msgspec.Struct, frozen=True):
+class FailedListFetch(msgspec.Struct, frozen=True):
     """Why a list could not be fetched, and until when it is not fetched again, by the monotonic clock."""
 
     reason: str
@@ -58,8 +59,8 @@ class ListFetches:
         self._wait_s = wait_s
         self._remembered_s = remembered_s
         self._most = most
-        self._fetches: dict[str, FetchAttempt] = {}
-        self._failures: dict[str, FailedFetch] = {}
+        self._fetches: dict[str, RunningListFetch] = {}
+        self._failures: dict[str, FailedListFetch] = {}
 
     async def load(self, pool: Pool, settings: Settings, program: Address, cid: str) -> str:
         """Fetch and store the list `cid` unless it is stored. Return "" if it is stored now, else why it is not.
@@ -86,17 +87,17 @@ class ListFetches:
         """End all fetches."""
         await end([fetch.task for fetch in self._fetches.values()])
 
-    def _failure(self, cid: str) -> FailedFetch | None:
+    def _failure(self, cid: str) -> FailedListFetch | None:
         now_s = time.monotonic()
         self._failures = {each: failed for each, failed in self._failures.items() if now_s < failed.until_s}
         return self._failures.get(cid)
 
-    def _begin(self, pool: Pool, settings: Settings, program: Address, cid: str) -> FetchAttempt:
+    def _begin(self, pool: Pool, settings: Settings, program: Address, cid: str) -> RunningListFetch:
         # In a context of its own: the fetch belongs to no request, and outlives the limits of the one that began it.
         fetching = self._fetch(pool, settings, program, cid)
         task = asyncio.create_task(fetching, context=Context())
         task.add_done_callback(lambda ended: self._ended(cid, ended))
-        self._fetches[cid] = FetchAttempt(task, time.monotonic())
+        self._fetches[cid] = RunningListFetch(task, time.monotonic())
         return self._fetches[cid]
 
     async def _fetch(self, pool: Pool, settings: Settings, program: Address, cid: str) -> str:
@@ -108,7 +109,7 @@ class ListFetches:
             voter_list = parse_list(raw, cid, program, (rules.backend_authority, rules.admin))
         except ZmartError as problem:
             log.warning("the list of voters was not fetched", cid=cid, reason=str(problem))
-            self._failures[cid] = FailedFetch(str(problem), time.monotonic() + self._remembered_s)
+            self._failures[cid] = FailedListFetch(str(problem), time.monotonic() + self._remembered_s)
             return str(problem)
         await voter_lists.keep(pool, cid, voter_list.signer, voter_list.wallets)
         log.info("the list of voters was fetched", cid=cid, wallets=len(voter_list.wallets))
