@@ -179,7 +179,7 @@ function sender(wallet: StandardWallet, account: StandardAccount, chain = ""): (
   };
 }
 
-const REFUSED = "(?:rejected|declined|denied|cancell?ed)";
+const REFUSED = "(?:rejected|declined|denied|cancel+ed)";
 // A node, a library and a timeout reject, deny and cancel, too: it is an answer only where the user is who did it.
 const BY_THE_USER = new RegExp(`\\buser (?:has )?${REFUSED}\\b|\\b${REFUSED} by (?:the )?user\\b`, "i");
 const WHOLE_TEXTS = /^(?:approval denied|transaction cancelled)\.?$/i; // of Backpack; of Sollet and its successors

@@ -1,7 +1,7 @@
 """Keep for a short time what was read about the lamports of wallets, so that repeated votes cost no repeated reading.
 
 Only the vote that is accepted stores what its wallet was judged by. A wallet that is not eligible, or cannot be judged,
-could otherwise have its whole history read anew with every request.
+could otherwise have its whole history read again with every request.
 """
 
 from __future__ import annotations
