@@ -18,16 +18,19 @@ from kit.decisions import (
 from kit.services import running_service
 from kit.waiting import until
 from kit.wallets import address_of
+from zmart.chain.judge import Dead, Live, Seen, Verdict
 from zmart.chain.sender import Outcome
 from zmart.chain.wallet import backend_keypair
 from zmart.decisions import execution
 from zmart.decisions.context import DecisionContext
+from zmart.decisions.workers import clear_finished
 from zmart.errors import ChainError, ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
-from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
+from zmart.market.types import ChainTime, MarketId, MarketState, Signature, Slot, VoteKind
 from zmart.ops.probes import Probes
 from zmart.proofs.tally_evidence import gather
-from zmart.proofs.verify_tally import Verdict, verify_tally
+from zmart.proofs.verify_tally import Verdict as Finding
+from zmart.proofs.verify_tally import verify_tally
 from zmart.services import aggregator
 from zmart.services.aggregator import proposals
 from zmart.services.aggregator.service import Aggregator
@@ -244,6 +247,72 @@ async def test_what_an_operator_asked_for_and_a_crash_left_open_is_brought_to_it
     assert {i.state for i in await intents.recent(scene.pool, 10)} == {IntentState.LANDED}
 
 
+async def left_open(scene: Scene) -> tuple[MarketId, IntentRow]:
+    """Return a market whose 7 of 10 likes are recorded, and the intent of an operator's approval that was not sent."""
+    market = await scene.market()
+    await scene.vote(market, yes=7, no=3)
+    await tick(scene, admin_keypair_path=None)
+    return market, await intents.plan(scene.pool, market, Action.APPROVE_PROPOSAL, 0, {})
+
+
+async def test_an_operators_approval_that_was_left_open_is_sent_while_the_votes_allow_it(
+    scene: Scene,
+) -> None:
+    market, intent = await left_open(scene)
+    row = await tallies.latest(scene.pool, market, VoteKind.PROPOSAL)
+    async with scene.context() as context:
+        assert await execution.resume(context, intent)
+    assert await scene.state(market) is MarketState.APPROVED
+    closing = await vote_closings.find(scene.pool, market, VoteKind.PROPOSAL)
+    assert closing is not None
+    assert row is not None
+    assert (closing.closed_at, closing.log_size, closing.voting_over) == (row.closed_at, 10, True)
+
+
+async def test_an_operators_approval_that_was_left_open_is_not_sent_against_the_votes(scene: Scene) -> None:
+    """90 wallets vote against while it waits, such as for an RPC. It is closed, and an alert says why until the market
+    is decided or the approval is requested again."""
+    market, intent = await left_open(scene)
+    await scene.vote(market, yes=0, no=90, start=5_000)
+    await market_work.without_pause(scene.pool, market)
+    await scene.pool.execute("UPDATE intents SET updated_at = now() - interval '2 minutes'")
+    async with running_service(await aggregator.create(scene.with_settings(aggregator_cron="0 0 1 1 *"))):
+        await until(
+            lambda: intents.one(scene.pool, intent.id), lambda after: after.state is IntentState.FAILED
+        )
+        await until(lambda: work_of(scene, market), lambda work: work == [])
+    after = await intents.one(scene.pool, intent.id)
+    assert "with now 7 for and 93 against they do not approve" in str(after.error)
+    assert "ProposalApproved" not in await scene.events(market)
+    assert await open_alerts(scene, market) == ["waiting", "approval refused"]
+    await clear_finished(scene.pool)
+    assert await open_alerts(scene, market) == ["approval refused"]
+    await intents.reopen(scene.pool, intent.id)
+    await clear_finished(scene.pool)
+    assert await open_alerts(scene, market) == []
+    await scene.vote(market, yes=0, no=1, start=9_000)  # voting goes on
+
+
+@pytest.mark.parametrize("verdict", [Live(), Seen(Slot(1), None), Seen(Slot(1), "refused"), Dead(Slot(1))])
+async def test_a_refused_approval_stays_open_while_its_transaction_may_land(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, verdict: Verdict
+) -> None:
+    """An effect that may be on its way is never called failed. It is not sent again either."""
+    market, intent = await left_open(scene)
+    async with scene.pool.acquire() as connection:
+        journal = Journal(connection)
+        await journal.save_signed(str(intent.id), Signature("1" * 64), b"never sent", 1)
+        await journal.mark_sent(str(intent.id), Signature("1" * 64))
+    await scene.vote(market, yes=0, no=90, start=5_000)
+    monkeypatch.setattr(execution, "judge", AsyncMock(return_value=verdict))
+    async with scene.context() as context:
+        assert not await execution.resume(context, await intents.one(scene.pool, intent.id))
+    may_land = verdict in (Live(), Seen(Slot(1), None))
+    after = await intents.one(scene.pool, intent.id)
+    assert after.state is (IntentState.SENT if may_land else IntentState.FAILED)
+    assert ("approval refused" in await open_alerts(scene, market)) is not may_land
+
+
 async def test_a_vote_over_the_threshold_wakes_it_at_once(scene: Scene) -> None:
     market = await scene.market()
     settings = scene.with_settings(aggregator_cron="0 0 1 1 *", aggregate_on_threshold=True)
@@ -310,7 +379,7 @@ async def test_a_clock_that_lags_takes_no_later_vote_out_of_the_count_that_holds
     evidence = await gather(scene.rpc, scene.chain.program, market)
     log = await read_log(scene.settings.require("database_url"), market)
     report = verify_tally(evidence, evidence.anchors[kind], log)
-    assert report.holds, [f.text for f in report.findings if f.verdict is Verdict.BROKEN]
+    assert report.holds, [f.text for f in report.findings if f.verdict is Finding.BROKEN]
 
 
 async def test_a_node_that_lags_reopens_no_vote_whose_approval_is_on_its_way(

@@ -22,15 +22,18 @@ from kit.gateway import OPERATOR, Site, site
 from kit.rpc_proxy import Call, Edit, Fault, Proxy
 from kit.services import running_service
 from kit.transactions_v1 import signed_v1
+from kit.votes import closing, vote_signed
 from kit.waiting import until
 from zmart.chain import compose
 from zmart.ipfs.cid import cid_of
 from zmart.local.chain.genesis import fund, send
-from zmart.market.types import Lamports, MarketId, Wallet
+from zmart.market.types import Bps, Lamports, MarketId, VoteKind, Wallet
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.service import Indexer
 from zmart.settings import Settings
-from zmart.store import index_progress
+from zmart.store import index_progress, intents, vote_closings
+from zmart.store.tallies import TallyRow
+from zmart.votes.tallying import take_tally
 
 SOL = 10**9
 B = 20 * SOL
@@ -120,7 +123,8 @@ class Stage:
     async def active(self, creator: Keypair) -> str:
         market = (await self.create(creator))["id"]
         await self.state(market, "PROPOSED")
-        await self.count(market, 1, 0)
+        await self.vote(market, likes=1)
+        await self.tally(market)
         await self.indexed()
         answer = await self.here.post(f"/api/markets/{market}/approve", token=OPERATOR)
         assert answer.json()["status"] == "landed", answer.text
@@ -134,6 +138,26 @@ class Stage:
             Wallet(str(backend.pubkey())), MarketId(market), likes, dislikes
         )
         await send(self.rpc, [count], [backend])
+
+    async def vote(self, market: str, likes: int, dislikes: int = 0) -> None:
+        """Cast signed votes of new wallets."""
+        pool, program = self.here.pool, self.here.gateway.context.program.address
+        for n in range(likes + dislikes):
+            await vote_signed(
+                pool, MarketId(market), Keypair(), n < likes, at=datetime.now(UTC), program=program
+            )
+
+    async def tally(self, market: str) -> TallyRow:
+        """Count the votes and record the counts on chain, as an aggregator does. The count is as of a minute ago, for
+        which the index is complete."""
+        closed_at = (await self.rpc.get_clock()).unix_timestamp - 60
+        program = self.here.gateway.context.program.address
+        async with self.here.pool.transaction() as connection:
+            row = await take_tally(
+                connection, program, closing(MarketId(market), VoteKind.PROPOSAL, closed_at), Bps(7_000)
+            )
+        await self.count(market, row.tally.votes_for, row.tally.votes_against)
+        return row
 
     async def finalize(self, market: str, agree: int, disagree: int) -> None:
         backend = self.chain.keys.backend
@@ -225,6 +249,60 @@ async def test_the_operator_approves_and_cancels_and_nobody_else(stage: Stage) -
     assert (answer.status_code, answer.json()["status"]) == (200, "landed"), answer.text
     await stage.state(market, "CANCELLED")
     assert (await post(f"/api/markets/{market}/cancel", token=OPERATOR)).status_code == 409
+
+
+async def test_an_operator_approves_for_the_votes_and_never_against_them(
+    stage: Stage, database_url: str, redis_url: str, local_chain: object
+) -> None:
+    """The program would accept the counts that it recorded. Votes since then contradict them, and voting goes on."""
+    market = (await stage.create(await stage.user()))["id"]
+    await stage.state(market, "PROPOSED")
+    path, pool = f"/api/markets/{market}/approve", stage.here.pool
+    await stage.count(market, 1, 0)
+    await stage.indexed()
+
+    async def refused(here: Site, reason: str) -> None:
+        answer = await here.post(path, token=OPERATOR)
+        assert (answer.status_code, answer.json()["error"]) == (409, "Conflict")
+        assert reason in answer.json()["message"]
+
+    await refused(stage.here, "records 1 for and 0 against, which the aggregator has not counted")
+    await stage.vote(market, likes=7, dislikes=3)
+    await stage.tally(market)
+    await stage.count(market, 9, 0)
+    await refused(stage.here, "records 9 for and 0 against, and the newest count is 7 for and 3 against")
+    await stage.count(market, 7, 3)
+    await stage.vote(market, likes=0, dislikes=90)
+    await refused(stage.here, "with now 7 for and 93 against they do not approve this market")
+    async with site(database_url, redis_url, with_rules=False, solana_rpc_url=local_chain.rpc_url) as keyless:
+        await refused(keyless, "with now 7 for and 93 against they do not approve this market")
+    assert await vote_closings.find(pool, MarketId(market), VoteKind.PROPOSAL) is None
+    assert await intents.recent(pool, 10) == []
+    await stage.tally(market)
+    await refused(stage.here, "do not approve this market: the newest count is 7 for and 93 against")
+
+
+async def test_an_approval_by_the_operator_closes_the_vote_and_one_that_the_admin_is_to_sign_does_not(
+    stage: Stage, database_url: str, redis_url: str, local_chain: object
+) -> None:
+    """Whether the admin signs is not known, so voting goes on until the chain shows that he did."""
+    market = (await stage.create(await stage.user()))["id"]
+    await stage.state(market, "PROPOSED")
+    await stage.vote(market, likes=7, dislikes=3)
+    row = await stage.tally(market)
+    await stage.vote(market, likes=2)
+    await stage.indexed()
+    path, pool = f"/api/markets/{market}/approve", stage.here.pool
+    async with site(database_url, redis_url, with_rules=False, solana_rpc_url=local_chain.rpc_url) as keyless:
+        answer = (await keyless.post(path, token=OPERATOR)).json()
+    assert (answer["sent"], answer["status"]) == (False, "unsigned")
+    assert await vote_closings.find(pool, MarketId(market), VoteKind.PROPOSAL) is None
+    answer = (await stage.here.post(path, token=OPERATOR)).json()
+    assert answer["status"] == "landed"
+    closed = await vote_closings.find(pool, MarketId(market), VoteKind.PROPOSAL)
+    assert closed is not None
+    assert (closed.closed_at, closed.log_size, closed.voting_over) == (row.closed_at, 10, True)
+    await stage.state(market, "APPROVED")
 
 
 async def test_without_the_admins_key_the_operator_gets_a_transaction_to_sign(

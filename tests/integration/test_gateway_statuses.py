@@ -17,9 +17,12 @@ from kit.chain_life import CID, HOUR, SOL, Driver, name
 from kit.described import matching, operations
 from kit.gateway import OPERATOR, Site, add_market, site
 from kit.gateway_server import fill
+from kit.votes import add_onchain_vote, closing
 from kit.wallets import address, market_id, wallet
 from zmart.chain.rpc import Rpc
+from zmart.market.types import Bps, MarketId, VoteKind
 from zmart.store import dispute_reviews
+from zmart.votes.tallying import take_tally
 
 COMMON = {400, 408, 413, 414, 415, 429, 500, 503}
 NOWHERE = "ab" * 32
@@ -133,6 +136,16 @@ async def play_trader(play: Play, life: Driver, active: str, proposed: str, trad
         await play.post(f"/api/trades/{path}", {**body, "market_id": NOWHERE}, trader)
 
 
+async def count_a_like(play: Play, life: Driver, market: MarketId, voter: Keypair) -> None:
+    """Count a like of the market and record the count on chain, as an aggregator does."""
+    pool, program = play.here.pool, play.here.gateway.context.program.address
+    await add_onchain_vote(pool, market, VoteKind.PROPOSAL, voter, True)
+    async with pool.transaction() as connection:
+        await take_tally(connection, program, closing(market, VoteKind.PROPOSAL, 8_000_000_000), Bps(7_000))
+    backend = life.chain.keys.backend
+    await life.send(backend, life.build.aggregate_proposal_votes(name(backend), market, likes=1, dislikes=0))
+
+
 async def play_life(play: Play, life: Driver, creator: Keypair, trader: Keypair) -> None:
     build, keys = life.build, life.chain.keys
     proposed, approved = await life.propose(creator), await life.propose(creator)
@@ -146,6 +159,7 @@ async def play_life(play: Play, life: Driver, creator: Keypair, trader: Keypair)
     await play.post(f"/api/markets/{approved}/activate", None, "", trader, creator)
     await play.post(f"/api/markets/{active}/activate", None, OPERATOR)
     await play.here.pool.execute("UPDATE index_progress SET gap_free_through_time = 9e9::bigint")
+    await count_a_like(play, life, proposed, trader)
     for action in ("approve", "cancel"):
         await play.post(f"/api/markets/{proposed}/{action}", None, "", trader, OPERATOR)
         await play.post(f"/api/markets/{active}/{action}", None, OPERATOR)

@@ -17,8 +17,10 @@ from prometheus_client import Counter
 from solders.instruction import Instruction
 
 from zmart import traces
-from zmart.chain.judge import PendingTransaction
+from zmart.chain.accounts import MarketAccount
+from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, judge
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Intent, Landed, Outcome, Sender, Uncertain
+from zmart.decisions.approvals import OPERATORS_ROUND, ApprovalRefused, ApprovalTerms, plan_approval
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.effects import ADMIN_ACTIONS, instructions_of, shows_effect
 from zmart.errors import ChainError, ProgramError
@@ -33,7 +35,6 @@ fees = Counter("zmart_effects_fee_lamports_total", "Lamports paid for effects th
 for action in Action:
     outcomes.labels(action.value, Landed.__name__)
 
-_OPERATORS_ROUND = 0
 log = structlog.get_logger()
 
 
@@ -90,13 +91,55 @@ async def resume(context: DecisionContext, intent: IntentRow) -> bool:
     """Finish an intent that another process left open, and return whether that was done here.
 
     An intent is finished if the market's account shows its effect: its stored transaction is judged then. An intent
-    that an operator requested is executed. All others return False: the deciding service plans them again.
+    that an operator requested is executed, an approval only if the votes still allow it: else it is closed as failed,
+    with an alert. All others return False: the deciding service plans them again.
+
+    Raises what `confirm` and, for an approval of an operator, `plan_approval` raise, apart from ApprovalRefused.
     """
-    by_operator = intent.round == _OPERATORS_ROUND and intent.action in ADMIN_ACTIONS
-    if not by_operator and not shows_effect(await context.market(intent.market_id), intent):
-        return False
+    account = await context.market(intent.market_id)
+    if not shows_effect(account, intent):
+        if intent.round != OPERATORS_ROUND or intent.action not in ADMIN_ACTIONS:
+            return False
+        if intent.action is Action.APPROVE_PROPOSAL:
+            try:
+                await plan_approval(
+                    context.pool, intent.market_id, await _approval_terms(context, account), by_operator=True
+                )
+            except ApprovalRefused as refused:
+                await _close_refused(context, intent, str(refused))
+                return False
     await confirm(context, intent, await execute(context, intent))
     return True
+
+
+async def _approval_terms(context: DecisionContext, account: MarketAccount) -> ApprovalTerms:
+    config, clock = await context.check(), await context.rpc.get_clock()
+    return ApprovalTerms.of_account(
+        context.program.address, clock.unix_timestamp, config.proposal_approval_threshold, account
+    )
+
+
+async def _close_refused(context: DecisionContext, intent: IntentRow, reason: str) -> None:
+    """Close an operator's approval that the votes do not allow, and raise an alert.
+
+    It stays open while a transaction of it may still land: that is not sent again here, and expires within minutes.
+    """
+    async with _claims(context) as claims, claims.claim(intent.id) as claim:
+        if claim is None or claim.intent.state.is_done:
+            return
+        pending = _pending(claim.intent)
+        if pending is not None:
+            match await judge(context.witnesses, pending):
+                case Live() | Seen(err=None):
+                    return
+                case Dead():
+                    await claim.journal.mark_dead(str(intent.id), pending.signature)
+                case Seen():
+                    pass  # the program refused it
+        await claim.journal.mark_refused(str(intent.id), reason)
+    log.warning("operator's approval refused", market=intent.market_id, reason=reason)
+    text = f"The approval of market {intent.market_id} that an operator asked for is not sent: {reason}"
+    await alerts.raise_alert(context.pool, f"approval refused:{intent.market_id}", "warning", text)
 
 
 @asynccontextmanager

@@ -2,8 +2,8 @@
 
 The usual states follow each other: planned, signed, sent, landed. The other states are dead (every signed transaction
 has expired and none is in flight, so the intent may be signed again), already_done (the account on chain showed the
-effect), failed (the program refused it; a later attempt may sign it again) and uncertain (the transaction may have
-landed; a later attempt or a person decides).
+effect), failed (the program refused it, or the votes did not allow what an operator asked for; a later attempt may sign
+it again) and uncertain (the transaction may have landed; a later attempt or a person decides).
 """
 
 from __future__ import annotations
@@ -257,6 +257,10 @@ class Journal:
     async def mark_already_done(self, intent_id: str) -> None:
         """Record that the account on chain showed the effect already."""
         await self._write(_STATE, intent_id, IntentState.ALREADY_DONE.value, None)
+
+    async def mark_refused(self, intent_id: str, reason: str) -> None:
+        """Record that the votes do not allow what an operator asked for, and why. Nothing of it may be in flight."""
+        await self._write(_STATE, intent_id, IntentState.FAILED.value, reason)
 
     async def resolve_by_hand(self, intent_id: str, state: IntentState, reason: str) -> None:
         """Record the state that a person determined, and why. With DEAD the intent may be signed again."""

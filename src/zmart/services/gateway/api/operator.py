@@ -10,18 +10,18 @@ import structlog
 
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
+from zmart.decisions.approvals import OPERATORS_ROUND, ApprovalTerms, plan_approval, require_approvable
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.execution import execute
 from zmart.errors import ChainError, ProgramError
 from zmart.market.published import same_named
-from zmart.market.types import ChainTime, Lamports, Signature, Slot, VoteKind
+from zmart.market.types import Lamports, Signature
 from zmart.services.gateway.api import transaction_builder
 from zmart.services.gateway.api.error_messages import refusal
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext
-from zmart.store import intents, tallies
+from zmart.store import intents
 from zmart.store.intents import Action
-from zmart.votes.completeness import require_recent
 
 log = structlog.get_logger()
 
@@ -36,18 +36,20 @@ async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Ac
     If the result is not known after 12 s, another process executes the action, or its transactions expired, the status
     is `pending`: an aggregator continues what is planned.
 
-    Raises IndexIncomplete for an approval while the index may lack votes that contradict it, ProgramError when the
-    program refuses the transaction, ChainError when it cannot be sent now or its result cannot be determined.
+    Raises for an approval IndexIncomplete while the index may lack votes that contradict it, and ApprovalRefused if the
+    votes do not allow it; ProgramError when the program refuses the transaction, ChainError when it cannot be sent now
+    or its result cannot be determined.
     """
     market_id = on_chain.account.market_id
-    if action is Action.APPROVE_PROPOSAL:
-        now = (await context.chain().get_clock()).unix_timestamp
-        row = await tallies.latest(context.pool, market_id, VoteKind.PROPOSAL)
-        counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
-        await require_recent(context.pool, context.program.address, market_id, now, *counted)
     if context.admin is None or str(context.admin.pubkey()) != on_chain.config.admin:
+        if action is Action.APPROVE_PROPOSAL:
+            await require_approvable(context.pool, market_id, await _approval_terms(context, on_chain))
         return await _unsigned(context, on_chain, action)
-    intent = await intents.plan(context.pool, market_id, action, 0, {})
+    if action is Action.APPROVE_PROPOSAL:
+        terms = await _approval_terms(context, on_chain)
+        intent = await plan_approval(context.pool, market_id, terms, by_operator=True)
+    else:
+        intent = await intents.plan(context.pool, market_id, action, OPERATORS_ROUND, {})
     task = asyncio.create_task(execute(_decision_context(context), intent), name=f"{action} {market_id}")
     _PENDING.add(task)
     task.add_done_callback(_PENDING.discard)
@@ -64,6 +66,12 @@ async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Ac
         raise
     except ChainError as problem:
         raise ChainError(f"{problem} {_REMAINS}") from problem
+
+
+async def _approval_terms(context: AppContext, on_chain: MarketOnChain) -> ApprovalTerms:
+    now = (await context.chain().get_clock()).unix_timestamp
+    threshold_bps = on_chain.config.proposal_approval_threshold
+    return ApprovalTerms.of_account(context.program.address, now, threshold_bps, on_chain.account)
 
 
 def _log_failure(task: asyncio.Task[Outcome | None]) -> None:
