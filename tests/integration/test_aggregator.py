@@ -16,6 +16,7 @@ from kit.decisions import (
     Scene,
 )
 from kit.services import running_service
+from kit.votes import closing as closed_by_a_count
 from kit.waiting import until
 from kit.wallets import address_of
 from zmart.chain.judge import Dead, Live, Seen, Verdict
@@ -26,7 +27,7 @@ from zmart.decisions.context import DecisionContext
 from zmart.decisions.workers import clear_finished
 from zmart.errors import ChainError, ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
-from zmart.market.types import ChainTime, MarketId, MarketState, Signature, Slot, VoteKind
+from zmart.market.types import Bps, ChainTime, MarketId, MarketState, Signature, Slot, VoteKind
 from zmart.ops.probes import Probes
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_tally import Verdict as Finding
@@ -34,10 +35,11 @@ from zmart.proofs.verify_tally import verify_tally
 from zmart.services import aggregator
 from zmart.services.aggregator import proposals
 from zmart.services.aggregator.service import Aggregator
-from zmart.store import alerts, intents, market_work, tallies, vote_closings
+from zmart.store import alerts, intents, market_work, tallies, vote_closings, vote_lists, votes
 from zmart.store.intents import Action, IntentRow, IntentState, Journal
 from zmart.votes import vote_log
 from zmart.votes.closings import close_by_tally
+from zmart.votes.tallying import take_tally
 from zmart.votes.vote_log import read_log
 
 
@@ -311,6 +313,79 @@ async def test_a_refused_approval_stays_open_while_its_transaction_may_land(
     after = await intents.one(scene.pool, intent.id)
     assert after.state is (IntentState.SENT if may_land else IntentState.FAILED)
     assert ("approval refused" in await open_alerts(scene, market)) is not may_land
+
+
+async def test_a_market_that_the_admin_approved_with_a_wallet_is_closed_by_the_tally_that_decided(
+    scene: Scene,
+) -> None:
+    """INV-91: 2 votes came after the tally of 10. The counts are 10, and so are the votes that are not late."""
+    market, kind = await scene.market(), VoteKind.PROPOSAL
+    await scene.vote(market, yes=7, no=3)
+    await tick(scene, admin_keypair_path=None)
+    await scene.vote(market, yes=0, no=2, start=5_000)
+    keys = scene.chain.keys
+    approval = scene.chain.program.instructions.approve_proposal(address_of(keys.admin), market)
+    await scene.send([approval], keys.admin)
+    await index_decided(scene, market)
+    await clear_finished(scene.pool)  # as the monitor's tick does, which may come first
+    await tick(scene)
+    row, closing = (
+        await tallies.latest(scene.pool, market, kind),
+        await vote_closings.find(scene.pool, market, kind),
+    )
+    assert row is not None
+    assert closing is not None
+    assert (closing.closed_at, closing.log_size, closing.voting_over) == (row.closed_at, 10, True)
+    listed = await vote_lists.of_market(scene.pool, market, kind, 100)
+    counted = (await votes.counts(scene.pool, market))[kind]
+    assert (counted.total, sum(not vote.late for vote in listed), len(listed)) == (10, 10, 12)
+    assert await market_work.unclosed_proposals(scene.pool) == []
+
+
+async def test_a_market_that_the_admin_cancelled_is_closed_by_the_tally_that_its_account_records(
+    scene: Scene,
+) -> None:
+    """A second count that did not reach the chain before the market was cancelled is not what the account shows."""
+    market, kind = await scene.market(), VoteKind.PROPOSAL
+    await scene.vote(market, yes=1)
+    await tick(scene, admin_keypair_path=None)
+    first = await tallies.latest(scene.pool, market, kind)
+    await scene.vote(market, yes=0, no=1, start=5_000)
+    async with scene.pool.transaction() as connection:
+        await take_tally(connection, scene.chain.program.address, closed_by_a_count(market, kind), Bps(7_000))
+    keys = scene.chain.keys
+    await scene.send(
+        [scene.chain.program.instructions.cancel_market(address_of(keys.admin), market)], keys.admin
+    )
+    await index_decided(scene, market)
+    await tick(scene)
+    closing = await vote_closings.find(scene.pool, market, kind)
+    assert first is not None
+    assert closing is not None
+    assert (closing.closed_at, closing.log_size, closing.voting_over) == (first.closed_at, 1, True)
+
+
+async def test_an_index_that_shows_a_decision_which_the_chain_does_not_closes_no_vote(scene: Scene) -> None:
+    """A delivery with the webhook's secret may say that a market is approved: its account is the judge."""
+    market, kind = await scene.market(), VoteKind.PROPOSAL
+    await scene.vote(market, yes=7, no=3)
+    await tick(scene, admin_keypair_path=None)
+    await rows.change_market(
+        scene.pool, market, state=MarketState.APPROVED, proposal_likes=7, proposal_dislikes=3
+    )
+    assert await market_work.unclosed_proposals(scene.pool) == [market]
+    await market_work.without_pause(scene.pool, market)
+    await tick(scene, admin_keypair_path=None)
+    assert await vote_closings.find(scene.pool, market, kind) is None
+
+
+async def index_decided(scene: Scene, market: MarketId) -> None:
+    """Write the state and the recorded counts of a market that has left PROPOSED, as the indexer would."""
+    account = await scene.account(market)
+    await rows.change_market(
+        scene.pool, market, state=account.state, proposal_likes=account.proposal_likes,
+        proposal_dislikes=account.proposal_dislikes, proposal_aggregated_at=account.created_at,
+    )  # fmt: skip
 
 
 async def test_a_vote_over_the_threshold_wakes_it_at_once(scene: Scene) -> None:

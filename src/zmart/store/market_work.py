@@ -55,6 +55,17 @@ WHERE m.state = 'PROPOSED' AND w.status IS DISTINCT FROM 'rejected'
   AND ($5::text[] IS NULL OR m.market_id = ANY ($5))
 ORDER BY w.next_attempt_at NULLS FIRST, m.created_at, m.market_id LIMIT $4
 """
+# The indexed counts are those that the account records: a tally with others did not decide the market.
+_UNCLOSED = """
+SELECT DISTINCT m.market_id
+FROM tallies t
+JOIN markets m ON m.market_id = t.market_id AND m.state <> 'PROPOSED'
+    AND (m.proposal_likes, m.proposal_dislikes) = (t.votes_for, t.votes_against)
+WHERE t.kind = 'proposal'
+  AND NOT EXISTS (SELECT FROM vote_closings c
+                  WHERE (c.market_id, c.kind) = (t.market_id, 'proposal') AND c.voting_over)
+ORDER BY m.market_id LIMIT $1
+"""
 _FINALIZATIONS = f"""
 SELECT m.market_id, m.address, m.state, m.was_disputed,
        extract(epoch FROM CASE m.state WHEN 'DISPUTED' THEN m.dispute_initiated_at
@@ -229,6 +240,12 @@ async def proposals_to_decide(
     """
     rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit, only)
     return [OpenProposal(market, address, at, Tally(yes, no)) for market, address, at, yes, no in rows]
+
+
+async def unclosed_proposals(db: Pool | Connection, limit: int = MOST) -> list[MarketId]:
+    """Return up to `limit` markets that are indexed as no longer proposed by the counts of a tally, but whose vote on
+    the proposal has no final closing: a wallet of the admin's own approved or cancelled them."""
+    return [row["market_id"] for row in await db.fetch(_UNCLOSED, limit)]
 
 
 async def finalizations_due(

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from zmart.market.tally import Tally
 from zmart.market.types import ChainTime, MarketId, Slot, VoteKind
-from zmart.store import vote_closings, vote_log
+from zmart.store import tallies, vote_closings, vote_log
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import VoteClosing
@@ -76,6 +77,23 @@ async def close_by_tally(connection: Connection, row: TallyRow) -> bool:
         voting_over=True,
     )
     return await vote_closings.write_final(connection, closing)
+
+
+async def close_as_recorded(pool: Pool, market_id: MarketId, counts: Tally) -> None:
+    """Close the vote on a proposal that is decided, by its newest tally with the `counts` that the account records.
+
+    An approval or a cancellation by a wallet of the admin's own leaves the vote without a final closing: what came
+    after the tally would pass for votes that were in time. Nothing is changed if the vote has a final closing, or no
+    tally of ours has these counts.
+    """
+    closing = await vote_closings.find(pool, market_id, VoteKind.PROPOSAL)
+    if closing is not None and closing.voting_over:
+        return
+    rows = await tallies.of_market(pool, market_id)
+    recorded = [row for row in rows if row.kind is VoteKind.PROPOSAL and row.tally == counts]
+    if recorded:
+        async with pool.transaction() as connection:
+            await close_by_tally(connection, recorded[-1])
 
 
 async def extend_vote(connection: Connection, closing: VoteClosing) -> bool:

@@ -28,7 +28,7 @@ from zmart.store.market_work import AWAITING_ADMIN, Job
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import VoteClosing
-from zmart.votes.closings import ClosingMoment, close_vote, reopen_vote
+from zmart.votes.closings import ClosingMoment, close_as_recorded, close_vote, reopen_vote
 from zmart.votes.completeness import require_complete
 from zmart.votes.eligibility import Voters
 from zmart.votes.metrics import aggregated
@@ -52,6 +52,8 @@ class ProposalDecider:
     async def decide(self, market_id: MarketId) -> None:
         """Advance one proposal as far as possible now, with the minimum number of votes that is fixed for its vote.
 
+        The vote of a market that is no longer proposed is closed, if that has not been done.
+
         Raises IndexIncomplete, EligibilityUnknown, ChainError, ProgramError or StoreError.
         """
         terms = await self.voters.terms(market_id, VoteKind.PROPOSAL)
@@ -64,6 +66,7 @@ class ProposalDecider:
             _, intent = await _recorded(self.context.pool, market_id)
             account = await self.context.market(market_id, intent.landed_slot if intent else None)
             if account.state is not MarketState.PROPOSED:
+                await close_as_recorded(self.context.pool, market_id, proposal_counts(account))
                 await market_work.done(self.context.pool, market_id, Job.PROPOSAL)
                 return
             if not await self._advance(market_id, account):

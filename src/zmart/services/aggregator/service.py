@@ -77,7 +77,10 @@ class Aggregator:
             await self._close()
 
     async def decide_due(self, only: Sequence[MarketId] | None = None) -> TickCounts:
-        """Start work on every proposal that may be due (of `only`, if given), and return their number as {"due": n}."""
+        """Start work on every proposal that may be due (of `only`, if given), and return their number as {"due": n}.
+
+        Without `only`, also close the votes of proposals that were decided by another process.
+        """
         # Votes on chain count only once the eligibility of their wallets has been judged.
         await self._judging.start_and_wait()
         decider = await self._decider()
@@ -86,9 +89,11 @@ class Aggregator:
         due = await market_work.proposals_to_decide(
             self._context.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
         )
-        for proposal in due:
-            work = partial(decider.decide, proposal.market_id)
-            self._workers.start(proposal.market_id, Job.PROPOSAL, work)
+        markets = [proposal.market_id for proposal in due]
+        if only is None:
+            markets += await market_work.unclosed_proposals(self._context.pool)
+        for market_id in markets:
+            self._workers.start(market_id, Job.PROPOSAL, partial(decider.decide, market_id))
         return {"due": len(due)}
 
     async def _decider(self) -> ProposalDecider:
