@@ -120,10 +120,9 @@ async def test_what_was_listed_and_left_the_chain_before_it_was_read_holds_nothi
         assert (await states(engine), await through(engine)) == ({}, node.tip())
 
 
-@pytest.mark.parametrize("logs", ["kept", "not kept"])
-async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_url, logs):
-    """I5, W3: another program calls ours, and the node returns `innerInstructions: null`."""
-    reported = msgspec.json.decode(STORY.txs[0].raw(with_index=False))
+def called_by_another(tx):
+    """Return a transaction in which another program calls ours: whole, with inner instructions, and without them."""
+    reported = msgspec.json.decode(tx.raw(with_index=False))
     message, meta = reported["transaction"]["message"], reported["meta"]
     message["accountKeys"].append(CALLER)
     inner = [{**each, "stackHeight": 2} for each in message["instructions"]]
@@ -132,10 +131,33 @@ async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_u
     lines = [line.replace("invoke [1]", "invoke [2]") for line in meta["logMessages"]]
     meta["logMessages"] = [f"Program {CALLER} invoke [1]", *lines, f"Program {CALLER} success"]
     whole = {**reported, "meta": {**meta, "innerInstructions": [{"index": 0, "instructions": inner}]}}
-    hidden = {**meta, "innerInstructions": None, **({} if logs == "kept" else {"logMessages": None})}
+    return whole, {**reported, "meta": {**meta, "innerInstructions": None}}
+
+
+UNSHOWN = {
+    "null": {"innerInstructions": None},
+    "null, no log": {"innerInstructions": None, "logMessages": None},
+    "empty list": {"innerInstructions": []},
+    "list of another": {
+        "innerInstructions": [
+            {
+                "index": 0,
+                "instructions": [{"programIdIndex": 0, "accounts": [], "data": "", "stackHeight": 2}],
+            }
+        ]
+    },
+}
+"""What a node returns in place of the inner instructions among which is a call of the program."""
+
+
+@pytest.mark.parametrize("unshown", UNSHOWN)
+async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_url, unshown):
+    """I5, W3: another program calls ours, and the node returns no inner instructions, or only some of them."""
+    whole, hidden = called_by_another(STORY.txs[0])
+    hidden["meta"] |= UNSHOWN[unshown]
     signature = STORY.txs[0].signature
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        node.raws[signature] = msgspec.json.encode({**reported, "meta": hidden})
+        node.raws[signature] = msgspec.json.encode(hidden)
         for _ in range(SOME):
             await engine.scanner.scan()
             await again(engine)
@@ -217,10 +239,20 @@ async def test_calls_that_a_node_hides_beside_those_that_it_shows_are_waited_for
     assert without_lone_places(await tables(database_url)) == expected
 
 
-@pytest.mark.parametrize("logs", ["kept", "truncated"])
+def wholly_hidden(tx):
+    whole, hidden = called_by_another(tx)
+    hidden["meta"]["innerInstructions"] = []
+    return msgspec.json.encode(whole), msgspec.json.encode(hidden)
+
+
+@pytest.mark.parametrize("logs", ["kept", "truncated", "kept, empty list"])
 async def test_a_node_that_hides_calls_does_not_make_a_delivery_false(database_url, logs):
     """I5, A2: what the RPC does not show is no reason to withdraw what the webhook has told."""
-    whole, hidden = partly_hidden(CREATED, truncated=logs == "truncated")
+    whole, hidden = (
+        wholly_hidden(CREATED)
+        if logs == "kept, empty list"
+        else partly_hidden(CREATED, truncated=logs == "truncated")
+    )
     earlier = STORY.txs[: STORY.txs.index(CREATED)]
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         node.raws[CREATED.signature] = hidden
@@ -233,6 +265,47 @@ async def test_a_node_that_hides_calls_does_not_make_a_delivery_false(database_u
         await settle(engine)
         assert await engine.pool.fetchval("SELECT count(*) FROM unconfirmed_transactions") == 0
         assert await engine.pool.fetchval("SELECT question_cid FROM markets")
+
+
+def without_data_lines(tx):
+    reported = msgspec.json.decode(tx.raw(with_index=False))
+    lines = reported["meta"]["logMessages"]
+    reported["meta"]["logMessages"] = [line for line in lines if not line.startswith("Program data: ")]
+    return msgspec.json.encode(reported)
+
+
+async def test_a_log_without_the_event_that_an_instruction_always_emits_is_not_complete(database_url):
+    """I5, W3: a node leaves out the lines `Program data:`; the log shows that the program ran, and no event."""
+    expected = await truth(database_url)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.pool.execute("DELETE FROM chain_transactions WHERE signature = $1", CREATED.signature)
+        await engine.pool.execute("DELETE FROM chain_events WHERE signature = $1", CREATED.signature)
+        node.raws[CREATED.signature] = without_data_lines(CREATED)
+        await inbox.store(engine.pool, "scan", [inbox.Hint(CREATED.signature, CREATED.slot, None)])
+        for _ in range(3):
+            await again(engine)
+            await settle(engine)
+        assert await states(engine) == {CREATED.signature: "pending"}, (
+            "the market's account is not there, either"
+        )
+        del node.raws[CREATED.signature]
+        await inbox.store(
+            engine.pool, "webhook", [inbox.Hint(CREATED.signature, CREATED.slot, CREATED.raw())]
+        )
+        await engine.pool.execute("UPDATE inbox SET payload = NULL")
+        await again(engine)
+        await settle(engine)
+    assert without_lone_places(await tables(database_url)) == expected
+
+
+async def test_a_delivery_without_the_event_that_an_instruction_always_emits_is_not_folded(database_url):
+    """A2, I5: the webhook's provider, or a sender who knows its secret, leaves out the lines `Program data:`."""
+    earlier = STORY.txs[: STORY.txs.index(CREATED)]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, earlier)
+        await deliver_raw(engine, [without_data_lines(CREATED)])
+        assert await engine.pool.fetchval("SELECT question_cid FROM markets"), "read from our own RPC"
+        assert await engine.pool.fetchval("SELECT count(*) FROM false_deliveries") == 0
 
 
 def unable_to_continue(node, behind):

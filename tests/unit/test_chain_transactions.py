@@ -17,11 +17,11 @@ from solders.pubkey import Pubkey
 
 from zmart.chain.idl import load_idl
 from zmart.chain.program import Program
-from zmart.chain.transactions import extract_events, parse_transaction, parse_webhook
+from zmart.chain.transactions import extract_events, may_hide_calls, parse_transaction, parse_webhook
 from zmart.chain.webhook_auth import authorization_matches, hmac_matches
 from zmart.chain.webhooks import MAX_BODY_BYTES, MAX_ITEMS
 from zmart.errors import DecodeError
-from zmart.market.events import MarketCreated, MarketFinalized, SharesBought
+from zmart.market.events import EVENT_OF_INSTRUCTION, MarketCreated, MarketFinalized, SharesBought
 
 WIRE = json.loads((Path(__file__).parents[1] / "vectors/pricing_and_wire_vectors.json").read_text())["wire"]
 PROGRAM = Program(Pubkey.from_string(WIRE["program_id"]), load_idl())
@@ -220,8 +220,54 @@ def test_a_log_that_cannot_be_whole_is_a_cut_log(logs):
     assert len(result.lost) == 2
 
 
-def test_a_program_that_ran_without_an_event_is_complete():
-    assert not Builder().call(OURS, "Program log: nothing").extract().needs_account_fallback
+@pytest.mark.parametrize("data", ["", base58.b58encode(bytes(8)).decode()], ids=["none", "unknown"])
+def test_a_program_that_ran_without_an_event_is_complete(data):
+    """An instruction that the IDL does not know may emit nothing."""
+    result = Builder().call(OURS, "Program log: nothing", data=data).extract()
+    assert (result.needs_account_fallback, result.lost) == (False, ())
+
+
+@pytest.mark.parametrize("name", WIRE["instruction_data_hex"])
+def test_an_instruction_that_always_emits_an_event_has_lost_it_if_the_log_has_none(name):
+    """I5: the log is whole but for the lines `Program data:` that the node left out."""
+    logs = Builder().call(OURS, said("SharesBought"), data=call_of("buy_shares"))
+    logs.call(OURS, data=call_of(name)).call(OURS, data="")
+    result = logs.call(OURS, said("SharesSold"), data=call_of("sell_shares")).extract()
+    assert kinds(result) == [(0, "SharesBought"), (2, "SharesSold")], "as where the log is whole"
+    assert [(ordinal, item.data_base58) for ordinal, item in result.lost] == [(1, call_of(name))]
+    assert result.needs_account_fallback
+
+
+def test_an_event_that_emit_cpi_sent_is_not_lost():
+    sent = base58.b58encode(bytes.fromhex("e445a52e51cb9a1d") + event("SharesBought")).decode()
+    calls = Builder().call(OURS, *ran(OURS, depth=2), data=call_of("buy_shares"))
+    assert calls.cpi(0, OURS, data=sent, accounts=[AUTHORITY]).extract().lost == ()
+
+
+def test_every_instruction_of_the_program_is_known_to_emit_one_event():
+    assert EVENT_OF_INSTRUCTION.keys() == PROGRAM.idl.instructions.keys()
+    assert {kind.__name__ for kind in EVENT_OF_INSTRUCTION.values()} == set(WIRE["event_program_data_base64"])
+
+
+SHOWN_CALLS = {"all": 2, "one of two": 1, "none": 0}
+
+
+@pytest.mark.parametrize("inner", SHOWN_CALLS)
+@pytest.mark.parametrize("ends", ["whole", "truncated", "broken"])
+def test_calls_that_only_the_log_shows_are_hidden(inner, ends):
+    """I5: the node lists no, some or all inner instructions; the lines of a log that was cut are a lower bound."""
+    lines = ran(EVIL, *ran(OURS, depth=2), *ran(OURS, depth=2))
+    lines = {"whole": lines, "truncated": [*lines[:-1], "Log truncated"], "broken": lines[:-1]}[ends]
+    call = Builder().compiled(OURS, height=2)
+    tx = Builder().call(EVIL)
+    tx.index(OURS)
+    tx.inner = [
+        {"index": 0, "instructions": [call | {"programIdIndex": tx.index(OURS)}] * SHOWN_CALLS[inner]}
+    ]
+    parsed = parse_transaction(json.dumps(tx.json(meta={"logMessages": lines})).encode())
+    assert may_hide_calls(PROGRAM, parsed) == (inner != "all")
+    failed = {"logMessages": lines, "err": {"InstructionError": [0, {"Custom": 1}]}}
+    assert not may_hide_calls(PROGRAM, parse_transaction(json.dumps(tx.json(meta=failed)).encode()))
 
 
 def test_a_foreign_transaction_with_a_cut_log_asks_for_nothing():

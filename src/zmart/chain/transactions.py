@@ -11,24 +11,32 @@ from typing import Annotated, cast
 import msgspec
 
 from zmart.chain.instructions import DecodedInstruction
-from zmart.chain.logs import walk
+from zmart.chain.logs import Payload, walk
 from zmart.chain.program import Program
 from zmart.chain.versions import check_readable
 from zmart.chain.webhooks import WebhookItem, parse_webhook
 from zmart.errors import DecodeError
 from zmart.market.encodings import decode_base58
-from zmart.market.events import AnyEvent, ChainEvent, MarketCreated, MarketFinalized
+from zmart.market.events import (
+    EVENT_OF_INSTRUCTION,
+    AnyEvent,
+    ChainEvent,
+    MarketCreated,
+    MarketFinalized,
+)
 from zmart.market.identifiers import BASE58_TEXT
 from zmart.market.json_input import JSON_ERRORS, is_shallow
 from zmart.market.types import Address, ChainTime, Signature, Slot
 
 __all__ = [
+    "HIDDEN_CALLS",
     "NO_EVENTS",
     "ChainTransaction",
     "Extracted",
     "TxInstruction",
     "WebhookItem",
     "extract_events",
+    "instruction_name",
     "may_hide_calls",
     "parse_transaction",
     "parse_webhook",
@@ -100,18 +108,20 @@ class Extracted(msgspec.Struct, frozen=True):
 
     `unknown` counts the program's payloads that could not be decoded. Each of them has an ordinal too: `undecodable`
     holds the ordinals with the bytes (b"" if the line was not base64). `needs_account_fallback` is true if the log is
-    truncated or has gaps. `lost` holds the program's instructions whose event is missing, in execution order; their
-    ordinals follow those of the payloads.
+    truncated, has gaps, or lacks the event of an instruction that always emits one. `lost` holds the program's
+    instructions whose event is missing, in execution order, each with the event's ordinal.
     """
 
     events: list[ChainEvent]
     unknown: int
     needs_account_fallback: bool
-    lost: tuple[TxInstruction, ...] = ()
+    lost: tuple[tuple[int, TxInstruction], ...] = ()
     undecodable: tuple[tuple[int, bytes], ...] = ()
 
 
 NO_EVENTS = Extracted([], 0, needs_account_fallback=False)
+HIDDEN_CALLS = "The node does not show all inner instructions: a call of the program may be among the others."
+"""The reason for which a transaction is not read whose calls of the program the node may have omitted."""
 _MOST_LEVELS_OF_ERROR = 16
 """Maximum nesting of a transaction's error. Errors of the runtime have three levels."""
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -234,16 +244,17 @@ def _resolve(
 def may_hide_calls(program: Program, tx: ChainTransaction) -> bool:
     """Return whether the node may have omitted inner instructions that called the program.
 
-    That is so if it kept no inner instructions of a successful transaction, and the log is incomplete or shows more
-    calls of the program than the node. Without a log it is so if the node shows no call.
+    That is so if the log of a successful transaction shows more calls of the program than the instructions, whether the
+    node kept no inner instructions, an empty list or a part of them. Of a node that kept none it is also so if the log
+    is incomplete, or if there is neither a log nor a visible call.
     """
-    if tx.has_inner or tx.err is not None:
+    if tx.err is not None:
         return False
     visible = sum(i.program_id == program.address for i in tx.instructions)
     if not tx.logs:
-        return not visible
+        return not tx.has_inner and not visible
     log = walk(tx.logs, program.address)
-    return log.truncated or log.broken or log.invocations > visible
+    return log.invocations > visible or (not tx.has_inner and (log.truncated or log.broken))
 
 
 def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
@@ -251,7 +262,8 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
 
     Never raises, whatever a transaction contains. An event's ordinal counts the program's payloads in the transaction.
     Payloads that emit_cpi! sent come first and are always complete. Logged payloads follow, and a truncated log holds
-    the first of them. So an event has the same ordinal from every source.
+    the first of them. An event that the log lacks before others keeps its ordinal. So an event has the same ordinal
+    from every source.
     """
     ours = [i for i in tx.instructions if i.program_id == program.address]
     if tx.err is not None or not ours:
@@ -260,14 +272,14 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
     has_gaps = log.broken or (not log.truncated and log.invocations < len(ours))
     # If lines are missing without a mark, no payload can be attributed to its instruction.
     logged = () if has_gaps else log.payloads
-    payloads: list[tuple[bytes | None, TxInstruction | None]] = [
-        *((payload, None) for payload in _cpi_payloads(program, ours)),
-        *((p.data, ours[p.invocation] if p.invocation < len(ours) else None) for p in logged),
-    ]
+    is_cut = log.truncated or has_gaps
     events: list[ChainEvent] = []
     undecodable: list[tuple[int, bytes]] = []
-    for ordinal, (payload, emitter) in enumerate(payloads):
-        if (event := _event(program, payload, emitter)) is not None:
+    lost: list[tuple[int, TxInstruction]] = []
+    for ordinal, entry in enumerate(_entries(program, ours, logged, is_cut=is_cut)):
+        if isinstance(entry, TxInstruction):
+            lost.append((ordinal, entry))
+        elif (event := _event(program, entry.payload, entry.emitter)) is not None:
             events.append(
                 ChainEvent(
                     signature=tx.signature,
@@ -278,13 +290,40 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
                 )
             )
         else:
-            undecodable.append((ordinal, payload or b""))
-    truncated = log.truncated or has_gaps
+            undecodable.append((ordinal, entry.payload or b""))
+    return Extracted(events, len(undecodable), is_cut or bool(lost), tuple(lost), tuple(undecodable))
+
+
+class _Emitted(msgspec.Struct, frozen=True):
+    """A payload of the program, None if it was not base64, and the instruction that logged it, None if unknown."""
+
+    payload: bytes | None
+    emitter: TxInstruction | None
+
+
+def _entries(
+    program: Program, ours: Sequence[TxInstruction], logged: Sequence[Payload], *, is_cut: bool
+) -> Iterator[_Emitted | TxInstruction]:
+    """Yield what has an ordinal, in that order: each payload, and each instruction whose payload is missing."""
+    sent = list(_cpi_payloads(program, ours))
+    yield from (_Emitted(payload, None) for payload in sent)
     logged_invocations = {p.invocation for p in logged}
     # Events sent by emit_cpi! are instructions, which no node truncates: a program that uses it loses none.
-    complete = not truncated or len(payloads) > len(logged)
-    lost = () if complete else tuple(item for n, item in enumerate(ours) if n not in logged_invocations)
-    return Extracted(events, len(undecodable), truncated, lost, tuple(undecodable))
+    without = [] if sent else [n for n in range(len(ours)) if n not in logged_invocations]
+    silent = {n for n in without if instruction_name(program, ours[n]) in EVENT_OF_INSTRUCTION}
+    for payload in logged:
+        for n in sorted(n for n in silent if n < payload.invocation):
+            silent.remove(n)
+            without.remove(n)
+            yield ours[n]
+        yield _Emitted(payload.data, ours[payload.invocation] if payload.invocation < len(ours) else None)
+    yield from (ours[n] for n in without if is_cut or n in silent)
+
+
+def instruction_name(program: Program, instruction: TxInstruction) -> str:
+    """Return the IDL's name of an instruction of the program, "" for one that the IDL does not know."""
+    call = _decoded(program, instruction)
+    return call.name if call else ""
 
 
 def _cpi_payloads(program: Program, ours: Sequence[TxInstruction]) -> Iterator[bytes]:
@@ -331,11 +370,15 @@ def _with(event: AnyEvent, call: DecodedInstruction, *names: str) -> AnyEvent:
 
 
 def _call(program: Program, name: str, emitter: TxInstruction) -> DecodedInstruction | None:
+    call = _decoded(program, emitter)
+    return call if call and call.name == name else None
+
+
+def _decoded(program: Program, instruction: TxInstruction) -> DecodedInstruction | None:
     try:
-        call = program.instructions.decode(emitter.data)
+        return program.instructions.decode(instruction.data)
     except DecodeError:
         return None
-    return call if call.name == name else None
 
 
 def _data(instruction: TxInstruction) -> bytes:

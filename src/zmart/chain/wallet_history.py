@@ -18,7 +18,7 @@ from zmart.chain.address_history import newest_first
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureInfo
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.transactions import extract_events, may_hide_calls, parse_transaction
 from zmart.errors import ChainError, DecodeError, UnsupportedVersion
 from zmart.market.eligibility import VoteOpening, VoterFacts
 from zmart.market.events import SharesBought, SharesSold
@@ -148,9 +148,10 @@ async def _positions(
 
 
 def _trades(program: Program, raw: bytes, wallet: Wallet) -> list[SharesBought | SharesSold] | None:
-    """Return the wallet's trades in one transaction, in any market; None if a truncated log may hide one."""
-    extracted = extract_events(program, parse_transaction(raw))
-    if extracted.lost or extracted.unknown:
+    """Return the wallet's trades in one transaction, in any market; None if the node may hide one."""
+    transaction = parse_transaction(raw)
+    extracted = extract_events(program, transaction)
+    if extracted.lost or extracted.unknown or may_hide_calls(program, transaction):
         return None
     return [
         item.event

@@ -7,6 +7,7 @@ lamports.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -297,22 +298,34 @@ UnloggedInstruction = Literal[
 ]
 """The instructions whose event the fold can compute."""
 
-_EVENT_OF: dict[UnloggedInstruction, type[Event]] = {
+EVENT_OF_INSTRUCTION: Mapping[str, type[Event]] = {
+    "initialize_global_config": GlobalConfigInitialized,
+    "create_market": MarketCreated,
+    "submit_proposal_vote": ProposalVoteSubmitted,
     "aggregate_proposal_votes": ProposalAggregated,
+    "approve_proposal": ProposalApproved,
+    "activate_market": MarketActivated,
     "buy_shares": SharesBought,
     "sell_shares": SharesSold,
+    "resolve_market": MarketResolved,
+    "initiate_dispute": DisputeInitiated,
+    "submit_dispute_vote": DisputeVoteSubmitted,
     "aggregate_dispute_votes": DisputeAggregated,
+    "finalize_market": MarketFinalized,
+    "claim_winnings": WinningsClaimed,
     "withdraw_liquidity": LiquidityWithdrawn,
     "update_global_config": ConfigUpdated,
     "emergency_pause": ProtocolPauseStatusChanged,
+    "cancel_market": MarketCancelled,
 }
+"""The event that each instruction emits whenever it succeeds, in v0.69 and in the program of this repository alike."""
 
 StoredEvent = AnyEvent | Unlogged
 
 
 def kind_of(event: Event) -> type[Event]:
     """Return the type of the event that the program emitted, even if the log lost the event."""
-    return _EVENT_OF[event.instruction] if isinstance(event, Unlogged) else type(event)
+    return EVENT_OF_INSTRUCTION[event.instruction] if isinstance(event, Unlogged) else type(event)
 
 
 class ChainEvent(msgspec.Struct, frozen=True, kw_only=True):

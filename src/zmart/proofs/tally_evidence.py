@@ -15,7 +15,14 @@ from zmart.chain.config_check import check_program
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureInfo
-from zmart.chain.transactions import ChainTransaction, TxInstruction, extract_events, parse_transaction
+from zmart.chain.transactions import (
+    ChainTransaction,
+    TxInstruction,
+    extract_events,
+    instruction_name,
+    may_hide_calls,
+    parse_transaction,
+)
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import MarketFinalized, ProposalAggregated
 from zmart.market.tally import Tally, TallyMemo, parse_memo
@@ -24,6 +31,7 @@ from zmart.market.types import Address, ChainTime, MarketId, Signature, Slot, Vo
 _VOTE_RECORD_BYTES = 83
 _MARKET_OFFSET = 8
 _MOST_PAGES = 100
+_RECORDING = ("aggregate_proposal_votes", "finalize_market")
 
 
 class Anchor(msgspec.Struct, frozen=True):
@@ -68,7 +76,12 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
             raise ChainError(
                 f"The RPC lists transaction {line.signature}, and does not have it: try another RPC."
             )
-        if anchor := _anchor(program, market_id, config, parse_transaction(raw)):
+        transaction = parse_transaction(raw)
+        if _may_hide_counts(program, address, transaction):
+            raise ChainError(
+                f"The RPC does not show all that transaction {line.signature} did: try another RPC."
+            )
+        if anchor := _anchor(program, market_id, config, transaction):
             anchors.setdefault(anchor.kind, anchor)
     return Evidence(
         program=program.address,
@@ -106,6 +119,14 @@ async def _history(
         if floor is not None and line.slot < floor:
             break
     return transactions
+
+
+def _may_hide_counts(program: Program, market: Address, tx: ChainTransaction) -> bool:
+    """Return whether the node may have omitted counts: the call that recorded them, or the event of that call."""
+    if may_hide_calls(program, tx):
+        return True
+    lost = [item for _, item in extract_events(program, tx).lost if market in item.accounts]
+    return any(instruction_name(program, item) in _RECORDING for item in lost)
 
 
 def _anchor(

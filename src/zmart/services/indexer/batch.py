@@ -10,6 +10,7 @@ import msgspec
 from zmart.chain.digest import digest_of
 from zmart.chain.program import Program
 from zmart.chain.transactions import (
+    HIDDEN_CALLS,
     NO_EVENTS,
     ChainTransaction,
     Extracted,
@@ -25,7 +26,6 @@ from zmart.store.inbox import InboxFailure, ReadyTransaction
 
 _AT_A_STRETCH = 32
 """How many rows are decoded before the event loop may run other tasks: about 1 ms of work."""
-_HIDDEN_CALLS = "The node does not show the inner instructions, among which may be the program's."
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +47,10 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def with_recovered(self, lost: Sequence[ChainEvent]) -> Transaction:
-        """Return a copy of the transaction with `lost`, the recovered events, after its other events."""
+        """Return a copy of the transaction with `lost`, the recovered events, each where its ordinal puts it."""
         return Transaction(
             row=msgspec.structs.replace(self.row, event_count=len(self.events) + len(lost)),
-            events=[*self.events, *lost],
+            events=sorted([*self.events, *lost], key=lambda event: event.ordinal),
             recovered=len(lost),
         )
 
@@ -133,7 +133,7 @@ def _read(program: Program, batch: Batch, row: ReadyTransaction, *, is_hint: boo
         if is_hint:
             batch.unproven.append(row.id)
         else:
-            batch.failures.append(InboxFailure(id=row.id, error=_HIDDEN_CALLS, refetch=True))
+            batch.failures.append(InboxFailure(id=row.id, error=HIDDEN_CALLS, refetch=True))
         return
     extracted = extract_events(program, transaction)
     if is_hint:
@@ -160,7 +160,7 @@ def _read_not_ours(
     elif not program.is_named_in(row.payload):
         _read_unnamed(batch, row)
     elif may_hide_calls(program, transaction):
-        batch.failures.append(InboxFailure(id=row.id, error=_HIDDEN_CALLS, refetch=True))
+        batch.failures.append(InboxFailure(id=row.id, error=HIDDEN_CALLS, refetch=True))
     else:
         batch.transactions.append(_transaction(transaction, NO_EVENTS))
 

@@ -16,7 +16,7 @@ import structlog
 from zmart.chain.digest import differences, digest_of, unpacked
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import extract_events, may_hide_calls, parse_transaction
+from zmart.chain.transactions import HIDDEN_CALLS, extract_events, may_hide_calls, parse_transaction
 from zmart.errors import ChainError, DecodeError
 from zmart.market.times import iso
 from zmart.market.types import Signature, Slot
@@ -143,7 +143,7 @@ class Confirmer:
         if transaction.signature != delivery.signature:
             return f"The RPC answered with another transaction, {transaction.signature}."
         if may_hide_calls(self._program, transaction):
-            return "The RPC does not show the inner instructions, among which may be the program's."
+            return HIDDEN_CALLS
         return _RpcTransaction(raw, transaction.slot, differences(unpacked(delivery.digest), own))
 
     async def _confirm(self, same: Sequence[UnconfirmedDelivery]) -> list[tuple[UnconfirmedDelivery, str]]:

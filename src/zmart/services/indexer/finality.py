@@ -15,7 +15,7 @@ import structlog
 from zmart.chain import absence
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.transactions import HIDDEN_CALLS, extract_events, may_hide_calls, parse_transaction
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
@@ -146,6 +146,9 @@ class FinalityWatcher:
             transaction = parse_transaction(raw)
         except ChainError as error:
             log.warning("finality unknown", signature=candidate.signature, error=str(error))
+            return None
+        if may_hide_calls(self._projector.program, transaction):
+            log.warning("finality unknown", signature=candidate.signature, error=HIDDEN_CALLS)
             return None
         extracted = extract_events(self._projector.program, transaction)
         if not extracted.events and not extracted.lost:

@@ -73,22 +73,21 @@ class Recovery:
     async def events(self, tx: ChainTransaction, extracted: Extracted) -> list[e.ChainEvent]:
         """Return the events of a transaction that its log lost, in the order of their instructions.
 
-        Their ordinals follow those of the events in the log. Raises Unrecoverable for an unknown instruction, and
-        ChainError when an account cannot be read now or does not show the instruction's effect yet.
+        Raises Unrecoverable for an unknown instruction, and ChainError when an account cannot be read now or does not
+        show the instruction's effect yet.
         """
-        calls = [self._call(instruction) for instruction in extracted.lost]
+        calls = [self._call(instruction) for _, instruction in extracted.lost]
         accounts = await self._accounts([named for _, named in calls], tx.slot)
         time = _time(extracted.events) or await self._block_time(tx)
-        first = len(extracted.events) + extracted.unknown
         return [
             e.ChainEvent(
                 signature=tx.signature,
-                ordinal=first + position,
+                ordinal=ordinal,
                 slot=tx.slot,
                 index_in_block=tx.index_in_block,
                 event=_event(self._lost(call, named, accounts, time)),
             )
-            for position, (call, named) in enumerate(calls)
+            for (ordinal, _), (call, named) in zip(extracted.lost, calls, strict=True)
         ]
 
     def _call(self, instruction: TxInstruction) -> tuple[DecodedInstruction, dict[str, Address]]:
