@@ -461,6 +461,92 @@ async def test_an_rpc_that_takes_the_least_slot_for_a_filter_is_not_trusted(data
         assert await through(engine) < FIRST_SLOT
 
 
+def ignoring_the_least_slot(node, behind):
+    """Let an RPC answer lists, whatever slot they require, from a node that has reached slot `behind`."""
+
+    def script(call):
+        if call.method != "getSignaturesForAddress":
+            return None
+        options = {name: value for name, value in call.params[1].items() if name != "minContextSlot"}
+        lines = msgspec.json.decode(node.getSignaturesForAddress(call.params[0], options))
+        return Say([line for line in lines if line["slot"] <= behind])
+
+    return script
+
+
+async def test_an_rpc_that_ignores_the_least_slot_completes_nothing(database_url):
+    """P1, W3: the list of a node that is behind for longer than a scan repeats would have counted as complete."""
+    behind = STORY.txs[-3].slot
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        proxy.script = ignoring_the_least_slot(node, behind)
+        for node.more_slots in (0, 200):
+            with pytest.raises(ChainError, match=r"ignores minContextSlot .* Name an RPC that honours it"):
+                await engine.scanner.scan()
+            with pytest.raises(ChainError, match="ignores minContextSlot"):
+                await backfill(engine, FIRST_SLOT, STORY.txs[-1].slot)
+            await settle(engine)
+            assert await engine.pool.fetchval("SELECT count(*) FROM chain_transactions"), (
+                "what it lists is indexed"
+            )
+            assert await through(engine) < FIRST_SLOT
+        await engine.scanner._scan_then_pause()
+        assert "ignores minContextSlot" in engine.scanner.trouble, "/ready says so"
+        proxy.script = honest
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await engine.pool.fetchval("SELECT count(*) FROM chain_transactions") == len(STORY.txs)
+        assert await through(engine) == node.tip()
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+async def test_every_endpoint_must_honour_the_least_slot(database_url, order):
+    """P1: whichever of the URLs answers the list; one that does not answer at all holds nothing up."""
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url) as good,
+        Proxy.before(node.url) as other,
+    ):
+        urls = (good.url, other.url) if order == "second" else (other.url, good.url)
+        async with engine_asking(database_url, *urls) as engine:
+            other.script = ignoring_the_least_slot(node, STORY.txs[-3].slot)
+            with pytest.raises(ChainError, match=f"{other.url[-5:]} ignores minContextSlot"):
+                await engine.scanner.scan()
+            assert (await index_progress.read(engine.pool)).listed_through_slot < FIRST_SLOT
+            other.script = only("getSignaturesForAddress", MUTE["402"])
+            if order == "first":
+                with pytest.raises(TransientRpcError):  # the only attempt of this test's client
+                    await engine.scanner.scan()
+            await engine.scanner.scan()
+            await settle(engine)
+            assert await through(engine) == node.tip()
+
+
+async def test_a_list_completes_nothing_before_the_rpc_has_shown_that_it_honours_the_least_slot(database_url):
+    """W3: an answer that is no answer proves nothing, either."""
+
+    def quiet(call):
+        is_probe = (
+            call.method == "getSignaturesForAddress" and call.params[1].get("minContextSlot", 0) > 2**32
+        )
+        return MUTE["429 inside"] if is_probe else None
+
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, quiet) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        with pytest.raises(ChainError, match="has not shown yet"):
+            await engine.scanner.scan()
+        proxy.script = honest
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) == node.tip()
+
+
 async def test_pauses_grow_to_a_minute_and_no_further(database_url):
     async with (
         serving(STORY) as node,

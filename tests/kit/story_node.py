@@ -20,6 +20,10 @@ from zmart.chain.clock import CLOCK
 GENESIS = key(77)
 
 
+class NotReached(Exception):
+    """The node has not reached the slot that a call requires."""
+
+
 class StoryNode:
     """An RPC whose chain consists of the transactions `shown`; change the list to let the chain grow or fork."""
 
@@ -61,7 +65,11 @@ class StoryNode:
         answer = {"jsonrpc": "2.0", "id": request["id"]}
         if not self.away:
             self.calls[request["method"]] = self.calls.get(request["method"], 0) + 1
-            answer["result"] = msgspec.Raw(getattr(self, request["method"])(*request["params"]))
+            try:
+                answer["result"] = msgspec.Raw(getattr(self, request["method"])(*request["params"]))
+            except NotReached:
+                message = "Minimum context slot has not been reached"
+                answer["error"] = {"code": -32016, "message": message, "data": {"contextSlot": self.tip()}}
         raw = msgspec.json.encode(answer)
         if (disturbed := self.disturbs(request["id"])) is not None:
             status, raw = disturbed
@@ -113,6 +121,8 @@ class StoryNode:
         return {"lamports": 1, "owner": PROGRAM.address, "data": [data, "base64"], "executable": False}
 
     def getSignaturesForAddress(self, address, options):  # noqa: N802
+        if options.get("minContextSlot", 0) > self.tip():
+            raise NotReached
         lines = [tx for tx in reversed(self.shown) if tx.program == PROGRAM.address]
         names = [tx.signature for tx in lines]
         if options.get("before") in names and not self.ignores_before:

@@ -23,8 +23,10 @@ async def newest_first(
 
     With `before` only those before that transaction are listed; a node that does not know it lists nothing. Every page
     comes from a node that has reached slot `since`, if given. Only an empty page is the end: nodes return
-    short pages where one of their stores ends. Raises ChainError.
+    short pages where one of their stores ends. Raises ChainError, also for an RPC that ignores `since`.
     """
+    if since is not None:
+        await rpc.check_lists(address)
     for _ in range(most_pages):
         page = await rpc.get_signatures_for_address(address, before=before, limit=PAGE, since=since)
         if not page:

@@ -81,6 +81,14 @@ class TransientRpcError(ChainError):
         self.code = code
 
 
+class EndpointAnswer(msgspec.Struct, frozen=True):
+    """Hold what one endpoint answered: the raw JSON of its result, or its JSON-RPC error."""
+
+    url: str
+    name: str
+    answer: bytes | JsonRpcError
+
+
 class _Endpoint:
     def __init__(self, url: str, *, logs_outages: bool) -> None:
         self.url = url
@@ -196,6 +204,11 @@ class JsonRpc:
         """Close the connections."""
         await self._http.aclose()
 
+    @property
+    def urls(self) -> list[str]:
+        """The URLs of the endpoints, each once, the preferred one first."""
+        return list(dict.fromkeys(endpoint.url for endpoint in self._endpoints))
+
     def guard_with(self, guard: EndpointGuard) -> None:
         """Refuse answers of endpoints of another chain, and answers that the index's chain cannot give."""
         for endpoint in self._endpoints:
@@ -275,6 +288,33 @@ class JsonRpc:
                     raise endpoint.failed(method, str(problem)) from problem
         raise TransientRpcError(f"The RPC did not answer {method}.")
 
+    async def ask_each(
+        self, urls: Sequence[str], method: str, params: Sequence[object]
+    ) -> list[EndpointAnswer]:
+        """Call each of these URLs once, all at the same time, and return their answers.
+
+        Left out are those that no call would use now, belong to another chain or give no usable response. No answer
+        of theirs changes which endpoint is preferred.
+        """
+        now = time.monotonic()
+        usable = [endpoint for endpoint in self._endpoints if endpoint.paused_until <= now]
+        usable = usable or [min(self._endpoints, key=lambda endpoint: endpoint.paused_until)]
+        due = [endpoint for endpoint in usable if endpoint.url in urls]
+        answers = await asyncio.gather(*(self._ask_one(endpoint, method, params) for endpoint in due))
+        return [answer for answer in answers if answer is not None]
+
+    async def _ask_one(
+        self, endpoint: _Endpoint, method: str, params: Sequence[object]
+    ) -> EndpointAnswer | None:
+        request_id = next(self._ids)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._admit(endpoint, method)
+                raw = await self._post(endpoint.url, _request(request_id, method, params))
+            return EndpointAnswer(endpoint.url, endpoint.name, read_answer(raw, request_id))
+        except (ChainError, httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError):
+            return None
+
     async def _admit(self, endpoint: _Endpoint, method: str, *, now: bool = False) -> None:
         if endpoint.guard is None:
             return
@@ -296,9 +336,7 @@ class JsonRpc:
         self, endpoint: _Endpoint, method: str, params: Sequence[object], request_id: int | None = None
     ) -> bytes:
         request_id = next(self._ids) if request_id is None else request_id
-        body = msgspec.json.encode(
-            {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
-        )
+        body = _request(request_id, method, params)
         began_s = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout_s * _SLOWEST_ANSWER):
@@ -347,6 +385,10 @@ class JsonRpc:
                     endpoint.is_tried, endpoint.paused_until = True, now + self._timeout_s
                 return endpoint
         return min(self._endpoints, key=lambda endpoint: endpoint.paused_until)
+
+
+def _request(request_id: int, method: str, params: Sequence[object]) -> bytes:
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)})
 
 
 def decode_answer(kind: type[Answer], method: str, raw: bytes) -> Answer:

@@ -16,6 +16,7 @@ from zmart.chain.accounts import AccountInfo
 from zmart.chain.clock import ChainClock, RecentClock, clock_params, read_clock
 from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.json_rpc import MAX_ANSWER_BYTES, JsonRpc, ReadReport, RpcError, decode_answer
+from zmart.chain.list_check import ListCheck
 from zmart.chain.rpc_accounts import KeyedAccount, RpcAccount, info_of
 from zmart.chain.rpc_context import (
     EpochInfo,
@@ -89,6 +90,7 @@ class Rpc:
         logs_outages: bool = True,
     ) -> None:
         self._rpc = JsonRpc(urls, timeout_s, attempts, max_answer_bytes, logs_outages=logs_outages)
+        self._list_check = ListCheck(self._rpc)
 
     @property
     def name(self) -> str:
@@ -252,7 +254,7 @@ class Rpc:
         """List transactions of an address, newest first, failed ones included.
 
         `before` and `until` are exclusive. A node that has not reached slot `since` refuses the call; this response
-        does not report its own slot.
+        does not report its own slot. A caller that concludes that nothing is missing must call `check_lists` as well.
         """
         options: dict[str, object] = {"limit": limit, "commitment": commitment}
         options |= _least(since)
@@ -260,6 +262,13 @@ class Rpc:
         return await self._rpc.typed(
             list[SignatureInfo], "getSignaturesForAddress", [address, options], report_list
         )
+
+    async def check_lists(self, address: Address) -> None:
+        """Check that no endpoint ignores `since` of `get_signatures_for_address`. Raises ChainError if one does.
+
+        Each endpoint is asked once a minute.
+        """
+        await self._list_check.require(address)
 
     async def get_transaction_json(
         self, signature: Signature, commitment: Commitment = "confirmed"

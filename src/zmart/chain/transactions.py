@@ -272,11 +272,11 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
     has_gaps = log.broken or (not log.truncated and log.invocations < len(ours))
     # If lines are missing without a mark, no payload can be attributed to its instruction.
     logged = () if has_gaps else log.payloads
-    is_cut = log.truncated or has_gaps
+    is_partial = log.truncated or has_gaps
     events: list[ChainEvent] = []
     undecodable: list[tuple[int, bytes]] = []
     lost: list[tuple[int, TxInstruction]] = []
-    for ordinal, entry in enumerate(_entries(program, ours, logged, is_cut=is_cut)):
+    for ordinal, entry in enumerate(_entries(program, ours, logged, is_partial=is_partial)):
         if isinstance(entry, TxInstruction):
             lost.append((ordinal, entry))
         elif (event := _event(program, entry.payload, entry.emitter)) is not None:
@@ -291,7 +291,7 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
             )
         else:
             undecodable.append((ordinal, entry.payload or b""))
-    return Extracted(events, len(undecodable), is_cut or bool(lost), tuple(lost), tuple(undecodable))
+    return Extracted(events, len(undecodable), is_partial or bool(lost), tuple(lost), tuple(undecodable))
 
 
 class _Emitted(msgspec.Struct, frozen=True):
@@ -302,7 +302,7 @@ class _Emitted(msgspec.Struct, frozen=True):
 
 
 def _entries(
-    program: Program, ours: Sequence[TxInstruction], logged: Sequence[Payload], *, is_cut: bool
+    program: Program, ours: Sequence[TxInstruction], logged: Sequence[Payload], *, is_partial: bool
 ) -> Iterator[_Emitted | TxInstruction]:
     """Yield what has an ordinal, in that order: each payload, and each instruction whose payload is missing."""
     sent = list(_cpi_payloads(program, ours))
@@ -317,7 +317,7 @@ def _entries(
             without.remove(n)
             yield ours[n]
         yield _Emitted(payload.data, ours[payload.invocation] if payload.invocation < len(ours) else None)
-    yield from (ours[n] for n in without if is_cut or n in silent)
+    yield from (ours[n] for n in without if is_partial or n in silent)
 
 
 def instruction_name(program: Program, instruction: TxInstruction) -> str:

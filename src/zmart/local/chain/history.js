@@ -59,12 +59,13 @@ function methods({ journal, recorder, blockhashes, gate, heightOffset, slotMs })
   }
 
   /** Answer from the journal: Surfpool would copy all of its transactions for each list. As in Surfpool, the list has
-   * all executed transactions, whatever commitment is requested. minContextSlot is always met: there is one node. */
+   * all executed transactions, whatever commitment is requested: so the newest slot decides about minContextSlot. */
   async function getSignaturesForAddress(call, params) {
     const [address, options] = params;
     if (!isAddress(address) || !areListOptions(options)) return call(...params); // its error names the mistake
     await recorder.complete();
-    const { limit, before, until } = options ?? {};
+    const { limit, before, until, minContextSlot } = options ?? {};
+    if (minContextSlot > recorder.clock.slot) requireSlot((await epochInfo(recorder.call)).absoluteSlot, minContextSlot);
     const signatures = journal.byAddress.get(address) ?? [];
     const lines = [];
     const first = before ? signatures.lastIndexOf(before) : signatures.length;

@@ -79,6 +79,8 @@ async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progre
             last = page[-1]
             await backfills.listed_to(engine.pool, from_slot, to_slot, last.signature, last.slot, fresh)
             progress("listing", max(0, top - last.slot), max(1, top - from_slot))
+    await engine.pace.turn()
+    await engine.rpc.check_lists(engine.program.address)
     await backfills.ended(engine.pool, from_slot, to_slot)
     return new_count
 

@@ -61,7 +61,10 @@ class Scanner:
         return self._interval_s
 
     async def scan(self) -> int:
-        """Scan once and return how many transactions were new. Raises ChainError when the list cannot be used."""
+        """Scan once and return how many transactions were new.
+
+        Raises ChainError when the list cannot be used. What was listed until then is stored, and completes nothing.
+        """
         progress = await index_progress.read(self._pool)
         assert progress is not None  # claimed when the service started
         final = await self._rpc.get_slot("finalized")
@@ -80,6 +83,8 @@ class Scanner:
             if moved is not None:  # FinalityWatcher puts it where it is listed
                 complete = min(complete, Slot(moved - 1))
             self._watch_order(page)
+        await self._pace.turn()
+        await self._rpc.check_lists(self._program.address)
         # Behind one URL there may be many nodes, one ahead of the other. The node that lists has reached `final`. The
         # list counts as complete through the lower of the final slots that were reported before and after it.
         complete = min(complete, await self._rpc.get_slot("finalized"))
