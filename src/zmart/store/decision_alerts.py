@@ -31,5 +31,5 @@ async def resolve_outdated(db: Pool | Connection) -> list[str]:
     """Close the alerts whose job has changed, and return their keys. These are each `failing` alert whose job no
     longer fails, each `waiting` alert whose job no longer waits for a person, each `uncertain` alert whose intent has
     no transaction under way any more, and each `approval refused` alert whose market is no longer proposed, or whose
-    approval was requested anew, whichever process raised the alert."""
+    approval was requested again, whichever process raised the alert."""
     return [row["key"] for row in await db.fetch(_RESOLVE_OUTDATED, list(WAITS_FOR_A_PERSON))]
