@@ -9,6 +9,11 @@ class ZmartError(Exception):
     """Serve as the base of every error that this project raises on purpose."""
 
 
+def reason_of(problem: BaseException) -> str:
+    """Return the message of an exception, or the name of its class if it has none."""
+    return str(problem) or type(problem).__name__
+
+
 class ConfigError(ZmartError):
     """A setting, or what it refers to, is missing or wrong; the message names it and says what to set."""
 

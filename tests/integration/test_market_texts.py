@@ -25,6 +25,7 @@ from kit.wallets import address, market_id, wallet
 from zmart.ipfs.cid import cid_of, parse_cid
 from zmart.ipfs.multiformats import DAG_PB, Cid
 from zmart.proofs import market_document
+from zmart.proofs.canonical import canonical_json
 from zmart.proofs.market_document import MarketDocument
 from zmart.services.snapshots.documents import DocumentFetcher
 from zmart.services.snapshots.service import SnapshotService
@@ -337,6 +338,7 @@ NOT_DOCUMENTS = {
     "another document": b'{"type":"zmart-snapshot","version":1}',
     "stranger's json": json.dumps({"question": "Will a stranger's form be shown?"}).encode(),
     "nul": document(question="Will this one be stored or not?").document.replace(b"stored", b"st\\u0000red"),
+    "nul in the name of a field": canonical_json({"type": "zmart-question", "version": 1, "\0": 1}),
 }
 
 
@@ -356,6 +358,32 @@ async def test_what_is_no_market_document_is_called_so_and_never_asked_for_again
     assert await document_fetches.waiting(here.pool) == 0
     assert await here.pool.fetchval("SELECT count(*) FROM ipfs_anchors") == 0
     assert sorted(ipfs.asked) == sorted(ipfs.files)
+
+
+async def test_an_unforeseen_failure_of_one_document_is_its_own_and_the_others_are_fetched(
+    here, ipfs, monkeypatch
+):
+    """A10: the failure is stored with the document, which is requested again after its pause."""
+    for number in (1, 2, 3):
+        text = document(number)
+        await chain_has(here.pool, number, THIEF, text.cid)
+        ipfs.files[text.cid] = text.document
+    add_fetched = documents.add_fetched
+
+    async def fails_for_the_first(pool, fetched, *arguments):
+        if fetched.market_id == market_id(1):
+            raise RuntimeError("unforeseen: \0 \udc00")
+        await add_fetched(pool, fetched, *arguments)
+
+    monkeypatch.setattr(documents, "add_fetched", fails_for_the_first)
+    assert await fetcher(here.pool, ipfs).fetch_due() == 3
+    [left] = await here.pool.fetch("SELECT market_id, attempts, last_error FROM document_fetches")
+    assert (left["market_id"], left["attempts"]) == (market_id(1), 1)
+    assert left["last_error"].startswith("unforeseen: ")
+    monkeypatch.undo()
+    await due_now(here.pool)
+    assert await fetcher(here.pool, ipfs).fetch_due() == 1
+    assert await document_fetches.waiting(here.pool) == 0
 
 
 LIES = [

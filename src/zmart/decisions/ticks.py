@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 
 from zmart import traces
 from zmart.chain.json_rpc import TransientRpcError
-from zmart.errors import StoreError, ZmartError
+from zmart.errors import StoreError, ZmartError, reason_of
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class TickRecord:
             )
         except Exception as problem:
             self.was_outage = is_outage(problem)
-            self.error = str(problem) or type(problem).__name__
+            self.error = reason_of(problem)
             log.warning(
                 "tick failed", tick=self._name, error=self.error, exc_info=not isinstance(problem, ZmartError)
             )

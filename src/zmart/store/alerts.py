@@ -8,9 +8,12 @@ from typing import Literal
 import msgspec
 
 from zmart.store.clock_set_back import pause_is_over
+from zmart.store.error_text import storable
 from zmart.store.pool import Connection, Pool, Record
 
 Severity = Literal["warning", "critical"]
+_MOST_CHARS = 10_000
+"""More than of an error: a message may list markets or transactions."""
 
 _COLUMNS = "id, key, severity, message, times, raised_at, last_at, notified_at, resolved_at"
 _RAISE = """
@@ -62,7 +65,7 @@ class AlertNotification(msgspec.Struct, frozen=True):
 async def raise_alert(db: Pool | Connection, key: str, severity: Severity, message: str) -> int:
     """Open an alert, or count the open alert of `key` once more and replace its severity and message. Returns how often
     the alert has been raised since it was opened."""
-    times: int = await db.fetchval(_RAISE, key, severity, message)
+    times: int = await db.fetchval(_RAISE, key, severity, storable(message, _MOST_CHARS))
     return times
 
 

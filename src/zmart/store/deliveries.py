@@ -9,6 +9,7 @@ import msgspec
 
 from zmart.market.types import Signature, Slot
 from zmart.store.clock_set_back import pause_is_over
+from zmart.store.error_text import storable
 from zmart.store.inbox import CHANNEL, LOCKED, LOCKED_BY_SIGNATURE, MAX_PAUSE_S
 from zmart.store.pool import Connection, Pool
 
@@ -196,7 +197,7 @@ async def unanswered(
     """Record why the RPC could not confirm deliveries, as (delivery, error). Each is retried after a pause that doubles
     from 0.5 seconds up to `longest_s` seconds."""
     if answers:
-        errors = [error[:2000].replace("\0", "") for _, error in answers]
+        errors = [storable(error) for _, error in answers]
         await pool.execute(_UNANSWERED, *_keys([delivery for delivery, _ in answers]), errors, longest_s)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.types import MarketId
+from zmart.store.error_text import storable
 from zmart.store.pool import Connection, Pool, Record
 
 _COLUMNS = "market_id, reasons, raised_at, released_at, released_by, note"
@@ -45,7 +46,7 @@ class DisputeReviewRow(msgspec.Struct, frozen=True):
 async def request(db: Pool | Connection, market_id: MarketId, reasons: Sequence[str]) -> DisputeReviewRow:
     """Request a review of the market's dispute, or replace the reasons of an earlier request. Returns the review. A
     review that was released stays released."""
-    row = await db.fetchrow(_RAISE, market_id, list(reasons))
+    row = await db.fetchrow(_RAISE, market_id, [storable(reason) for reason in reasons])
     assert row is not None
     return _review(row)
 
@@ -59,7 +60,7 @@ async def find(db: Pool | Connection, market_id: MarketId) -> DisputeReviewRow |
 async def release(db: Pool | Connection, market_id: MarketId, by: str, note: str) -> DisputeReviewRow | None:
     """Release the dispute to be finalized by its votes, and return the review. Returns None when no review of the
     market waits."""
-    row = await db.fetchrow(_RELEASE, market_id, by, note)
+    row = await db.fetchrow(_RELEASE, market_id, by, storable(note))
     return None if row is None else _review(row)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from zmart.market.types import MarketId
 from zmart.store.clock_set_back import SLACK_S
+from zmart.store.error_text import storable
 from zmart.store.pool import Pool
 
 FIRST_PAUSE_S = 5
@@ -81,7 +82,7 @@ async def retry_all(pool: Pool) -> None:
 
 async def failed(pool: Pool, fetch: DocumentFetch, error: str) -> None:
     """Record the first 500 characters of the error for which a document could not be fetched."""
-    await pool.execute(_FAILED, fetch.market_id, fetch.cid, error[:500])
+    await pool.execute(_FAILED, fetch.market_id, fetch.cid, storable(error, 500))
 
 
 async def done(pool: Pool, fetch: DocumentFetch) -> None:

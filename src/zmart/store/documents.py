@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.types import MarketId, Wallet
+from zmart.store.error_text import storable
 from zmart.store.pool import Connection, Pool
 
 OF_MARKET = "d.market_id = m.market_id AND d.cid = m.question_cid"
@@ -146,7 +147,7 @@ async def add_fetched(pool: Pool, document: FetchedDocument, pin_cid: str, provi
             document.ends_at,
             document.cid,
             document.document,
-            document.problem,
+            None if document.problem is None else storable(document.problem),
         )
         if document.document is not None:
             await anchor(connection, "question", document.market_id, pin_cid, document.document, provider)

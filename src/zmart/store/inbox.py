@@ -12,6 +12,7 @@ import msgspec
 
 from zmart.market.types import Signature, Slot
 from zmart.store.clock_set_back import pause_is_over
+from zmart.store.error_text import storable
 from zmart.store.listening import check_until_closed
 from zmart.store.pool import Connection, Pool, fetch_existing
 
@@ -310,7 +311,7 @@ async def failed(connection: Connection | Pool, failures: Sequence[InboxFailure]
     rows = await connection.fetch(
         _FAILED,
         [failure.id for failure in failures],
-        [_text(failure.error) for failure in failures],
+        [storable(failure.error) for failure in failures],
         [failure.refetch for failure in failures],
         [failure.permanent for failure in failures],
         [failure.most_s for failure in failures],
@@ -324,7 +325,7 @@ async def unfetched(pool: Pool, outcomes: Sequence[FetchFailure]) -> None:
         await pool.execute(
             _UNFETCHED,
             [outcome.id for outcome in outcomes],
-            [_text(outcome.error) for outcome in outcomes],
+            [storable(outcome.error) for outcome in outcomes],
             [outcome.most_s for outcome in outcomes],
             [outcome.unknown_at for outcome in outcomes],
         )
@@ -344,11 +345,7 @@ async def defer(pool: Pool, ids: Sequence[int], error: str) -> None:
     """Postpone rows that cannot be indexed for an external reason, such as an RPC that is unavailable. They are retried
     after pauses that grow up to UNAVAILABLE_PAUSE_S."""
     if ids:
-        await pool.execute(_DEFER, list(ids), _text(error))
-
-
-def _text(error: str) -> str:
-    return error[:2000].replace("\0", "")
+        await pool.execute(_DEFER, list(ids), storable(error))
 
 
 async def next_due_s(pool: Pool, *, has_payload: bool) -> float | None:

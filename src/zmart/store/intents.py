@@ -18,6 +18,7 @@ import msgspec
 from zmart.errors import NotFound, StoreError
 from zmart.market.types import MarketId, Signature, Slot
 from zmart.store.clock_set_back import lies_ahead
+from zmart.store.error_text import storable
 from zmart.store.market_work import MAY_GO_ON
 from zmart.store.pool import Connection, Pool, Record
 from zmart.store.session_locks import Database
@@ -248,11 +249,11 @@ class Journal:
     async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None:
         """Record that the program or the runtime refused the transaction. `code`, `name` and `message` are the
         error's; the code is -1 for the runtime."""
-        await self._write(_FAILED, intent_id, code, name, message)
+        await self._write(_FAILED, intent_id, code, storable(name), storable(message))
 
     async def mark_uncertain(self, intent_id: str, reason: str) -> None:
         """Record that the transaction may have landed and cannot be judged, and why."""
-        await self._write(_STATE, intent_id, IntentState.UNCERTAIN.value, reason)
+        await self._write(_STATE, intent_id, IntentState.UNCERTAIN.value, storable(reason))
 
     async def mark_already_done(self, intent_id: str) -> None:
         """Record that the account on chain showed the effect already."""
@@ -260,11 +261,11 @@ class Journal:
 
     async def mark_refused(self, intent_id: str, reason: str) -> None:
         """Record that the votes do not allow what an operator asked for, and why. Nothing of it may be in flight."""
-        await self._write(_STATE, intent_id, IntentState.FAILED.value, reason)
+        await self._write(_STATE, intent_id, IntentState.FAILED.value, storable(reason))
 
     async def resolve_by_hand(self, intent_id: str, state: IntentState, reason: str) -> None:
         """Record the state that a person determined, and why. With DEAD the intent may be signed again."""
-        await self._write(_STATE, intent_id, state.value, reason)
+        await self._write(_STATE, intent_id, state.value, storable(reason))
 
     async def _write(self, sql: str, intent_id: str, *values: object) -> None:
         if await self._connection.fetchval(sql, UUID(intent_id), *values) is None:

@@ -17,6 +17,7 @@ from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, ChainTime, MarketId, MarketState
 from zmart.store.clock_set_back import lies_ahead
 from zmart.store.documents import OF_MARKET
+from zmart.store.error_text import storable
 from zmart.store.pool import Connection, Pool
 
 FIRST_PAUSE_S = 5
@@ -286,7 +287,8 @@ async def note(
     reason: str | None = None,
 ) -> None:
     """Set the job's status and reason, reset its count of failures, and make it due again after `pause_s` seconds."""
-    await db.execute(_NOTE, market_id, job.value, status, pause_s, reason, None, None)
+    stored = None if reason is None else storable(reason)
+    await db.execute(_NOTE, market_id, job.value, status, pause_s, stored, None, None)
 
 
 async def wait_for_index(
@@ -300,7 +302,8 @@ async def wait_for_index(
 ) -> None:
     """Record that the job waits for the index. The job is due after `pause_s` seconds, or as soon as the index is
     gap-free through slot `needs_slot` and chain time `needs_time`."""
-    await db.execute(_NOTE, market_id, job.value, WAITS_FOR_INDEX, pause_s, reason, needs_slot, needs_time)
+    stored = storable(reason)
+    await db.execute(_NOTE, market_id, job.value, WAITS_FOR_INDEX, pause_s, stored, needs_slot, needs_time)
 
 
 async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[WaitingForIndex]:
@@ -315,8 +318,9 @@ async def failed(
     """Record a failure of the job and pause the job. The pause is 5 seconds after the first failure; it doubles with
     each further failure in a row, up to `longest_pause_s` seconds."""
     pauses = (min(float(FIRST_PAUSE_S), longest_pause_s), float(longest_pause_s))
-    row = (await db.fetch(_FAILED, market_id, job.value, error, *pauses))[0]
-    return JobFailure(row["attempts"], row["error_before"] == error)
+    stored = storable(error)
+    row = (await db.fetch(_FAILED, market_id, job.value, stored, *pauses))[0]
+    return JobFailure(row["attempts"], row["error_before"] == stored)
 
 
 async def done(db: Pool | Connection, market_id: MarketId, job: Job) -> None:

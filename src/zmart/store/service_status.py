@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from zmart.store.error_text import storable, storable_json
 from zmart.store.pool import Pool, Record
 
 SILENT_AFTER_S = 30.0
@@ -68,8 +69,8 @@ async def report(
 ) -> float:
     """Store the status of this process, and forget those of its service that have not reported for 5 minutes. Returns
     the database's time in Unix seconds."""
-    encoded = msgspec.json.encode(details).decode()
-    now_s: float = await pool.fetchval(_REPORT, service, instance, ready, reason, encoded)
+    encoded = storable_json(details)
+    now_s: float = await pool.fetchval(_REPORT, service, instance, ready, storable(reason), encoded)
     return now_s
 
 

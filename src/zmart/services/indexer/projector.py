@@ -28,6 +28,7 @@ from zmart.market.types import Address, MarketId, Slot, Wallet
 from zmart.services.indexer import metrics
 from zmart.store import chain_events, projections
 from zmart.store.chain_events import AffectedProjections
+from zmart.store.error_text import storable
 from zmart.store.pool import Connection
 from zmart.store.projections import FoldHead, ProjectionRows
 
@@ -286,7 +287,7 @@ def _run(
         position = next(i for i, event in enumerate(events) if event is failed)
         head = msgspec.structs.replace(
             _head(market_id, events[position - 1]) if position else head,
-            error=str(problem),
+            error=storable(str(problem)),
             error_slot=failed.slot,
             error_index_in_block=failed.index_in_block,
             error_ordinal=failed.ordinal,

@@ -10,7 +10,7 @@ import asyncio
 
 import structlog
 
-from zmart.errors import Invalid
+from zmart.errors import Invalid, StoreError, reason_of
 from zmart.ipfs.cid import cid_of, parse_cid, same_file
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinning import PinError
@@ -71,19 +71,27 @@ class DocumentFetcher:
     async def _fetch(self, fetch: DocumentFetch) -> None:
         try:
             document = await self._find(fetch)
+            await documents.add_fetched(self._pool, document, _pin_cid(document), self._provider)
+            await document_fetches.done(self._pool, fetch)
+        except StoreError:
+            raise
         except (PinError, TimeoutError) as problem:
             reason = str(problem) or f"The gateway did not send {fetch.cid} within {self._within_s:g} s."
-            metrics.documents.labels("failed").inc()
             log.info(
                 "document of a market not found yet", market=fetch.market_id, cid=fetch.cid, reason=reason
             )
-            await document_fetches.failed(self._pool, fetch, reason)
-            return
-        await documents.add_fetched(self._pool, document, _pin_cid(document), self._provider)
-        await document_fetches.done(self._pool, fetch)
-        outcome = "rejected" if document.problem else "stored"
-        metrics.documents.labels(outcome).inc()
-        log.info("document of a market fetched", market=fetch.market_id, cid=fetch.cid, outcome=outcome)
+            await self._failed(fetch, reason)
+        except Exception as problem:  # whatever it is, the other documents are still to be fetched
+            log.exception("document of a market not stored", market=fetch.market_id, cid=fetch.cid)
+            await self._failed(fetch, reason_of(problem))
+        else:
+            outcome = "rejected" if document.problem else "stored"
+            metrics.documents.labels(outcome).inc()
+            log.info("document of a market fetched", market=fetch.market_id, cid=fetch.cid, outcome=outcome)
+
+    async def _failed(self, fetch: DocumentFetch, reason: str) -> None:
+        metrics.documents.labels("failed").inc()
+        await document_fetches.failed(self._pool, fetch, reason)
 
     async def _find(self, fetch: DocumentFetch) -> FetchedDocument:
         try:
