@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import secrets
 from collections.abc import AsyncIterator
 
@@ -12,14 +13,14 @@ from solders.keypair import Keypair
 
 from kit import rows
 from kit.chain_life import CID, SOL, Driver
-from kit.gateway import Site, site
+from kit.gateway import Site, add_market, site
 from kit.gateway_server import market_on_chain
 from kit.wallets import address_of
 from zmart.chain import compose
 from zmart.chain.json_rpc import RpcError
 from zmart.local.chain.genesis import fund
 from zmart.market.types import Lamports, MarketId
-from zmart.services.gateway.api import relay, stakes
+from zmart.services.gateway.api import relay, stakes, text_quotas
 from zmart.services.gateway.http.rate_limits import RateLimitPolicy
 from zmart.store import anchors, documents
 
@@ -246,3 +247,62 @@ async def test_evidence_is_kept_for_a_proposal_that_would_succeed(
     another = await here.sign_in(await funded(here))
     above = await here.post(f"/api/markets/{market}/resolve", body, another)
     assert (above.status_code, "10000 documents" in above.json()["message"]) == (429, True), above.text
+
+
+@pytest.fixture
+async def talking(database_url: str, redis_url: str) -> AsyncIterator[Site]:
+    async with site(database_url, redis_url, rate_limit_nonce=1_000) as found:
+        yield found
+
+
+@pytest.mark.parametrize("policy", ["COMMENTS", "COMMENTS_OF_ADDRESS", "COMMENTS_ON_MARKET"])
+async def test_comments_have_a_quota_by_wallet_by_address_and_by_market(talking: Site, policy: str) -> None:
+    """A key pair costs nothing, and each comment is in all later snapshots of its market."""
+    here, key, market = talking, Keypair(), await add_market(talking.pool, 1)
+    limit: RateLimitPolicy = getattr(text_quotas, policy)
+    of = {"COMMENTS": address_of(key), "COMMENTS_OF_ADDRESS": "127.0.0.1", "COMMENTS_ON_MARKET": market}[
+        policy
+    ]
+    await use_up(here, limit, of, left=1)
+    token, comment = await here.sign_in(key), {"market_id": market, "content": "It froze in 1963."}
+    last = await here.post("/api/discussions", comment, token)
+    assert last.status_code == 201, last.text
+    above = await here.post(f"/api/discussions/{market}", {"content": "It froze in 1963."}, token)
+    assert above.status_code == 429, above.text
+    assert f"More than {limit.requests} {limit.name} a day" in above.json()["message"]
+    assert int(above.headers["retry-after"]) > 0
+    assert await here.pool.fetchval("SELECT count(*) FROM discussions") == 1
+
+
+async def test_a_comment_that_is_refused_or_not_stored_is_not_counted(talking: Site) -> None:
+    here, key, market = talking, Keypair(), await add_market(talking.pool, 1)
+    token, comment = await here.sign_in(key), {"market_id": market, "content": "It froze in 1963."}
+    await use_up(here, text_quotas.COMMENTS, address_of(key), left=1)
+    await here.pool.execute(FULL_DISK.replace("market_documents", "discussions"))
+    assert (await here.post("/api/discussions", comment, token)).status_code == 503
+    assert (await here.post("/api/discussions", comment | {"market_id": "ef" * 32}, token)).status_code == 404
+    await here.pool.execute("DROP TRIGGER full_disk ON discussions")
+    assert [(await here.post("/api/discussions", comment, token)).status_code for _ in range(2)] == [201, 429]
+
+
+@pytest.mark.parametrize("policy", ["PROFILES", "PROFILES_OF_ADDRESS"])
+async def test_profiles_have_a_quota_by_wallet_and_by_address(talking: Site, policy: str) -> None:
+    here, key = talking, Keypair()
+    limit: RateLimitPolicy = getattr(text_quotas, policy)
+    await use_up(here, limit, address_of(key) if policy == "PROFILES" else "127.0.0.1", left=1)
+    token, path = {"authorization": f"Bearer {await here.sign_in(key)}"}, f"/api/users/{address_of(key)}"
+    answers = [
+        await here.http.put(path, json={"display_name": name}, headers=token) for name in ("Ada", "Bob")
+    ]
+    assert [each.status_code for each in answers] == [200, 429], answers[0].text
+    assert f"More than {limit.requests} {limit.name} a day" in answers[1].json()["message"]
+    assert (await here.get(path)).json()["display_name"] == "Ada"
+
+
+async def test_a_daily_quota_is_never_less_than_what_is_allowed_in_a_minute(here: Site) -> None:
+    """On the local stack the demo and the tests share an address and a few wallets for days."""
+    context = here.gateway.context
+    settings = context.settings.model_copy(update={"rate_limit_comments": 20_000})
+    context = dataclasses.replace(context, settings=settings)
+    uses = text_quotas.uses_of_comment(context, address_of(Keypair()), "127.0.0.1", MarketId("ab" * 32))
+    assert [policy.requests for policy, _ in uses] == [20_000] * 3

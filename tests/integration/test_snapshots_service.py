@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from kit import commands, http_servers, rows
 from kit.services import running_service
 from kit.waiting import until
-from zmart.errors import Conflict, NotFound
+from zmart.errors import Busy, Conflict, NotFound, ReadOnly, Unavailable
+from zmart.ipfs.cid import cid_of
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinata import PinataClient
 from zmart.ipfs.pinning import PinError
@@ -28,11 +30,15 @@ from zmart.proofs.log_sources import as_file
 from zmart.proofs.market_document import MarketDocument
 from zmart.proofs.snapshot import parse
 from zmart.proofs.verify_snapshot import verify_history
+from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
+from zmart.services.snapshots.building import SnapshotBuilder
+from zmart.services.snapshots.keeping import PinKeeper
 from zmart.services.snapshots.runs import SnapshotRuns, today
 from zmart.services.snapshots.service import SnapshotService
 from zmart.settings import Settings, load_settings
-from zmart.store import vote_rules
+from zmart.store import anchors as stored_anchors
+from zmart.store import documents, snapshot_source, vote_rules
 from zmart.store.pool import Pool
 from zmart.store.vote_rules import VotingTerms
 
@@ -281,6 +287,168 @@ async def test_a_market_whose_snapshot_is_refused_delays_no_other(pool, runs):
         await runs.run_all()
     stored = {row["market_id"]: row for row in await anchors(pool)}
     assert (stored[other]["snapshot_day"], stored[other]["verified_at"] is not None) == (today(), True)
+
+
+class FailingFor(SnapshotBuilder):
+    """A builder that raises the problems, one at each attempt, for MARKET, whose id is the lowest of the tests."""
+
+    problems: list[Exception]
+
+    async def build(self, market_id, day):
+        if market_id == MARKET and self.problems:
+            raise self.problems.pop(0)
+        return await super().build(market_id, day)
+
+
+def failing_runs(
+    pool: Pool, settings: Settings, keeper: PinKeeper, problems: list[Exception]
+) -> SnapshotRuns:
+    builder = FailingFor(pool, settings.solana_program_id_core, keeper.provider)
+    builder.problems = problems
+    return SnapshotRuns(pool, builder, keeper)
+
+
+@pytest.fixture
+async def other(pool: Pool) -> str:
+    """The id of another market. It and MARKET have a comment."""
+    other = "cd" * 32
+    await rows.add_markets(pool, [rows.market_fold(other, address="OtherAddress" + "1" * 31, creator=WALLET)])
+    for market in (MARKET, other):
+        await pool.execute(COMMENT.replace(MARKET, market), "a comment")
+    return other
+
+
+PROBLEMS = {
+    "unforeseen": [
+        asyncpg.ProgramLimitExceededError("total size of jsonb array elements exceeds the maximum")
+    ],
+    "twice busy": [Busy("PostgreSQL is busy")] * 2,
+    "connection lost twice": [Unavailable("connection was closed in the middle of operation")] * 2,
+}
+
+
+@pytest.mark.parametrize("problems", PROBLEMS.values(), ids=PROBLEMS)
+@pytest.mark.parametrize("has_provider", [True, False], ids=["provider", "no provider"])
+async def test_whatever_fails_for_one_market_no_other_is_without_its_snapshot(
+    pool, settings, other, problems, has_provider
+):
+    """W4: one market's comments were more than PostgreSQL takes, and no market after it got a snapshot any more."""
+    refused = metrics.refused._value.get()
+    target = (
+        settings if has_provider else settings.model_copy(update={"pinata_api_url": "http://127.0.0.1:1"})
+    )
+    async with PinataClient.from_settings(target) as pins:
+        keeper = SnapshotRuns.with_provider(pool, pins, target).keeper
+        with pytest.raises(Conflict, match=f"1 market.s. got no snapshot. {MARKET}: {problems[0]}"):
+            await failing_runs(pool, settings, keeper, [*problems]).run_all()
+    assert metrics.refused._value.get() == refused + 1
+    [stored] = await anchors(pool)
+    assert (stored["market_id"], stored["verified_at"] is not None) == (other, has_provider)
+
+
+async def test_a_market_for_which_postgresql_failed_once_is_tried_again(pool, runs, settings, other):
+    problems = [Unavailable("connection was closed in the middle of operation")]
+    made = await failing_runs(pool, settings, runs.keeper, problems).run_all()
+    assert [each.verified for each in made] == [True, True]
+
+
+async def test_a_run_ends_at_once_when_postgresql_is_unavailable_or_takes_no_writes(
+    pool, runs, settings, other, monkeypatch
+):
+    """The schedule then repeats it: no market's failure is noted for a database that is away."""
+    with pytest.raises(ReadOnly):
+        await failing_runs(pool, settings, runs.keeper, [ReadOnly("PostgreSQL accepts no writes")]).run_all()
+    away = Unavailable("PostgreSQL is unavailable")
+    reads = [[MARKET, other]]
+
+    async def markets(db):
+        if not reads:
+            raise away
+        return reads.pop()
+
+    monkeypatch.setattr(snapshot_source, "markets", markets)
+    with pytest.raises(Unavailable):
+        await failing_runs(pool, settings, runs.keeper, [away]).run_all()
+    assert await anchors(pool) == []
+
+
+async def test_a_snapshot_that_another_process_stored_meanwhile_is_followed(
+    pool, runs, settings, monkeypatch
+):
+    """The document is made outside of a transaction: nothing but the newest snapshot may be its previous one."""
+    await pool.execute(COMMENT, "one")
+    builder = SnapshotBuilder(pool, settings.solana_program_id_core, runs.keeper.provider)
+    inner = SnapshotBuilder(pool, settings.solana_program_id_core, runs.keeper.provider)
+    add_after, meanwhile = builder._add_after, []
+
+    async def overtaken(latest, new):
+        if not meanwhile:
+            await pool.execute(COMMENT, "two")
+            meanwhile.append(await inner.build(MARKET, today()))
+            await pool.execute(COMMENT, "three")
+        return await add_after(latest, new)
+
+    monkeypatch.setattr(builder, "_add_after", overtaken)
+    built = await builder.build(MARKET, today())
+    assert built.is_new
+    stored = await anchors(pool)
+    assert [(row["previous_cid"], row["comments_count"]) for row in stored] == [
+        (None, 2),
+        (meanwhile[0].cid, 3),
+    ]
+    assert stored[1]["cid"] == built.cid
+
+
+async def test_no_value_that_postgresql_returns_for_a_snapshot_grows_with_the_discussion(pool):
+    """PostgreSQL allows 256 MB for a JSON array: 64,000 comments of the greatest length."""
+    for _ in range(30):
+        await pool.execute(COMMENT, "\U0001f600" * 1_000)
+    async with pool.transaction() as connection:
+        source = await snapshot_source.read(connection, MARKET)
+    assert source is not None
+    assert len(source.comments) == 30
+    values = (getattr(source, name) for name in source.__struct_fields__)
+    assert (
+        max(len(text) for value in values for text in ([value] if isinstance(value, str) else value or ()))
+        < 5_000
+    )
+
+
+async def test_an_unforeseen_failure_of_one_document_is_its_own_and_the_others_are_pinned(
+    pool, runs, monkeypatch
+):
+    """The error of the document is stored, although PostgreSQL refuses the text as it is."""
+    await pool.execute(COMMENT, "to be pinned")
+    async with pool.transaction() as connection:
+        broken = await documents.anchor(
+            connection, "evidence", MARKET, cid_of(b"broken", 0), b"broken", "local"
+        )
+    real = PinataClient.pin
+
+    async def pin(self, content, *arguments, **options):
+        if content == b"broken":
+            raise RuntimeError("no text of PostgreSQL: \0 \ud800")
+        return await real(self, content, *arguments, **options)
+
+    monkeypatch.setattr(PinataClient, "pin", pin)
+    [made] = await runs.run_all()
+    assert made.verified
+    [row] = [row for row in await anchors(pool) if row["id"] == broken]
+    assert (row["attempts"] > 0, row["verified_at"]) == (True, None)
+    assert row["last_error"].startswith("no text of PostgreSQL: ")
+
+
+async def test_documents_to_be_pinned_are_read_a_few_megabytes_at_a_time(pool, runs, settings):
+    """W4: the bytes of all 500 documents of a batch were in memory at once, each of them up to some 100 MB."""
+    contents = [bytes([number]) * 1_000 for number in range(6)]
+    for content in contents:
+        await documents.anchor(pool, "evidence", MARKET, cid_of(content, 0), content, runs.keeper.provider)
+    sizes = [len(each.content) for each in await stored_anchors.open_anchors(pool, 500, most_bytes=1_500)]
+    assert sizes == [1_000, 1_000]
+    async with PinataClient.from_settings(settings) as pins:
+        keeper = PinKeeper(pool, pins, settings.ipfs_gateway_url, 30, most_bytes=1_500)
+        assert await keeper.pin_open() == 6
+        assert await keeper.pin_open() == 0
 
 
 async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, runs, settings):

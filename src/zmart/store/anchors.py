@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from enum import Enum
 
 import msgspec
 
 from zmart.market.types import MarketId
+from zmart.store.error_text import storable
 from zmart.store.pool import Connection, Pool, fetch_existing
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('snapshot:' || $1, 0))"
@@ -22,11 +24,19 @@ VALUES ('snapshot', $1, $2, $3, $4, $5, length($5::bytea), $6, $7)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO NOTHING
 """
 _COLUMNS = "id, kind, market_id, snapshot_day, cid, content, provider, pinned_at, attempts"
-# Anchors with failed attempts come last, so that a document that cannot be pinned delays no other.
+# Anchors with failed attempts come last, so that a document that cannot be pinned delays no other. A batch is limited
+# by its number of rows and by its bytes: the snapshot of a long discussion may have megabytes.
 _OPEN = f"""
-SELECT {_COLUMNS} FROM ipfs_anchors WHERE verified_at IS NULL AND content IS NOT NULL AND unpinned_at IS NULL
-  AND ($1::text IS NULL OR market_id = $1)
-ORDER BY attempts, id LIMIT $2
+WITH next AS (
+    SELECT id, size_bytes, row_number() OVER (ORDER BY attempts, id) AS number FROM ipfs_anchors
+    WHERE verified_at IS NULL AND content IS NOT NULL AND unpinned_at IS NULL
+      AND ($1::text IS NULL OR market_id = $1) AND NOT (id = ANY($4::bigint[]))
+    ORDER BY attempts, id LIMIT $2
+)
+SELECT {_COLUMNS} FROM ipfs_anchors WHERE id = ANY (ARRAY(
+    SELECT id FROM (SELECT id, sum(size_bytes) OVER (ORDER BY number) - size_bytes AS before FROM next) f
+    WHERE before < $3))
+ORDER BY attempts, id
 """
 # A row may name another provider than the one that pinned the bytes: it then gets that provider. If the provider has a
 # row of the same document already, _TWIN deletes the row instead.
@@ -183,11 +193,18 @@ async def add(connection: Connection, new: NewSnapshot) -> None:
 
 
 async def open_anchors(
-    db: Pool | Connection, limit: int, market_id: MarketId | None = None
+    db: Pool | Connection,
+    limit: int,
+    market_id: MarketId | None = None,
+    *,
+    most_bytes: int = 16_000_000,
+    without: Sequence[int] = (),
 ) -> list[OpenAnchor]:
-    """Return up to `limit` documents that are still to be pinned or read back, of one market, or of all if None.
-    Documents with the fewest failed attempts come first."""
-    return [msgspec.convert(dict(row), OpenAnchor) for row in await db.fetch(_OPEN, market_id, limit)]
+    """Return up to `limit` documents that are still to be pinned or read back, of one market, or of all if None, except
+    the row ids in `without`. Documents with the fewest failed attempts come first. They have about `most_bytes` bytes
+    together: the document that reaches this limit is the last."""
+    rows = await db.fetch(_OPEN, market_id, limit, most_bytes, list(without))
+    return [msgspec.convert(dict(row), OpenAnchor) for row in rows]
 
 
 async def pinned(pool: Pool, anchor_id: int, provider: str, provider_id: str, keep_days: int) -> None:
@@ -205,7 +222,7 @@ async def verified(db: Pool | Connection, anchor_id: int) -> None:
 
 async def failed(db: Pool | Connection, anchor_id: int, error: str) -> None:
     """Record a failed attempt to pin or read back, with the first 500 characters of the error."""
-    await db.execute(_FAILED, anchor_id, error[:500])
+    await db.execute(_FAILED, anchor_id, storable(error, 500))
 
 
 async def due(db: Pool | Connection, provider: str, limit: int) -> list[DueAnchor]:

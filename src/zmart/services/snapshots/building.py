@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import date
+from functools import partial
 
 import msgspec
 import structlog
@@ -14,7 +16,7 @@ from zmart.market.types import MarketId
 from zmart.proofs.snapshot import CID_VERSION, document, log_head
 from zmart.services.snapshots import metrics
 from zmart.store import anchors, snapshot_source
-from zmart.store.anchors import NewSnapshot
+from zmart.store.anchors import LatestSnapshot, NewSnapshot
 from zmart.store.pool import Pool
 from zmart.store.snapshot_source import SnapshotSource
 
@@ -47,49 +49,56 @@ class SnapshotBuilder:
         If the day's snapshot would not change, it is not stored again; with `once` it is kept even if it would. Each
         new snapshot names the market's snapshot before it. Raises NotFound for an unknown market, and Conflict for a
         day before the newest snapshot.
+
+        The document is made outside of a transaction and of the event loop: a long discussion takes seconds, and
+        PostgreSQL ends a session that pauses in a transaction for 8 s.
         """
         started = time.perf_counter()
-        async with self._pool.transaction() as connection:
-            await anchors.lock(connection, market_id)
-            latest = await anchors.latest(connection, market_id)
-            if once and latest is not None and day == latest.day:
-                return BuiltSnapshot(market_id, latest.cid, is_new=False)
-            source = await snapshot_source.read(connection, market_id)
+        new: NewSnapshot | None = None
+        while new is None:
+            async with self._pool.transaction() as connection:
+                latest = await anchors.latest(connection, market_id)
+                if once and latest is not None and day == latest.day:
+                    return BuiltSnapshot(market_id, latest.cid, is_new=False)
+                source = await snapshot_source.read(connection, market_id)
             if source is None:
                 raise NotFound(f"There is no market {market_id}.")
             if latest is not None and day < latest.day:
                 raise Conflict(f"The market already has a snapshot of {latest.day}: {day} is over.")
+            make = partial(self._snapshot, source, market_id, day)
             if latest is not None and day == latest.day:
-                same, _ = self._document(source, day, latest.previous_cid)
-                if cid_of(same, CID_VERSION) == latest.cid:
+                same = await asyncio.to_thread(make, latest.previous_cid)
+                if same.cid == latest.cid:
                     return BuiltSnapshot(market_id, latest.cid, is_new=False)
-            previous = latest.cid if latest else None
-            content, comments = self._document(source, day, previous)
-            new = NewSnapshot(
-                market_id=market_id,
-                day=day,
-                cid=cid_of(content, CID_VERSION),
-                previous_cid=previous,
-                content=content,
-                comments=comments,
-                provider=self._provider,
-            )
-            await anchors.add(connection, new)
+            next_one = await asyncio.to_thread(make, latest.cid if latest else None)
+            new = await self._add_after(latest, next_one)
         metrics.built.inc()
         log.info(
             "snapshot built",
             market=market_id,
             day=day.isoformat(),
             cid=new.cid,
-            bytes=len(content),
-            comments=comments,
+            bytes=len(new.content),
+            comments=new.comments,
             ms=round((time.perf_counter() - started) * 1000, 1),
         )
         return BuiltSnapshot(market_id, new.cid, is_new=True)
 
-    def _document(self, source: SnapshotSource, day: date, previous: str | None) -> tuple[bytes, int]:
-        """Return the bytes of the snapshot document, and the number of comments in it."""
-        comments = _ROWS.decode(source.comments)
+    async def _add_after(self, latest: LatestSnapshot | None, new: NewSnapshot) -> NewSnapshot | None:
+        """Store a snapshot that follows `latest`, and return it. Returns None, having stored nothing, if another
+        process has stored one meanwhile."""
+        async with self._pool.transaction() as connection:
+            await anchors.lock(connection, new.market_id)
+            if await anchors.latest(connection, new.market_id) != latest:
+                return None
+            await anchors.add(connection, new)
+        return new
+
+    def _snapshot(
+        self, source: SnapshotSource, market_id: MarketId, day: date, previous: str | None
+    ) -> NewSnapshot:
+        """Return the snapshot of `day` that follows the snapshot with the CID `previous`."""
+        comments = [_ROW.decode(comment) for comment in source.comments]
         content = document(
             program=self._program,
             genesis_hash=source.genesis_hash,
@@ -101,4 +110,12 @@ class SnapshotBuilder:
             tallies=_ROWS.decode(source.tallies),
             voting_terms=_ROWS.decode(source.voting_terms),
         )
-        return content, len(comments)
+        return NewSnapshot(
+            market_id=market_id,
+            day=day,
+            cid=cid_of(content, CID_VERSION),
+            previous_cid=previous,
+            content=content,
+            comments=len(comments),
+            provider=self._provider,
+        )

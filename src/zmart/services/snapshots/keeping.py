@@ -7,10 +7,11 @@ bytes were read back.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
-from zmart.errors import Invalid
+from zmart.errors import StoreError, ZmartError, reason_of
 from zmart.ipfs.cid import parse_cid, same_file
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinning import PinClient, PinError
@@ -22,6 +23,7 @@ from zmart.store.pool import Pool
 
 _BATCH = 500
 _AT_ONCE = 4
+_MOST_BYTES = 16_000_000
 
 log = structlog.get_logger()
 
@@ -36,11 +38,20 @@ class PinKeeper:
     Snapshots stay pinned for `keep_days` days, other documents permanently.
     """
 
-    def __init__(self, pool: Pool, pins: PinClient, gateway_url: str, keep_days: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        pins: PinClient,
+        gateway_url: str,
+        keep_days: int,
+        *,
+        most_bytes: int = _MOST_BYTES,
+    ) -> None:
         self._pool = pool
         self._pins = pins
         self._gateway_url = gateway_url
         self._keep_days = keep_days
+        self._most_bytes = most_bytes
 
     @property
     def provider(self) -> str:
@@ -51,12 +62,24 @@ class PinKeeper:
         """Pin and verify up to 500 documents that are not verified yet, and return how many were verified.
 
         With `market_id`, only that market's documents are pinned. The failure of a document is recorded and retried by
-        a later call. Raises PinError if the provider cannot be used at all.
+        a later call. Raises PinError if the provider cannot be used at all. The bytes of about 16 MB of documents are
+        in memory at once, or of one larger document.
         """
-        waiting = await anchors.open_anchors(self._pool, _BATCH, market_id)
-        if not waiting:
-            return 0
-        await self._pins.check()
+        tried: list[int] = []
+        verified = 0
+        while len(tried) < _BATCH:
+            waiting = await anchors.open_anchors(
+                self._pool, _BATCH - len(tried), market_id, most_bytes=self._most_bytes, without=tried
+            )
+            if not waiting:
+                break
+            if not tried:
+                await self._pins.check()
+            tried += [anchor.id for anchor in waiting]
+            verified += await self._pin_all(waiting)
+        return verified
+
+    async def _pin_all(self, waiting: Sequence[OpenAnchor]) -> int:
         permits = asyncio.Semaphore(_AT_ONCE)
 
         async def one(anchor: OpenAnchor) -> bool:
@@ -85,15 +108,24 @@ class PinKeeper:
     async def _try_pin(self, anchor: OpenAnchor) -> bool:
         try:
             await self._pin_and_read(anchor)
-        except (PinError, Invalid) as problem:
+        except StoreError:
+            raise
+        except Exception as problem:  # whatever it is, other documents are still to be pinned
+            error = reason_of(problem)
             metrics.failures.inc()
-            log.warning("pin not verified", market=anchor.market_id, cid=anchor.cid, error=str(problem))
-            await anchors.failed(self._pool, anchor.id, str(problem))
+            log.warning(
+                "pin not verified",
+                market=anchor.market_id,
+                cid=anchor.cid,
+                error=error,
+                exc_info=not isinstance(problem, ZmartError),
+            )
+            await anchors.failed(self._pool, anchor.id, error)
             return False
         return True
 
     async def _pin_and_read(self, anchor: OpenAnchor) -> None:
-        if not same_file(anchor.cid, anchor.content):
+        if not await asyncio.to_thread(same_file, anchor.cid, anchor.content):
             raise PinError(f"The stored bytes for {anchor.cid} do not hash to that CID.")
         if anchor.pinned_at is None or anchor.attempts > 0:
             name = "-".join(
@@ -118,9 +150,18 @@ class PinKeeper:
         try:
             if not pin.needed:
                 await self._pins.unpin(pin.cid)
-        except (PinError, Invalid) as problem:
-            log.warning("pin not removed", market=pin.market_id, cid=pin.cid, error=str(problem))
-            return str(problem)
+        except StoreError:
+            raise
+        except Exception as problem:  # whatever it is, other pins are still to be removed
+            error = reason_of(problem)
+            log.warning(
+                "pin not removed",
+                market=pin.market_id,
+                cid=pin.cid,
+                error=error,
+                exc_info=not isinstance(problem, ZmartError),
+            )
+            return error
         await anchors.unpinned(self._pool, pin.id)
         metrics.unpinned.inc()
         log.info("pin removed after its retention", cid=pin.cid, market=pin.market_id)

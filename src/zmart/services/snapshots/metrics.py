@@ -9,6 +9,7 @@ tick_seconds = Histogram(
     "zmart_snapshots_tick_seconds", "Duration of a run", buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900)
 )
 built = Counter("zmart_snapshots_built", "Documents built and stored")
+refused = Counter("zmart_snapshots_refused", "Snapshots that could not be built, one for each market and run")
 pinned = Counter("zmart_snapshots_pinned", "Uploads that a provider accepted")
 verified = Counter("zmart_snapshots_verified", "Pins that were read back and hashed to their CID")
 failures = Counter("zmart_snapshots_failures", "Pins that could not be made or read back")

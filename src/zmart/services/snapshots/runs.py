@@ -5,16 +5,18 @@ The service's schedule, its route and the command share this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 
 import msgspec
 import structlog
 
-from zmart.errors import Conflict, Invalid, NotFound
+from zmart.errors import Conflict, NotFound, ReadOnly, StoreError, ZmartError, reason_of
 from zmart.ipfs.pinata import PinataClient
+from zmart.ipfs.pinning import PinError
 from zmart.market.identifiers import parse_market
 from zmart.market.types import MarketId
+from zmart.services.snapshots import metrics
 from zmart.services.snapshots.building import BuiltSnapshot, SnapshotBuilder
 from zmart.services.snapshots.keeping import PinKeeper
 from zmart.settings import Settings
@@ -69,26 +71,47 @@ class SnapshotRuns:
         """Take the snapshots of all markets for `day`, by default today, and return them.
 
         With `once` a market keeps the snapshot that it has of the day, even if it has changed since.
-        `on_progress(done, total)` is called after each market. Raises PinError if the provider is unavailable, after
-        all snapshots have been stored. Raises Conflict, after all others have been pinned, if a market's snapshot is
-        refused, as for a day before its newest snapshot.
+        `on_progress(done, total)` is called after each market. A market whose snapshot cannot be built delays no other.
+        Raises Conflict, after all others have been pinned, if a market got no snapshot: for a day before its newest
+        one, or for whatever else failed. Raises PinError if the provider is unavailable, after all snapshots have been
+        stored, and StoreError if PostgreSQL is: then the run is to be repeated.
         """
         when = day or today()
         markets = await snapshot_source.markets(self.pool)
         built: list[BuiltSnapshot] = []
-        refused: list[str] = []
+        failures: dict[MarketId, Exception] = {}
         for number, market_id in enumerate(markets, start=1):
             try:
-                built.append(await self._builder.build(market_id, when, once=once))
-            except (Conflict, Invalid, NotFound) as problem:
-                log.warning("snapshot refused", market=market_id, day=when.isoformat(), error=str(problem))
-                refused.append(f"{market_id}: {problem}")
+                built.append(await self._build(market_id, when, once=once))
+            except Exception as problem:
+                await self._raise_if_outage(problem)
+                _log_failure(market_id, when, problem)
+                failures[market_id] = problem
             on_progress(number, len(markets))
-        while await self.keeper.pin_open():
-            pass
-        if refused:
-            raise Conflict(f"{len(refused)} market(s) got no snapshot. {refused[0]}")
+        try:
+            while await self.keeper.pin_open():
+                pass
+        except PinError:
+            _refuse(failures)  # which no later maintenance of pins would report
+            raise
+        _refuse(failures)
         return [await self._result(each) for each in built]
+
+    async def _build(self, market_id: MarketId, day: date, *, once: bool) -> BuiltSnapshot:
+        """Build the snapshot of a market, with a second attempt if PostgreSQL failed and is available again."""
+        try:
+            return await self._builder.build(market_id, day, once=once)
+        except StoreError as problem:
+            await self._raise_if_outage(problem)
+            return await self._builder.build(market_id, day, once=once)
+
+    async def _raise_if_outage(self, problem: Exception) -> None:
+        """Raise the error of a database that is unavailable or takes no writes; return if one market alone failed, such
+        as by a document that is too large for the connection."""
+        if isinstance(problem, ReadOnly):
+            raise problem
+        if isinstance(problem, StoreError):
+            await snapshot_source.markets(self.pool)
 
     async def run_one(self, market: str, day: date | None = None) -> SnapshotResult:
         """Take the snapshot of a market, named by id or address, and return it. Raises NotFound, Conflict, PinError."""
@@ -116,6 +139,23 @@ class SnapshotRuns:
             verified=verified,
             error=anchor.last_error if anchor and not verified else None,
         )
+
+
+def _log_failure(market_id: MarketId, day: date, problem: Exception) -> None:
+    metrics.refused.inc()
+    log.warning(
+        "snapshot refused",
+        market=market_id,
+        day=day.isoformat(),
+        error=reason_of(problem),
+        exc_info=not isinstance(problem, ZmartError),
+    )
+
+
+def _refuse(failures: Mapping[MarketId, Exception]) -> None:
+    """Raise Conflict with the first failure; return if there is none."""
+    for market_id, problem in failures.items():
+        raise Conflict(f"{len(failures)} market(s) got no snapshot. {market_id}: {reason_of(problem)}")
 
 
 def today() -> date:

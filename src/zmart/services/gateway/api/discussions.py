@@ -11,10 +11,11 @@ from zmart.client.shapes import people as shapes
 from zmart.errors import Forbidden, NotFound
 from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso
-from zmart.services.gateway.api import lookup, paging, schemas, serializers
+from zmart.services.gateway.api import lookup, paging, schemas, serializers, text_quotas
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
 from zmart.services.gateway.api.parameters import CommentInPath, MarketKeyInPath
 from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.rate_limiting import within_quotas
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
@@ -106,7 +107,8 @@ async def snapshots(
 async def post_comment(
     context: Context, auth: Auth, data: Annotated[CommentOnMarket, _A_COMMENT]
 ) -> shapes.DiscussionAnswer:
-    """Write a comment on the market that the body names."""
+    """Write a comment on the market that the body names. Limits for a day: 500 comments of a wallet, 5000 of all
+    wallets of one address, 10000 on one market. Beyond them the answer is 429 with Retry-After."""
     return await _comment(context, auth, lookup.market_in_body(data.market_id), data)
 
 
@@ -120,7 +122,8 @@ async def post_comment(
 async def post_comment_on(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[NewComment, _A_COMMENT_THERE]
 ) -> shapes.DiscussionAnswer:
-    """Write a comment on the market in the path."""
+    """Write a comment on the market in the path. Limits for a day: 500 comments of a wallet, 5000 of all wallets of one
+    address, 10000 on one market. Beyond them the answer is 429 with Retry-After."""
     named = {"key": lookup.market_in_path(key)}
     if data.market_id is not None:
         named["market_id"] = lookup.market_in_body(data.market_id)
@@ -136,7 +139,9 @@ async def _comment(
         parent = await discussions.one(context.pool, data.parent_id)
         if parent is None or parent.market_id != market_id:
             raise NotFound("The comment in parent_id does not exist in this market.")
-    row = await discussions.add(context.pool, market_id, wallet, data.content, data.parent_id)
+    uses = text_quotas.uses_of_comment(context, wallet, auth.request.client, market_id)
+    async with within_quotas(context.limiter, *uses):
+        row = await discussions.add(context.pool, market_id, wallet, data.content, data.parent_id)
     return shapes.DiscussionAnswer(message="Comment created", discussion=serializers.comment(row))
 
 

@@ -14,10 +14,11 @@ from zmart.market.amounts import percent
 from zmart.market.times import iso
 from zmart.market.types import Address, Lamports, MarketState, Wallet
 from zmart.market.valuation import PositionValue
-from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
+from zmart.services.gateway.api import lookup, paging, schemas, serializers, text_quotas, valuation
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath
 from zmart.services.gateway.context import Context
+from zmart.services.gateway.http.rate_limiting import within_quotas
 from zmart.services.gateway.http.request_auth import Auth
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import WALLET
@@ -52,14 +53,17 @@ async def user(context: Context, wallet: WalletInPath) -> shapes.User:
 async def put_user(
     context: Context, auth: Auth, wallet: WalletInPath, data: Annotated[ProfileChange, _ADA]
 ) -> shapes.User:
-    """Change the profile of your own wallet."""
+    """Change the profile of your own wallet. Limits for a day: 100 changes of a wallet, 1000 of all wallets of one
+    address. Beyond them the answer is 429 with Retry-After."""
     who = lookup.wallet_in_path(wallet)
     sender = await auth.wallet()
     if sender != who:
         raise Forbidden(f"A profile is changed by its own wallet only: sign in with {who}, not {sender}.")
-    profile = await users.put(
-        context.pool, who, data.display_name, data.bio, data.avatar_url, data.twitter_handle
-    )
+    uses = text_quotas.uses_of_profile(context, who, auth.request.client)
+    async with within_quotas(context.limiter, *uses):
+        profile = await users.put(
+            context.pool, who, data.display_name, data.bio, data.avatar_url, data.twitter_handle
+        )
     return _user(who, profile, await users.counts(context.pool, who))
 
 

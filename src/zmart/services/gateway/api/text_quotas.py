@@ -1,0 +1,48 @@
+"""Limit how many comments and profiles are written in a day: they cost no lamport, are stored permanently, and each
+comment is in every later snapshot of its market.
+
+A minute's limit alone admits 14,400 comments a day of each wallet, and a key pair costs nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.market.types import MarketId, Wallet
+from zmart.services.gateway.context import AppContext
+from zmart.services.gateway.http.rate_limiting import QuotaUse
+from zmart.services.gateway.http.rate_limits import RateLimitPolicy, quota
+
+COMMENTS = quota("comments of one wallet", 500)
+"""The comments a day of one wallet."""
+COMMENTS_OF_ADDRESS = quota("comments of one address", 5_000)
+"""The comments a day of all wallets of one client address."""
+COMMENTS_ON_MARKET = quota("comments on one market", 10_000)
+"""The comments a day of all wallets on one market. They make its snapshot at most 45 MB larger, from day to day."""
+PROFILES = quota("profile changes of one wallet", 100)
+"""The changes a day of one wallet's profile."""
+PROFILES_OF_ADDRESS = quota("profile changes of one address", 1_000)
+"""The changes a day of the profiles of all wallets of one client address."""
+
+
+def uses_of_comment(
+    context: AppContext, wallet: Wallet, client: str, market_id: MarketId
+) -> tuple[QuotaUse, ...]:
+    """Return the quotas by which a comment is counted: those of its wallet, of the client's address and of the
+    market."""
+    keys = ((COMMENTS, wallet), (COMMENTS_OF_ADDRESS, client), (COMMENTS_ON_MARKET, market_id))
+    least = context.settings.rate_limit_comments
+    return tuple((_at_least(least, policy), key) for policy, key in keys)
+
+
+def uses_of_profile(context: AppContext, wallet: Wallet, client: str) -> tuple[QuotaUse, ...]:
+    """Return the quotas by which a change of a profile is counted: those of its wallet and of the client's address."""
+    keys = ((PROFILES, wallet), (PROFILES_OF_ADDRESS, client))
+    least = context.settings.rate_limit_writes
+    return tuple((_at_least(least, policy), key) for policy, key in keys)
+
+
+def _at_least(a_minute: int, policy: RateLimitPolicy) -> RateLimitPolicy:
+    """Return a daily quota that is not less than what the settings allow in a minute, as on the local stack, where the
+    demo and the tests share an address and a few wallets."""
+    return msgspec.structs.replace(policy, requests=max(policy.requests, a_minute))
