@@ -6,6 +6,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 connections = Gauge("zmart_websocket_connections", "Open connections")
 subscriptions = Gauge("zmart_websocket_subscriptions", "Subscriptions of all connections")
+states_bytes = Gauge(
+    "zmart_websocket_states_bytes", "Memory of the channels' states that new subscriptions share"
+)
 position = Gauge("zmart_websocket_offset", "Last offset of the change feed that was distributed")
 frames = Counter("zmart_websocket_frames", "Feed messages written, counted per subscriber")
 connected = Counter("zmart_websocket_connected", "Connections that were accepted")

@@ -14,6 +14,7 @@ from zmart.feed.shapes import MarketsSnapshot, Tallies, VotesSnapshot
 from zmart.feed.tasks import retrieve
 from zmart.market.identifiers import MarketRef, parse_market
 from zmart.market.types import MarketId
+from zmart.services.websocket import metrics
 from zmart.store import live_state, markets
 from zmart.store.live_state import LiveState
 from zmart.store.pool import Pool
@@ -21,7 +22,10 @@ from zmart.store.time_limit import answer_within
 
 FRESH_S = 1.0
 _WITHIN_S = 1.5
-_CACHED_MAX = 1_000
+_MAX_BYTES = 16 << 20
+_STATE_BYTES = 600
+"""The memory that a state takes besides its JSON, in bytes: its channel's name, its fields and its entry of the
+dict."""
 _ADDRESSES_MAX = 10_000
 
 
@@ -53,10 +57,16 @@ class ChannelState(msgspec.Struct, frozen=True):
 
 
 class ChannelStates:
-    """Read the states of channels, at most a second old; concurrent requests for a channel share one read."""
+    """Read the states of channels, at most a second old; concurrent requests for a channel share one read.
 
-    def __init__(self, pool: Pool) -> None:
+    States are held up to `max_bytes`, beyond which the oldest are evicted. Those that are older than a second are
+    evicted with the next read.
+    """
+
+    def __init__(self, pool: Pool, max_bytes: int = _MAX_BYTES) -> None:
         self._pool = pool
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
         self._states: dict[str, ChannelState] = {}
         self._reading: dict[str, asyncio.Task[ChannelState]] = {}
         self._market_ids: dict[MarketRef, MarketId] = {}
@@ -67,8 +77,7 @@ class ChannelStates:
         Raises StoreError if PostgreSQL does not answer within 1.5 seconds.
         """
         cached = self._states.get(str(channel))
-        is_fresh = cached is not None and time.monotonic() - cached.taken_at < FRESH_S
-        if cached is not None and is_fresh and cached.epoch == epoch:
+        if cached is not None and _is_fresh(cached) and cached.epoch == epoch:
             return cached
         state = await self._shared_read(channel)
         if state.epoch != epoch:  # that read may have begun before `epoch`
@@ -107,12 +116,36 @@ class ChannelStates:
             state = ChannelState(
                 live.epoch, live.head, live.kept_from, _snapshot(channel.kind, live), taken_at
             )
-            if len(self._states) >= _CACHED_MAX:
-                self._states.clear()
-            self._states[name] = state
+            self._keep(name, state)
             return state
         finally:
             del self._reading[name]
+
+    def _keep(self, name: str, state: ChannelState) -> None:
+        """Store a state as the newest. Those that are not fresh any more are evicted, and the oldest beyond the
+        limit."""
+        self._forget(name)
+        self._states[name] = state
+        self._size_bytes += _size_bytes_of(state)
+        while self._states:
+            oldest = next(iter(self._states))
+            if self._size_bytes <= self._max_bytes and _is_fresh(self._states[oldest]):
+                break
+            self._forget(oldest)
+        metrics.states_bytes.set(self._size_bytes)
+
+    def _forget(self, name: str) -> None:
+        state = self._states.pop(name, None)
+        if state is not None:
+            self._size_bytes -= _size_bytes_of(state)
+
+
+def _is_fresh(state: ChannelState) -> bool:
+    return time.monotonic() - state.taken_at < FRESH_S
+
+
+def _size_bytes_of(state: ChannelState) -> int:
+    return _STATE_BYTES + len(memoryview(state.snapshot))
 
 
 async def _load(pool: Pool, channel: Channel) -> LiveState:
