@@ -70,12 +70,17 @@ class AppContext:
     market_counts: MarketCounts
     fragments: FragmentCache
     tapes: TapeCache
+    sitemap: CachedValue[bytes]
 
     @property
     def api_url(self) -> str:
         """Return the API's URL for clients: PUBLIC_API_URL, or if it is empty a URL of BIND_HOST and API_PORT."""
-        own = f"http://{host_in_url(self.settings.bind_host)}:{self.settings.api_port}"
-        return self.settings.public_api_url.rstrip("/") or own
+        return _api_url(self.settings)
+
+    @property
+    def public_base(self) -> str:
+        """Return the base of the pages' public addresses, "" if it is not known."""
+        return public_base(self.settings)
 
     @property
     def socket_url(self) -> str:
@@ -118,6 +123,17 @@ class AppContext:
 
 Context = NamedDependency[AppContext]
 """The annotation of a handler's parameter `context`, for which Litestar provides the AppContext."""
+
+
+def public_base(settings: Settings) -> str:
+    """Return the base of the pages' public addresses: PUBLIC_API_URL; if it is empty, the gateway's own address in the
+    local stack, and "" elsewhere."""
+    return _api_url(settings) if settings.public_api_url or settings.is_local else ""
+
+
+def _api_url(settings: Settings) -> str:
+    own = f"http://{host_in_url(settings.bind_host)}:{settings.api_port}"
+    return settings.public_api_url.rstrip("/") or own
 
 
 def cached_rules(pool: Pool) -> CachedValue[ConfigFold | None]:

@@ -33,7 +33,9 @@ from zmart.services.gateway.context import (
     cached_chain_time,
     cached_rules,
     cached_slot,
+    public_base,
 )
+from zmart.services.gateway.explorer.sitemap import cached_sitemap
 from zmart.services.gateway.http.auth.authenticator import Authenticator
 from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.auth.sign_in import SignIn
@@ -170,6 +172,7 @@ async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gate
         market_counts=MarketCounts(pool, feed_positions),
         fragments=FragmentCache(pool, settings),
         tapes=TapeCache(pool),
+        sitemap=cached_sitemap(pool, public_base(settings)),
     )
     return Gateway(context, limits)
 

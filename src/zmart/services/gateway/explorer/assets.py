@@ -46,6 +46,11 @@ def content_of(name: str, *, accepts_gzip: bool) -> tuple[bytes, bool] | None:
     return (compressed, True) if accepts_gzip else (_decompressed(name), False)
 
 
+def has_codings(name: str) -> bool:
+    """Return whether a file is sent compressed to clients that accept it, and as it is to others."""
+    return name + _COMPRESSED in files()
+
+
 @lru_cache(maxsize=4)
 def _decompressed(name: str) -> bytes:
     return gzip.decompress(files()[name + _COMPRESSED])

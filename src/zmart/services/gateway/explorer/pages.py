@@ -18,6 +18,7 @@ from zmart.services.gateway.api.paging import MarketKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.explorer import assets, market_page, sharing, site_values, transaction_page
 from zmart.services.gateway.explorer.templating import page
+from zmart.services.gateway.http.content_coding import accepts_gzip
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.store import change_feed, market_lists, markets
@@ -161,15 +162,19 @@ async def static(request: GatewayRequest, path: FromPath[str]) -> Response[bytes
     """Serve a style, script or image of the pages. Browsers may cache it for a year, because its address changes with
     its content."""
     version, _, name = path.lstrip("/").partition("/")
-    accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
-    file, kind = assets.content_of(name, accepts_gzip=accepts_gzip), assets.kind_of(name)
+    accepted = ",".join(request.headers.getall("accept-encoding", []))
+    file, kind = assets.content_of(name, accepts_gzip=accepts_gzip(accepted)), assets.kind_of(name)
     if file is None or kind is None:
         raise NotFound(f"There is no file {path[:60]}.")
     content, is_compressed = file
     # A page of another version, before or after an upgrade, gets the present file, which must then not be cached.
     caching = _IMMUTABLE if version == assets.version() else _REVALIDATE
-    encoding = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"} if is_compressed else {}
-    return Response(content, media_type=kind, headers={"Cache-Control": caching, **encoding})
+    headers = {"Cache-Control": caching}
+    if assets.has_codings(name):
+        headers["Vary"] = "Accept-Encoding"
+    if is_compressed:
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, media_type=kind, headers=headers)
 
 
 HANDLERS = [index, market, transaction, propose, find, static]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from functools import partial
-from xml.sax.saxutils import escape
 
 from litestar import Response, get
 from litestar.params import FromPath
@@ -14,30 +13,18 @@ from zmart.market.outcomes import side_name
 from zmart.services.gateway.api import lookup
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.explorer import assets, market_page, numbers, share_picture
+from zmart.services.gateway.explorer import sitemap as sitemap_document
 from zmart.services.gateway.explorer.share_picture import MarketPicture
-from zmart.store import markets
-from zmart.store.markets import Filters, MarketRow, Page, Sort
+from zmart.store.markets import MarketRow
 
 _MAX_PICTURES = 64
-_MAX_LISTED = 5_000
 _PICTURE_HEADERS = {"Cache-Control": "public, max-age=300", "Cross-Origin-Resource-Policy": "cross-origin"}
 """Pages of other sites may show the picture."""
-_FILE_CACHING = {"Cache-Control": "public, max-age=3600"}
+_FILE_CACHING = {"Cache-Control": f"public, max-age={sitemap_document.FRESH_S}"}
 _ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /find\nDisallow: /portfolio\n"
-_SITEMAP = (
-    '<?xml version="1.0" encoding="UTF-8"?>\n'
-    '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{urls}</urlset>\n'
-)
 
 _pictures: OrderedDict[MarketPicture, bytes] = OrderedDict()
 """The pictures (PNG) that were requested last, by their content; at most _MAX_PICTURES."""
-
-
-def public_base(context: AppContext) -> str:
-    """Return the base of the pages' public addresses: PUBLIC_API_URL; if it is empty, the gateway's own address in the
-    local stack, and "" elsewhere."""
-    settings = context.settings
-    return context.api_url if settings.public_api_url or settings.is_local else ""
 
 
 def headline(row: MarketRow) -> str:
@@ -54,7 +41,7 @@ def headline(row: MarketRow) -> str:
 def link_values(context: AppContext, row: MarketRow) -> dict[str, str]:
     """Return what other sites show of a link to the market: headline and address of its page. `address` is empty if the
     pages' public address is not set."""
-    base = public_base(context)
+    base = context.public_base
     return {"headline": headline(row), "address": f"{base}/markets/{row.market_id}" if base else ""}
 
 
@@ -86,22 +73,16 @@ async def _drawn(market: MarketPicture) -> bytes:
 @get("/robots.txt", include_in_schema=False)
 async def robots(context: Context) -> Response[str]:
     """Serve robots.txt, which tells search engines what to read."""
-    base = public_base(context)
+    base = context.public_base
     text = f"{_ROBOTS}Sitemap: {base}/sitemap.xml\n" if base else _ROBOTS
     return Response(text, media_type="text/plain", headers=_FILE_CACHING)
 
 
 @get("/sitemap.xml", include_in_schema=False)
 async def sitemap(context: Context) -> Response[bytes]:
-    """Serve the sitemap for search engines, with the newest 5,000 markets. It is empty if the pages' public address is
-    not set."""
-    base = public_base(context)
-    rows = (
-        await markets.entries(context.pool, Filters(), Sort.NEWEST, Page(limit=_MAX_LISTED)) if base else []
-    )
-    paths = ["/", "/leaderboard", "/activity", *(f"/markets/{row.version.market_id}" for row in rows)]
-    urls = "".join(f"<url><loc>{escape(base + path)}</loc></url>\n" for path in paths) if base else ""
-    return Response(_SITEMAP.format(urls=urls).encode(), media_type="application/xml", headers=_FILE_CACHING)
+    """Serve the sitemap for search engines, with the newest 5,000 markets as they were at most an hour ago. It is empty
+    if the pages' public address is not set."""
+    return Response(await context.sitemap.get(), media_type="application/xml", headers=_FILE_CACHING)
 
 
 @get("/favicon.ico", include_in_schema=False)
