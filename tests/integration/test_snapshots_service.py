@@ -355,7 +355,7 @@ async def test_a_market_for_which_postgresql_failed_once_is_tried_again(pool, ru
 async def test_a_run_ends_at_once_when_postgresql_is_unavailable_or_takes_no_writes(
     pool, runs, settings, other, monkeypatch
 ):
-    """The schedule then repeats it: no market's failure is noted for a database that is away."""
+    """The schedule then repeats it: no market's failure is noted for a database that is unavailable."""
     with pytest.raises(ReadOnly):
         await failing_runs(pool, settings, runs.keeper, [ReadOnly("PostgreSQL accepts no writes")]).run_all()
     away = Unavailable("PostgreSQL is unavailable")
