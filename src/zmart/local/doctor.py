@@ -203,7 +203,8 @@ def _running(settings: Settings, processes: list[ProcessInfo]) -> Iterator[Docto
 
 
 def _chain(settings: Settings) -> DoctorFinding:
-    """Check the RPC, the program, its GlobalConfig and our keys, as the services do at their start."""
+    """Check the RPC, the program, its GlobalConfig and our keys, as the services do at their start, and that the lists
+    of the RPC can complete the index."""
     from zmart.chain.command_rpc import command_rpc
     from zmart.chain.config_check import check_program
     from zmart.chain.program import Program
@@ -213,6 +214,8 @@ def _chain(settings: Settings) -> DoctorFinding:
         backend, admin = backend_keypair(settings), admin_keypair(settings)
         async with command_rpc(settings) as rpc:
             keys = {"backend": backend.pubkey(), "admin": admin.pubkey() if admin else None}
-            await check_program(rpc, Program.from_settings(settings), **keys)
+            program = Program.from_settings(settings)
+            await check_program(rpc, program, **keys)
+            await rpc.check_lists(program.address)
 
     return _judged("GlobalConfig", check, "The chain answers, and its GlobalConfig names our keys.")
