@@ -1,4 +1,4 @@
-"""`zmart doctor` says what is wrong with an RPC before anybody relies on it."""
+"""`zmart doctor` says what is wrong with an RPC before any user relies on it."""
 
 from __future__ import annotations
 
