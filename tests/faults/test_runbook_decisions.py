@@ -19,12 +19,17 @@ from kit.operator_markets import (
 from kit.waiting import until
 from kit.wallets import address_of
 from zmart.chain.sender import PAYER_RENT_LAMPORTS
+from zmart.decisions.approvals import OPERATORS_ROUND
 from zmart.local.chain.genesis import send
 from zmart.local.chain.keys import load_keys
+from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.user import DemoUser
-from zmart.local.demo.world import DemoWorld
+from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.market.types import Address, Lamports, MarketId
+from zmart.store import intents
+from zmart.store.intents import Action
+from zmart.store.pool import Pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _FUNDS_LAMPORTS = Lamports(1_000 * 10**9)
@@ -183,3 +188,38 @@ async def test_held_decisions_are_made_once_the_services_are_started_without_hol
     await operator.sees_alert_closed("decisions-held:aggregator")
     await operator.sees_alert_closed("decisions-held:monitor")
     await world.reached(market, "APPROVED")
+
+
+async def test_an_approval_that_was_left_open_is_refused_until_the_votes_pass_again(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market, [first, *others] = await proposed(world), world.users[1:10]
+    against, later = others[:2], others[2:]
+    async with with_settings(operator, "aggregator", admin_keypair_path=""):
+        await early.vote(world, market, "proposal", [[(first, "like")]])
+        await operator.sees_alert("waiting:proposal:")
+        await early.vote(world, market, "proposal", [[(user, "dislike") for user in against]])
+        await _an_approval_is_left_open(operator, market)
+        assert "1 for and 2 against" in await operator.sees_alert("approval refused:")
+        await early.vote(world, market, "proposal", [[(user, "like") for user in later]])
+    await world.reached(market, "APPROVED")
+    await operator.sees_alert_closed("approval refused:")
+
+
+async def _an_approval_is_left_open(operator: Operator, market: MarketPlay) -> None:
+    """Leave the intent of an operator's approval as a process of an earlier release left it, which closed no vote."""
+    pool = await Pool.open(operator.settings.require("database_url"), size=1)
+    try:
+        await intents.plan(pool, MarketId(market.id), Action.APPROVE_PROPOSAL, OPERATORS_ROUND, {})
+    finally:
+        await pool.close()
+
+
+async def test_a_schedule_whose_row_is_missing_is_told_until_a_restart_writes_it(operator: Operator) -> None:
+    async with with_settings(operator, "aggregator", aggregator_cron="* * * * * *"):
+        await operator.sees_all_ready()
+        database = await asyncpg.connect(operator.settings.require("database_url"))
+        await database.execute("DELETE FROM pgqueuer_schedules WHERE expression = '* * * * * *'")
+        await database.close()
+        await operator.sees_unready("aggregator", "no process has run it at its last 3 times")
+    await operator.sees_all_ready()
