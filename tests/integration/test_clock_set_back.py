@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -37,7 +37,7 @@ from zmart.store.connection import connect
 from zmart.store.inbox import FetchFailure, Hint
 from zmart.store.intents import Action
 from zmart.store.market_work import Job
-from zmart.store.pool import Pool
+from zmart.store.pool import Pool, Record
 from zmart.store.retrying import Outages
 from zmart.store.schedules import StatementRunner
 from zmart.store.stopped_holders import StoppedHolders
@@ -246,20 +246,33 @@ async def test_a_process_that_ended_before_the_clock_was_set_back_is_silent_in_t
     assert all(0 <= age_s < 5 for age_s in ages.values()), ages
 
 
+class ServerSetBack:
+    """A database whose clock was set back: what holders of locks did lies in the future."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def fetchrow(self, sql: str, /, *arguments: object) -> Record | None:
+        earlier = sql.replace("clock_timestamp()", f"(clock_timestamp() - {LEAD})")
+        return await self._pool.fetchrow(earlier, *arguments)
+
+    async def fetchval(self, sql: str, /, *arguments: object) -> Any:
+        return await self._pool.fetchval(sql, *arguments)
+
+
 async def test_a_stopped_holder_of_a_lock_is_ended_although_its_last_statement_lies_in_the_future(
     database_url: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its silence is then measured by the clock of the process that waits, which no correction moves."""
     monkeypatch.setattr(session_locks, "HOLDERS_AHEAD", StoppedHolders(stopped_after_s=0.3))
-    ahead = session_locks._WAITING_HOLDER.replace("clock_timestamp()", f"(clock_timestamp() - {LEAD})")
-    monkeypatch.setattr(session_locks, "_WAITING_HOLDER", ahead)
+    set_back = ServerSetBack(pool)
     holder = await connect(database_url)
     try:
         await holder.execute("SELECT pg_advisory_lock(7)")
-        assert not await session_locks.end_silent_holder(pool, 7, 4.0)
+        assert not await session_locks.end_silent_holder(set_back, 7, 4.0)
         await holder.execute("SELECT 1")  # it works: its silence begins again
         await asyncio.sleep(0.31)
-        assert not await session_locks.end_silent_holder(pool, 7, 4.0)
-        await until(lambda: session_locks.end_silent_holder(pool, 7, 4.0))
+        assert not await session_locks.end_silent_holder(set_back, 7, 4.0)
+        await until(lambda: session_locks.end_silent_holder(set_back, 7, 4.0))
     finally:
         holder.terminate()
