@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
@@ -18,16 +22,18 @@ from kit.indexer import (
     without_lone_places,
 )
 from kit.rpc_proxy import MUTE, Body, Call, Edit, Proxy, Refuse, Say, honest
-from kit.story_node import serving
+from kit.story_node import StoryNode, serving
 from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.slot_bounds import PUBLIC_CLUSTERS
 from zmart.errors import ChainError
 from zmart.services.indexer.backfill import backfill
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import _why_not_ready
 from zmart.store import alerts, inbox, inbox_backlog, index_progress
 
+DEVNET = next(genesis for genesis, name in PUBLIC_CLUSTERS.items() if name == "devnet")
 STORY = Story(23, markets=1, trades=4)
 SOME = 11
 """Attempts in a test: more than the ten after which an earlier version gave up."""
@@ -461,6 +467,15 @@ async def test_an_rpc_that_takes_the_least_slot_for_a_filter_is_not_trusted(data
         assert await through(engine) < FIRST_SLOT
 
 
+@asynccontextmanager
+async def serving_devnet(story: Story) -> AsyncIterator[StoryNode]:
+    """Serve the story as a node of a public cluster, of which many are behind one URL."""
+    async with serving(story) as node:
+        node.genesis = DEVNET
+        node.time_of = lambda _slot: int(time.time()) - 10
+        yield node
+
+
 def ignoring_the_least_slot(node, behind):
     """Let an RPC answer lists, whatever slot they require, from a node that has reached slot `behind`."""
 
@@ -478,9 +493,9 @@ async def test_an_rpc_that_ignores_the_least_slot_completes_nothing(database_url
     """P1, W3: the list of a node that is behind for longer than a scan repeats would have counted as complete."""
     behind = STORY.txs[-3].slot
     async with (
-        serving(STORY) as node,
+        serving_devnet(STORY) as node,
         Proxy.before(node.url) as proxy,
-        engine_asking(database_url, proxy.url) as engine,
+        engine_asking(database_url, proxy.url, genesis=DEVNET) as engine,
     ):
         proxy.script = ignoring_the_least_slot(node, behind)
         for node.more_slots in (0, 200):
@@ -502,16 +517,29 @@ async def test_an_rpc_that_ignores_the_least_slot_completes_nothing(database_url
         assert await through(engine) == node.tip()
 
 
+async def test_the_rpc_of_a_chain_with_one_node_may_ignore_the_least_slot(database_url):
+    """Such a node, for example a plain Surfpool, cannot lag behind itself."""
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        proxy.script = ignoring_the_least_slot(node, node.tip())
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) == node.tip()
+
+
 @pytest.mark.parametrize("order", ["first", "second"])
 async def test_every_endpoint_must_honour_the_least_slot(database_url, order):
     """P1: whichever of the URLs answers the list; one that does not answer at all holds nothing up."""
     async with (
-        serving(STORY) as node,
+        serving_devnet(STORY) as node,
         Proxy.before(node.url) as good,
         Proxy.before(node.url) as other,
     ):
         urls = (good.url, other.url) if order == "second" else (other.url, good.url)
-        async with engine_asking(database_url, *urls) as engine:
+        async with engine_asking(database_url, *urls, genesis=DEVNET) as engine:
             other.script = ignoring_the_least_slot(node, STORY.txs[-3].slot)
             with pytest.raises(ChainError, match=f"{other.url[-5:]} ignores minContextSlot"):
                 await engine.scanner.scan()

@@ -198,9 +198,18 @@ async def test_a_schedule_whose_tables_are_gone_says_what_the_services_say(empty
 
     async def tick() -> None: ...
 
+    missed = schedule._MissedTimes()
     with pytest.raises(Unavailable, match="run `zmart migrate up`"):
         await schedule._run(
-            empty_database_url, "ticks", "* * * * *", tick, asyncio.Event(), True, lambda: None
+            empty_database_url,
+            "ticks",
+            "* * * * *",
+            tick,
+            asyncio.Event(),
+            True,
+            missed,
+            lambda: None,
+            lambda: None,
         )
 
 

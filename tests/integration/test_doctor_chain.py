@@ -6,12 +6,16 @@ import asyncio
 
 from kit.rpc_proxy import Call, Fault, Proxy, Say, honest
 from kit.servers import LocalChain
+from zmart.chain.slot_bounds import PUBLIC_CLUSTERS
 from zmart.local import doctor
 from zmart.settings import Settings
 
+_DEVNET = next(genesis for genesis, name in PUBLIC_CLUSTERS.items() if name == "devnet")
 
-def ignores_the_least_slot(call: Call) -> Fault | None:
-    return Say([]) if call.method == "getSignaturesForAddress" else None
+
+def of_devnet_and_ignores_the_least_slot(call: Call) -> Fault | None:
+    answers = {"getSignaturesForAddress": Say([]), "getGenesisHash": Say(_DEVNET)}
+    return answers.get(call.method)
 
 
 async def test_the_doctor_names_an_rpc_whose_lists_complete_nothing(local_chain: LocalChain) -> None:
@@ -23,7 +27,7 @@ async def test_the_doctor_names_an_rpc_whose_lists_complete_nothing(local_chain:
             admin_keypair_path=local_chain.keys.path("admin"),
         )
         assert (await asyncio.to_thread(doctor._chain, settings)).ok
-        proxy.script = ignores_the_least_slot
+        proxy.script = of_devnet_and_ignores_the_least_slot
         finding = await asyncio.to_thread(doctor._chain, settings)
         assert not finding.ok
         assert "ignores minContextSlot" in finding.sentence

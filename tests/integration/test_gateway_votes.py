@@ -388,6 +388,8 @@ class VotersNode:
                     "meta": {"preBalances": [0], "postBalances": [10**9]},
                     "slot": 5,
                 }
+            case "getGenesisHash":
+                return address(1)
             case "getFirstAvailableBlock":
                 return 4 * self.is_pruned
             case "getAccountInfo":

@@ -294,10 +294,10 @@ class FailingFor(SnapshotBuilder):
 
     problems: list[Exception]
 
-    async def build(self, market_id, day):
+    async def build(self, market_id, day, *, once=False):
         if market_id == MARKET and self.problems:
             raise self.problems.pop(0)
-        return await super().build(market_id, day)
+        return await super().build(market_id, day, once=once)
 
 
 def failing_runs(

@@ -41,6 +41,9 @@ class PrunedNode:
     knows_others: bool = True
     calls: int = 0
 
+    async def check_lists(self, address: str) -> None:
+        """It honours minContextSlot."""
+
     async def get_signatures_for_address(
         self, _address: str, *, before: str | None = None, limit: int = 1_000, **_: object
     ) -> list[SignatureInfo]:

@@ -17,7 +17,7 @@ from zmart.chain.rpc_context import (
 )
 from zmart.chain.rpc_types import Blockhash, SignatureInfo, SignatureStatus
 from zmart.errors import DecodeError
-from zmart.market.types import Address
+from zmart.market.types import Address, Slot
 
 
 def read(kind: type, text: str) -> object:
@@ -34,12 +34,12 @@ def test_an_answer_is_read_with_its_slot() -> None:
 
 @pytest.mark.parametrize("since", [None, 6, 7])
 def test_an_answer_from_the_requested_slot_or_later_counts(since: int | None) -> None:
-    require_slot("getBalance", read(InContext[int], '{"context":{"slot":7},"value":1}'), since)
+    require_slot("getBalance", Slot(7), since)
 
 
 def test_an_answer_from_an_earlier_slot_is_asked_for_again() -> None:
     with pytest.raises(TransientRpcError, match="from slot 7, before slot 8"):
-        require_slot("getBalance", read(InContext[int], '{"context":{"slot":7},"value":1}'), 8)
+        require_slot("getBalance", Slot(7), Slot(8))
 
 
 def test_a_list_and_statuses_show_their_newest_slot() -> None:
