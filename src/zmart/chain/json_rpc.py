@@ -293,8 +293,8 @@ class JsonRpc:
     ) -> list[EndpointAnswer]:
         """Call each of these URLs once, all at the same time, and return their answers.
 
-        Left out are those that no call would use now, belong to another chain or give no usable response. No answer
-        of theirs changes which endpoint is preferred.
+        Left out are those that no call would use now, belong to another chain or give no usable response, which pauses
+        them. A JSON-RPC error does not.
         """
         now = time.monotonic()
         usable = [endpoint for endpoint in self._endpoints if endpoint.paused_until <= now]
@@ -306,14 +306,12 @@ class JsonRpc:
     async def _ask_one(
         self, endpoint: _Endpoint, method: str, params: Sequence[object]
     ) -> EndpointAnswer | None:
-        request_id = next(self._ids)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._admit(endpoint, method)
-                raw = await self._post(endpoint.url, _request(request_id, method, params))
-            return EndpointAnswer(endpoint.url, endpoint.name, read_answer(raw, request_id))
-        except (ChainError, httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError):
+            await self._admit(endpoint, method)
+            answer = await self._exchange(endpoint, method, params, next(self._ids))
+        except ChainError:
             return None
+        return EndpointAnswer(endpoint.url, endpoint.name, answer)
 
     async def _admit(self, endpoint: _Endpoint, method: str, *, now: bool = False) -> None:
         if endpoint.guard is None:
@@ -336,21 +334,27 @@ class JsonRpc:
         self, endpoint: _Endpoint, method: str, params: Sequence[object], request_id: int | None = None
     ) -> bytes:
         request_id = next(self._ids) if request_id is None else request_id
+        answer = await self._exchange(endpoint, method, params, request_id)
+        if isinstance(answer, JsonRpcError):
+            raise endpoint.refused(method, answer)
+        return answer
+
+    async def _exchange(
+        self, endpoint: _Endpoint, method: str, params: Sequence[object], request_id: int
+    ) -> bytes | JsonRpcError:
+        """Return what the endpoint answered. Raises TransientRpcError if it gave no usable response; it is paused."""
         body = _request(request_id, method, params)
         began_s = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout_s * _SLOWEST_ANSWER):
                 raw = await self._post(endpoint.url, body)
-            answer = read_answer(raw, request_id)
+            return read_answer(raw, request_id)
         except asyncio.CancelledError:  # who asked has given up: the next call prefers another endpoint
             if time.monotonic() - began_s >= SILENT_S:
                 endpoint.failed(method, "it was silent", began_s)
             raise
         except (httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError) as error:
             raise endpoint.failed(method, str(error) or type(error).__name__, began_s) from error
-        if isinstance(answer, JsonRpcError):
-            raise endpoint.refused(method, answer)
-        return answer
 
     async def _post(self, url: str, body: bytes) -> bytes:
         """Return the body of a response with status 200 and a JSON content type.
