@@ -346,7 +346,11 @@ async def test_the_activity_leads_to_a_page_that_shows_the_comment(database_url:
         assert len(links) == 30
         for path, comment in links:
             comments = re.findall(r'<li class="comment" id="([^"]*)"', (await here.get(path)).text)
-            assert comments[0] == comment
+            assert comment in comments
+        newest, oldest = [(await here.get(links[at][0])).text for at in (0, -1)]
+        assert ("data-talk" in newest, "data-talk" in oldest) == (True, False), (
+            "new comments appear on the first page"
+        )
 
 
 _OLD_CLAIM = """

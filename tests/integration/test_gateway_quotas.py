@@ -13,7 +13,7 @@ from solders.keypair import Keypair
 
 from kit import rows
 from kit.chain_life import CID, SOL, Driver
-from kit.gateway import Site, add_market, site
+from kit.gateway import Site, add_market, add_position, site
 from kit.gateway_server import market_on_chain
 from kit.wallets import address_of
 from zmart.chain import compose
@@ -274,6 +274,19 @@ async def test_comments_have_a_quota_by_wallet_by_address_and_by_market(talking:
     assert await here.pool.fetchval("SELECT count(*) FROM discussions") == 1
 
 
+async def test_wallets_without_a_part_in_a_market_silence_none_that_has_one(talking: Site) -> None:
+    here, trader, creator = talking, Keypair(), Keypair()
+    market = await add_market(here.pool, 1)
+    await rows.change_market(here.pool, market, creator=address_of(creator))
+    await add_position(here.pool, market, address_of(trader), 10**9, 0, 10**9)
+    await use_up(here, text_quotas.COMMENTS_ON_MARKET, market, left=0)
+    statuses = []
+    for key in (Keypair(), trader, creator):
+        token, comment = await here.sign_in(key), {"market_id": market, "content": "It froze in 1963."}
+        statuses.append((await here.post("/api/discussions", comment, token)).status_code)
+    assert statuses == [429, 201, 201]
+
+
 async def test_a_comment_that_is_refused_or_not_stored_is_not_counted(talking: Site) -> None:
     here, key, market = talking, Keypair(), await add_market(talking.pool, 1)
     token, comment = await here.sign_in(key), {"market_id": market, "content": "It froze in 1963."}
@@ -304,5 +317,5 @@ async def test_a_daily_quota_is_never_less_than_what_is_allowed_in_a_minute(here
     context = here.gateway.context
     settings = context.settings.model_copy(update={"rate_limit_comments": 20_000})
     context = dataclasses.replace(context, settings=settings)
-    uses = text_quotas.uses_of_comment(context, address_of(Keypair()), "127.0.0.1", MarketId("ab" * 32))
+    uses = await text_quotas.uses_of_comment(context, address_of(Keypair()), "127.0.0.1", MarketId("ab" * 32))
     assert [policy.requests for policy, _ in uses] == [20_000] * 3

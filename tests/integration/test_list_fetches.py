@@ -190,3 +190,15 @@ async def test_a_tick_waits_once_for_judgements_that_hang() -> None:
     await judge.start_and_wait()
     await judge.aclose()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_single_run_ends_with_the_list_stored_for_the_next_one(
+    pool: Pool, gateway: ScriptedGateway, signed: VoterList, fetches: ListFetches
+) -> None:
+    """`zmart aggregate` and `zmart finalize` would else end the fetch each time that they are tried."""
+    assert await load(pool, fetches, signed.cid) == FETCHING
+    ending = asyncio.create_task(fetches.finish())
+    gateway.open.set()
+    await ending
+    assert await load(pool, fetches, signed.cid) == ""
+    assert gateway.requested == [signed.cid]

@@ -319,7 +319,8 @@ async def test_a_list_that_hangs_holds_up_no_other_market(
         assert await scene.state(proposal) is MarketState.APPROVED
         with pytest.raises(EligibilityUnknown, match="is being fetched: try again in some seconds"):
             await service._voters.admit(market, DISPUTE, address_of(Keypair()))
-        await service.finish()
+        await service._judging.finish()
+        await service._voters.aclose()  # as at a shutdown
     assert (requested, given_up) == ([LISTED_CID], [LISTED_CID])
 
 

@@ -195,8 +195,8 @@ export class LiveFeed {
 
   #welcomed(heartbeatMs: number): void {
     this.#cancel(this.#welcoming);
-    this.#options.onConnection?.(true);
     this.#watch(heartbeatMs);
+    this.#options.onConnection?.(true);
   }
 
   #deliver(message: FeedMessage): void {

@@ -30,6 +30,8 @@ async def newest_first(
     for _ in range(most_pages):
         page = await rpc.get_signatures_for_address(address, before=before, limit=PAGE, since=since)
         if not page:
+            if since is not None:
+                await rpc.check_lists(address)  # another endpoint may have listed the pages
             return
         # Many nodes may answer at one address. One that has not reached these transactions does not know `before` and
         # would return an empty page.

@@ -10,6 +10,7 @@ cannot lag behind itself: such an RPC may ignore the slot, as a plain Surfpool d
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from zmart.chain.json_rpc import JsonRpc, decode_answer
@@ -32,9 +33,14 @@ class ListCheck:
         self._rpc = rpc
         self._honours: dict[str, float] = {}
         """Endpoints by URL, with the time.monotonic() at which each was checked."""
+        self._lock = asyncio.Lock()
 
     async def require(self, address: Address) -> None:
         """Raise ChainError if an endpoint ignores minContextSlot, or if none has shown that it does not."""
+        async with self._lock:  # callers at the same time ask once
+            await self._check(address)
+
+    async def _check(self, address: Address) -> None:
         recently = time.monotonic() - _CHECKED_S
         due = [url for url in self._rpc.urls if self._honours.get(url, recently) <= recently]
         params = [address, {"limit": 1, "commitment": "confirmed", "minContextSlot": UNREACHABLE}]

@@ -14,7 +14,7 @@ from zmart.decisions.effects import proposal_counts
 from zmart.errors import Conflict
 from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, ChainTime, MarketId, Slot, VoteKind
-from zmart.store import intents, tallies, vote_log, votes
+from zmart.store import intents, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
@@ -23,10 +23,15 @@ from zmart.votes.completeness import require_recent
 
 OPERATORS_ROUND = 0
 """The round of an intent that an operator asked for."""
+_OTHER_MOMENT = "The vote was closed at another moment than that of its newest count."
 
 
 class ApprovalRefused(Conflict):
     """The votes do not approve the proposal as of now; the message says why."""
+
+
+class ApprovalPremature(ApprovalRefused):
+    """The newest count is not taken, or not seen on the market's account, yet: the votes may approve the proposal."""
 
 
 class ApprovalTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +63,7 @@ async def plan_approval(
     async with pool.transaction() as connection:
         await _require_votes(connection, row, terms)
         if not await close_by_tally(connection, row):
-            raise ApprovalRefused("The vote was closed at another moment than that of its newest count.")
+            raise ApprovalRefused(_OTHER_MOMENT)
         round_ = OPERATORS_ROUND if by_operator else row.round
         return await intents.plan(connection, market_id, Action.APPROVE_PROPOSAL, round_, {})
 
@@ -78,11 +83,11 @@ async def _recent_tally(pool: Pool, market_id: MarketId, terms: ApprovalTerms) -
     if row is not None:
         return row
     if terms.on_account.total:
-        raise ApprovalRefused(
+        raise ApprovalPremature(
             f"The market's account records {_text(terms.on_account)}, which the aggregator has not counted: wait for "
             "its next run."
         )
-    raise ApprovalRefused("No votes are recorded on chain yet: wait for the aggregator's next run.")
+    raise ApprovalPremature("No votes are recorded on chain yet: wait for the aggregator's next run.")
 
 
 async def _require_votes(connection: Connection, row: TallyRow, terms: ApprovalTerms) -> None:
@@ -92,9 +97,12 @@ async def _require_votes(connection: Connection, row: TallyRow, terms: ApprovalT
     """
     await vote_log.lock(connection, row.market_id)
     if await tallies.latest(connection, row.market_id, row.kind) != row:
-        raise ApprovalRefused("The votes have been counted again meanwhile: try again.")
+        raise ApprovalPremature("The votes have been counted again meanwhile: try again.")
+    closing = await vote_closings.find(connection, row.market_id, row.kind)
+    if closing is not None and closing.voting_over and closing.closed_at != row.closed_at:
+        raise ApprovalRefused(_OTHER_MOMENT)
     if row.tally != terms.on_account:
-        raise ApprovalRefused(
+        raise ApprovalPremature(
             f"The market's account records {_text(terms.on_account)}, and the newest count is {_text(row.tally)}: "
             "wait for the aggregator's next run."
         )

@@ -20,12 +20,19 @@ from zmart import traces
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, judge
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Intent, Landed, Outcome, Sender, Uncertain
-from zmart.decisions.approvals import OPERATORS_ROUND, ApprovalRefused, ApprovalTerms, plan_approval
+from zmart.decisions.approvals import (
+    OPERATORS_ROUND,
+    ApprovalPremature,
+    ApprovalRefused,
+    ApprovalTerms,
+    plan_approval,
+)
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.effects import ADMIN_ACTIONS, instructions_of, shows_effect
+from zmart.decisions.planning import intent_of_tally
 from zmart.errors import ChainError, ProgramError
-from zmart.market.types import Slot
-from zmart.store import alerts, intents
+from zmart.market.types import Slot, VoteKind
+from zmart.store import alerts, intents, tallies
 from zmart.store.intent_claims import Claim, Claims
 from zmart.store.intents import Action, IntentRow, IntentState
 
@@ -91,12 +98,13 @@ async def resume(context: DecisionContext, intent: IntentRow) -> bool:
     """Finish an intent that another process left open, and return whether that was done here.
 
     An intent is finished if the market's account shows its effect: its stored transaction is judged then. An intent
-    that an operator requested is executed, an approval only if the votes still allow it: else it is closed as failed,
-    with an alert. All others return False: the deciding service plans them again.
+    that an operator requested is executed, an approval only if the votes still allow it: if they do not, it is closed
+    as failed, with an alert, and it stays open while their newest count is not on chain. All others return False: the
+    deciding service plans them again.
 
     Raises what `confirm` and, for an approval of an operator, `plan_approval` raise, apart from ApprovalRefused.
     """
-    account = await context.market(intent.market_id)
+    account = await context.market(intent.market_id, await _counted_at(context, intent))
     if not shows_effect(account, intent):
         if intent.round != OPERATORS_ROUND or intent.action not in ADMIN_ACTIONS:
             return False
@@ -105,11 +113,23 @@ async def resume(context: DecisionContext, intent: IntentRow) -> bool:
                 await plan_approval(
                     context.pool, intent.market_id, await _approval_terms(context, account), by_operator=True
                 )
+            except ApprovalPremature:
+                return False
             except ApprovalRefused as refused:
                 await _close_refused(context, intent, str(refused))
                 return False
     await confirm(context, intent, await execute(context, intent))
     return True
+
+
+async def _counted_at(context: DecisionContext, intent: IntentRow) -> Slot | None:
+    """Return the slot in which the newest count of a proposal's votes landed: a node that lags does not show it. None
+    for other intents, and before a count has landed."""
+    if intent.action is not Action.APPROVE_PROPOSAL:
+        return None
+    row = await tallies.latest(context.pool, intent.market_id, VoteKind.PROPOSAL)
+    count = None if row is None else await intent_of_tally(context.pool, row)
+    return None if count is None else count.landed_slot
 
 
 async def _approval_terms(context: DecisionContext, account: MarketAccount) -> ApprovalTerms:

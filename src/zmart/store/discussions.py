@@ -16,6 +16,10 @@ ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3"""
 _OF_MARKET_AFTER = f"""SELECT {_COLUMNS} FROM discussions WHERE market_id = $1 AND deleted_at IS NULL
 AND (created_at, id) < ($3, $4) ORDER BY created_at DESC, id DESC LIMIT $2"""
 _COUNT = "SELECT count(*) FROM discussions WHERE market_id = $1 AND deleted_at IS NULL"
+_HAS_PART = """
+SELECT EXISTS (SELECT FROM positions WHERE market_id = $1 AND wallet = $2)
+    OR EXISTS (SELECT FROM markets WHERE market_id = $1 AND $2 IN (creator, resolver, dispute_initiator))
+"""
 _ONE = f"SELECT {_COLUMNS} FROM discussions WHERE id = $1 AND deleted_at IS NULL"
 _ADD = f"""INSERT INTO discussions (market_id, wallet, content, parent_id) VALUES ($1, $2, $3, $4)
 RETURNING {_COLUMNS}"""
@@ -56,6 +60,12 @@ class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
     verified_at: datetime | None
     unpin_after: datetime | None
     unpinned_at: datetime | None
+
+
+async def has_part_in(pool: Pool, market_id: MarketId, wallet: Wallet) -> bool:
+    """Return whether a wallet has a part in the market: a position, or it created it, proposed its outcome or disputed
+    that."""
+    return bool(await pool.fetchval(_HAS_PART, market_id, wallet))
 
 
 async def of_market(

@@ -64,6 +64,10 @@ class Voters:
     share: ShareReading = read_now
     lists: ListFetches = field(default_factory=ListFetches)
 
+    async def finish(self) -> None:
+        """Wait until the fetches of voter lists in progress have ended: the next run has the lists."""
+        await self.lists.finish()
+
     async def aclose(self) -> None:
         """End the fetches of voter lists. Call this before the pool is closed."""
         await self.lists.aclose()

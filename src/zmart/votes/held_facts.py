@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 import msgspec
 
@@ -69,7 +70,8 @@ class HeldFacts:
 
     def _begin(self, key: tuple[Wallet, VoteOpening], read: ReadHeld) -> asyncio.Future[VoterFacts]:
         began_s = time.monotonic()
-        future = asyncio.ensure_future(read())
+        # In a context of its own: the result outlives the request that began the reading, and keeps none of it.
+        future = asyncio.create_task(_run(read), context=Context())
         self._running.add(future)
         self._store(key, _Reading(future))
 
@@ -86,5 +88,12 @@ class HeldFacts:
     def _store(self, key: tuple[Wallet, VoteOpening], reading: _Reading) -> None:
         self._readings.pop(key, None)
         self._readings[key] = reading
-        while len(self._readings) > self._most_entries:
+        while len(self._readings) > self._most_entries or self._is_oldest_over():
             del self._readings[next(iter(self._readings))]
+
+    def _is_oldest_over(self) -> bool:
+        return next(iter(self._readings.values())).fresh_until < time.monotonic()
+
+
+async def _run(read: ReadHeld) -> VoterFacts:
+    return await read()

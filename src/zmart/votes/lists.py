@@ -83,6 +83,10 @@ class ListFetches:
             return _FETCHING
         return _FETCHING if fetch.task.cancelled() else fetch.task.result()
 
+    async def finish(self) -> None:
+        """Wait until the fetches in progress have ended, within their own limit of time."""
+        await asyncio.gather(*(fetch.task for fetch in self._fetches.values()), return_exceptions=True)
+
     async def aclose(self) -> None:
         """End all fetches."""
         await end([fetch.task for fetch in self._fetches.values()])

@@ -114,7 +114,7 @@ class Aggregator:
         """Wait until all work that was started has ended."""
         await self._judging.finish()
         await self._workers.drain()
-        await self._voters.aclose()
+        await self._voters.finish()
 
     async def readiness(self) -> Readiness:
         """Return ready unless a loop waits for a server or the last tick failed. Raises StoreError or ChainError."""

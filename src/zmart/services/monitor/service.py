@@ -121,7 +121,7 @@ class Monitor:
     async def finish(self) -> None:
         """Wait until all work that was started has ended."""
         await self._workers.drain()
-        await self._voters.aclose()
+        await self._voters.finish()
 
     async def readiness(self) -> Readiness:
         """Return whether the service is ready: no loop waits for a server and the last tick succeeded.

@@ -108,7 +108,8 @@ async def post_comment(
     context: Context, auth: Auth, data: Annotated[CommentOnMarket, _A_COMMENT]
 ) -> shapes.DiscussionAnswer:
     """Write a comment on the market that the body names. Limits for a day: 500 comments of a wallet, 5000 of all
-    wallets of one address, 10000 on one market. Beyond them the answer is 429 with Retry-After."""
+    wallets of one address, 10000 on one market by wallets without a part in it. Beyond them the answer is 429 with
+    Retry-After."""
     return await _comment(context, auth, lookup.market_in_body(data.market_id), data)
 
 
@@ -123,7 +124,7 @@ async def post_comment_on(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[NewComment, _A_COMMENT_THERE]
 ) -> shapes.DiscussionAnswer:
     """Write a comment on the market in the path. Limits for a day: 500 comments of a wallet, 5000 of all wallets of one
-    address, 10000 on one market. Beyond them the answer is 429 with Retry-After."""
+    address, 10000 on one market by wallets without a part in it. Beyond them the answer is 429 with Retry-After."""
     named = {"key": lookup.market_in_path(key)}
     if data.market_id is not None:
         named["market_id"] = lookup.market_in_body(data.market_id)
@@ -139,7 +140,7 @@ async def _comment(
         parent = await discussions.one(context.pool, data.parent_id)
         if parent is None or parent.market_id != market_id:
             raise NotFound("The comment in parent_id does not exist in this market.")
-    uses = text_quotas.uses_of_comment(context, wallet, auth.request.client, market_id)
+    uses = await text_quotas.uses_of_comment(context, wallet, auth.request.client, market_id)
     async with within_quotas(context.limiter, *uses):
         row = await discussions.add(context.pool, market_id, wallet, data.content, data.parent_id)
     return shapes.DiscussionAnswer(message="Comment created", discussion=serializers.comment(row))

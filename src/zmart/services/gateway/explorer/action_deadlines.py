@@ -28,13 +28,13 @@ class ActionDeadline(msgspec.Struct, frozen=True, kw_only=True):
     """Until when users can act in a market's present state: vote, or dispute its proposed outcome.
 
     `is_over`: the API or the program refuses it now. `closes_at`: the chain time after which it will be refused, None
-    if no time alone ends it; `afterwards` is the sentence that then replaces `sentence`.
+    if no time alone ends it. `may_reopen`: it is over, and may be put off by the monitor.
     """
 
     sentence: DeadlineSentence
     is_over: bool = False
     closes_at: datetime | None = None
-    afterwards: DeadlineSentence | None = None
+    may_reopen: bool = False
 
 
 async def of(
@@ -63,9 +63,7 @@ async def _of_outcome(
     over = DeadlineSentence("The time to dispute it ended", at, ".")
     if await _present(context) >= at:
         return ActionDeadline(sentence=over, is_over=True)
-    return ActionDeadline(
-        sentence=DeadlineSentence("It can be disputed until", at, ""), closes_at=at, afterwards=over
-    )
+    return ActionDeadline(sentence=DeadlineSentence("It can be disputed until", at, ""), closes_at=at)
 
 
 async def _of_dispute(
@@ -80,15 +78,13 @@ async def _of_dispute(
     over = DeadlineSentence("The time to vote ended", at, f". If {too_few}, voting will go on.")
     time = await site_values.chain_time(context)
     if await _is_closed(context.pool, row, VoteKind.DISPUTE, policy, time):
-        return ActionDeadline(sentence=over, is_over=True)
+        return ActionDeadline(sentence=over, is_over=True, may_reopen=True)
     if await vote_closings.find(context.pool, row.market_id, VoteKind.DISPUTE) is not None:
         held_open = DeadlineSentence(
             "The time to vote ended", at, " with too few votes: votes count until there are enough."
         )
         return ActionDeadline(sentence=held_open)
-    return ActionDeadline(
-        sentence=DeadlineSentence("Votes count until", at, ""), closes_at=at, afterwards=over
-    )
+    return ActionDeadline(sentence=DeadlineSentence("Votes count until", at, ""), closes_at=at)
 
 
 async def _of_proposal(

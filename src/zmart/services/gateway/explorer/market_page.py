@@ -118,9 +118,15 @@ async def _tape(context: AppContext, row: MarketRow, cursor: str | None) -> dict
 
 async def _talk(context: AppContext, row: MarketRow, cursor: str | None) -> dict[str, object]:
     after = paging.key_of(cursor, TimeKey)
-    rows = await discussions.of_market(
-        context.pool, row.market_id, _COMMENTS + 1, 0, (after.moment, after.id) if after else None
-    )
+    rows = await discussions.of_market(context.pool, row.market_id, _COMMENTS + 1)
+    is_newest = True
+    if after is not None:
+        older_rows = await discussions.of_market(
+            context.pool, row.market_id, _COMMENTS + 1, 0, (after.moment, after.id)
+        )
+        # A link to one of the newest comments leads to the page on which new ones appear.
+        is_newest = bool(older_rows) and older_rows[0].id in {each.id for each in rows[:_COMMENTS]}
+        rows = rows if is_newest else older_rows
     page_rows, more = paging.split_page(rows, _COMMENTS)
     older = (
         paging.cursor_of(TimeKey(page_rows[-1].created_at, page_rows[-1].id)) if more and page_rows else None
@@ -128,7 +134,7 @@ async def _talk(context: AppContext, row: MarketRow, cursor: str | None) -> dict
     return {
         "talk": discussion_threads.threads_of(page_rows),
         "older_comments": older,
-        "talk_is_live": after is None,
+        "talk_is_live": is_newest,
     }
 
 

@@ -7,9 +7,8 @@ function message({ data }) {
   const now = data.market;
   const root = now && document.querySelector(`[data-market="${now.market_id}"]`);
   if (!root) return;
-  if (data.action === "deleted") return root.remove(); // its transaction has left the chain
   const chance = cents(now.current_price_yes);
-  if (root.dataset.phase !== now.state) return renew();
+  if (data.action === "deleted" || root.dataset.phase !== now.state) return renew(); // deleted: it has left the chain
   put(root, "price", chance);
   put(root, "price-yes", chance);
   put(root, "price-no", cents(now.current_price_no));
@@ -43,6 +42,7 @@ async function replace() {
   const focused = document.activeElement.getAttribute("href");
   for (const spot of document.querySelectorAll("[data-renewed]")) {
     const now = fresh.querySelector(`[data-renewed="${spot.dataset.renewed}"]`);
+    if (!now) continue; // as an older release renders it
     const hadFocus = spot.contains(document.activeElement);
     spot.replaceWith(document.adoptNode(now));
     if (hadFocus && focused) now.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();

@@ -100,7 +100,8 @@ function commentOf(comment, isOrphan) {
   by.append(button("reply", "Reply"), " ", button("delete", "Delete"));
   const replies = element("ol", { class: "replies", "data-replies": "" });
   const about = { class: "comment", id: `comment-${comment.id}`, "data-id": comment.id, "data-author": comment.user_wallet };
-  return element("li", about, element("p", {}, comment.content), by, replies);
+  const tabindex = comment.content.split("\n").length > 25 ? "0" : undefined; // it scrolls, as the server renders it
+  return element("li", about, element("p", { tabindex }, comment.content), by, replies);
 }
 
 function begin(list, item, emptiness) {
@@ -116,6 +117,23 @@ function renew(names, waitMs = 200 + Math.random() * 600) {
   renewing ??= { names: new Set(), timer: setTimeout(replace, waitMs) };
   for (const name of names) renewing.names.add(name);
 }
+
+// Whether users can still vote or dispute, or can again, is the server's to say. It is asked at growing intervals, and the
+// panel is replaced only if it says something else: what is being written in it stays.
+const FIRST_DOUBT_MS = 3000;
+const LONGEST_DOUBT_MS = 60000;
+let doubtMs = FIRST_DOUBT_MS;
+let nextLook = 0;
+document.addEventListener("zmart:deadline", async () => {
+  nextLook ||= Date.now() + Math.random() * FIRST_DOUBT_MS; // all open pages come to an end at the same moment
+  if (Date.now() < nextLook) return;
+  nextLook = Date.now() + doubtMs * (0.5 + Math.random());
+  doubtMs = Math.min(doubtMs * 2, LONGEST_DOUBT_MS);
+  const now = (await rendered())?.querySelector("[data-part]");
+  if (!now || now.dataset.over === root.querySelector("[data-part]").dataset.over) return;
+  doubtMs = FIRST_DOUBT_MS;
+  renew(["part", "ballots"], 0);
+});
 
 // The largest holders depend on many trades: a visible page fetches them once for the trades of some seconds.
 let asking = false;

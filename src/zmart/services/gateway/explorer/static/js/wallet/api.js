@@ -49,6 +49,9 @@ const SENTENCES = {
   NoAccount: "The wallet gave this page no account. Unlock it and try again.",
 };
 
+// Whether the same request may succeed in a moment: the server was unavailable or busy.
+export const isTransient = ({ status }) => status === 0 || status === 429 || status >= 500;
+
 export function words(problem) {
   if (isDeclined(problem)) return "You declined it in the wallet. Nothing was sent.";
   const fields = problem?.status === 400 ? (problem.details ?? []) : [];

@@ -17,18 +17,11 @@ function left(seconds) {
   return parts.join(" ");
 }
 
-// What the server says of a vote or a dispute whose time has ended, once that time comes on an open page.
-function close(form) {
-  for (const button of form.querySelectorAll("button")) button.disabled = true;
-  const over = document.querySelector("[data-over]");
-  if (!over.hidden) return;
-  over.hidden = false;
-  document.querySelector("[data-until]").hidden = true;
-  const word = form.dataset.vote && document.querySelector(`[data-ballot="${form.dataset.vote}"] [data-ballot-open]`);
-  if (word) word.textContent = "closed";
-}
+// Beyond an end by this machine's clock, which may be wrong, or after an end that may be put off.
+const isDoubtful = (form) => form.matches("[data-may-reopen]") || Date.parse(form.dataset.closes) <= chainNow();
 
-// Keeps every [data-countdown] of the page up to date, and the buttons of every form that opens or closes later.
+// Keeps every [data-countdown] of the page up to date, and the button of every form that opens later. Whether a form
+// has closed, or is open again, is the server's to say.
 export function countDown() {
   clearTimeout(timer);
   const spots = document.querySelectorAll("[data-countdown]");
@@ -40,8 +33,7 @@ export function countDown() {
     const isClosed = Date.parse(form.dataset.opens) > chainNow();
     form.querySelector("button").disabled = isClosed || form.hasAttribute("aria-busy");
   }
-  for (const form of document.querySelectorAll("[data-closes]")) {
-    if (Date.parse(form.dataset.closes) <= chainNow()) close(form);
-  }
-  if (spots.length > 0) timer = setTimeout(countDown, 1000);
+  const isInDoubt = [...document.querySelectorAll("[data-closes], [data-may-reopen]")].some(isDoubtful);
+  if (isInDoubt) document.dispatchEvent(new CustomEvent("zmart:deadline"));
+  if (spots.length > 0 || isInDoubt) timer = setTimeout(countDown, 1000);
 }

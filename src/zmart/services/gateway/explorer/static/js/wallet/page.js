@@ -3,7 +3,7 @@ import { element } from "../dom.js";
 import { gain, shares, sol } from "../numbers.js";
 import { position } from "./account.js";
 import { ACTS, remove } from "./acts.js";
-import { api, chainNow, site, words } from "./api.js";
+import { api, chainNow, isTransient, site, words } from "./api.js";
 import { chosen, showWallet } from "./chooser.js";
 import { dropComment, isSure, replyTo, showComments } from "./comments.js";
 import { connect, signer, usable } from "./connection.js";
@@ -84,7 +84,7 @@ async function showMine() {
   clearTimeout(retry);
   offer(address);
   forgetOthers(address);
-  const { held, problem } = address ? await read(position(address, market())) : { held: null };
+  const { value: held, problem } = address ? await read(position(address, market())) : { value: null };
   if (address !== signer()?.address || look < lastAnswered) return;
   lastAnswered = look;
   showUnread(Boolean(problem));
@@ -95,7 +95,7 @@ async function showMine() {
   else lookLater();
 }
 
-const read = (held) => held.then((held) => ({ held }), (problem) => ({ problem }));
+const read = (answer) => answer.then((value) => ({ value }), (problem) => ({ problem }));
 
 function lookLater(leastMs = 0) {
   clearTimeout(retry);
@@ -157,9 +157,10 @@ async function showSales(held) {
   let isRead = true;
   for (const [outcome, amount] of sidesOf(held)) {
     const query = { side: "sell", outcome, shares: amount };
-    const quote = await api.get("/api/markets/{key}/quote", { path: { key: market() }, query }).catch(() => null);
-    isRead &&= quote !== null;
-    const text = quote ? `${sol(quote.total)} SOL` : "cannot be read now";
+    const { value: quote, problem } = await read(api.get("/api/markets/{key}/quote", { path: { key: market() }, query }));
+    if (problem && !isTransient(problem)) continue; // the program would refuse the sale, as of too few shares
+    isRead &&= !problem;
+    const text = problem ? "cannot be read now" : `${sol(quote.total)} SOL`;
     lines.push(element("dt", {}, `${outcome} sells for`), element("dd", {}, text));
   }
   if (list.lastElementChild === before) list.append(...lines); // else the list is another one's by now

@@ -2,7 +2,7 @@
 import { element } from "../dom.js";
 import { cents, shares, sol, units, unitsText, whyNoAmount } from "../numbers.js";
 import { balance, position } from "./account.js";
-import { api, words } from "./api.js";
+import { api, isTransient, words } from "./api.js";
 import { sayRead } from "./status.js";
 
 const REST_MS = 200;
@@ -151,7 +151,7 @@ async function show() {
   let lines = [];
   let has = null;
   let extra = 0n;
-  let isTransient = false;
+  let isOutage = false;
   let reason = amount ? "" : noAmount();
   try {
     if (wallet()) ({ amount: has, extra } = await available(side, outcome));
@@ -165,10 +165,10 @@ async function show() {
     }
   } catch (problem) {
     reason = words(problem);
-    isTransient = problem.status === 0 || problem.status === 429 || problem.status >= 500;
+    isOutage = isTransient(problem);
   }
   if (request !== lastRequest || !form.isConnected) return;
-  if (isTransient) soon(RETRY_MS);
+  if (isOutage) soon(RETRY_MS);
   showHeld(side, outcome, has);
   form.querySelector("[data-quote]").replaceChildren(...(reason ? [element("dt", { class: "whole why" }, reason)] : []), ...lines);
   sendButton().textContent = `${side === "buy" ? "Buy" : "Sell"} ${outcome}`;
