@@ -519,6 +519,8 @@ async def test_nothing_moves_while_a_page_loads(
                 if path.startswith("/markets/"):
                     await expect(page.locator(".uplot canvas")).to_be_visible()
                 if visit == "with one":
+                    if path == "/portfolio":
+                        await page.wait_for_url("**/wallets/*")
                     await expect(page.locator("[data-wallet-link]")).to_contain_text("SOL")
                 shifts = await page.evaluate(_SHIFTS)
                 if sum(shift[0] for shift in shifts) >= _MOST_SHIFT:
@@ -526,5 +528,6 @@ async def test_nothing_moves_while_a_page_loads(
             if visit == "without a wallet":
                 await page.get_by_role("button", name="Connect wallet").first.click()
                 await page.locator("[data-wallet-list] button").first.click()
+                await page.wait_for_url("**/wallets/*")  # the portfolio of a connected wallet is its page
                 await expect(page.locator("[data-wallet-link]")).to_contain_text("SOL")
     assert shifted == {}
