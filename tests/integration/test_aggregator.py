@@ -271,6 +271,23 @@ async def test_an_operators_approval_that_was_left_open_is_sent_while_the_votes_
     assert (closing.closed_at, closing.log_size, closing.voting_over) == (row.closed_at, 10, True)
 
 
+async def test_an_operators_approval_stays_open_while_its_votes_are_not_counted_on_chain(
+    scene: Scene,
+) -> None:
+    """It is no verdict of the votes that no count of them has landed, or that a node does not show it yet."""
+    market = await scene.market()
+    await scene.vote(market, yes=7, no=3)
+    intent = await intents.plan(scene.pool, market, Action.APPROVE_PROPOSAL, 0, {})
+    async with scene.context() as context:
+        assert not await execution.resume(context, intent)
+    assert (await intents.one(scene.pool, intent.id)).state is IntentState.PLANNED
+    assert await open_alerts(scene, market) == []
+    await tick(scene, admin_keypair_path=None)
+    async with scene.context() as context:
+        assert await execution.resume(context, intent)
+    assert await scene.state(market) is MarketState.APPROVED
+
+
 async def test_an_operators_approval_that_was_left_open_is_not_sent_against_the_votes(scene: Scene) -> None:
     """90 wallets vote against while it waits, such as for an RPC. It is closed, and an alert says why until the market
     is decided or the approval is requested again."""
