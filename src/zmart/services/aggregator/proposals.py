@@ -49,6 +49,14 @@ class ProposalDecider:
     clock: ChainClock
     voters: Voters
 
+    async def close_decided(self, market_id: MarketId) -> None:
+        """Close the vote of a market that the index shows as decided, if its account says so, too. Raises ChainError or
+        StoreError."""
+        _, intent = await _recorded(self.context.pool, market_id)
+        account = await self.context.market(market_id, intent.landed_slot if intent else None)
+        if account.state is not MarketState.PROPOSED:
+            await close_as_recorded(self.context.pool, market_id, proposal_counts(account))
+
     async def decide(self, market_id: MarketId) -> None:
         """Advance one proposal as far as possible now, with the minimum number of votes that is fixed for its vote.
 

@@ -89,11 +89,10 @@ class Aggregator:
         due = await market_work.proposals_to_decide(
             self._context.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
         )
-        markets = [proposal.market_id for proposal in due]
-        if only is None:
-            markets += await market_work.unclosed_proposals(self._context.pool)
-        for market_id in markets:
-            self._workers.start(market_id, Job.PROPOSAL, partial(decider.decide, market_id))
+        for proposal in due:
+            self._workers.start(proposal.market_id, Job.PROPOSAL, partial(decider.decide, proposal.market_id))
+        for market_id in await market_work.unclosed_proposals(self._context.pool) if only is None else ():
+            self._workers.start(market_id, Job.PROPOSAL, partial(decider.close_decided, market_id))
         return {"due": len(due)}
 
     async def _decider(self) -> ProposalDecider:
