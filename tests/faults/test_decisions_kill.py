@@ -26,7 +26,7 @@ from zmart.store import intents
 from zmart.store.pool import Pool
 
 EACH_SECOND, NEVER = "* * * * * *", "0 0 1 1 *"
-MOST_AWAITS = 80
+MOST_AWAITS = 120
 """The most awaits that are tried."""
 FEWEST_AWAITS = {"proposals": 50, "resolving": 15, "disputed": 28}
 """The fewest awaits of each kind of decision, at each of which a process must have been killed.
