@@ -220,7 +220,7 @@ async def test_a_trade_beyond_the_wallet_is_refused_before_it_is_tried(
             await route.continue_()
 
         await page.route(
-            "**/api/users/*/positions*", once_typed
+            "**/api/users/*/positions/*", once_typed
         )  # the suggested amount arrives after the typed one
         await page.locator("[data-trade] label.no").click()
         await page.get_by_label("NO shares to sell").fill("1")
