@@ -87,16 +87,19 @@ class Trader:
         await self.press("Propose this outcome", f"You proposed {outcome}")
 
     async def dispute(self, reason: str) -> None:
-        """Dispute the proposed outcome; press again when the panel says "too early".
+        """Dispute the proposed outcome; press again as long as the panel says "too early".
 
-        The program refuses a dispute in the second of the proposal.
+        The program refuses a dispute in the second of the proposal, which may see several presses.
         """
         await self.page.get_by_label("Why it is wrong").fill(reason)
-        await self.button("Dispute the outcome").click()
-        await expect(self.status).to_contain_text(re.compile("Disputed|too early"))
-        if "too early" in await self.status.inner_text():
-            await self.press("Dispute the outcome", "Disputed")
-        await expect(self.status).to_contain_text("Disputed")
+
+        async def answer() -> str:
+            await self.status.evaluate("line => line.replaceChildren()")
+            await self.button("Dispute the outcome").click()
+            await expect(self.status).to_contain_text(re.compile("Disputed|too early"))
+            return await self.status.inner_text()
+
+        await until(answer, lambda text: "Disputed" in text)
 
 
 @asynccontextmanager
