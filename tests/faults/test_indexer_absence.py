@@ -24,8 +24,8 @@ from kit.indexer import (
 from kit.rpc_proxy import MUTE, Body, Call, Edit, Proxy, Refuse, Say, honest
 from kit.story_node import StoryNode, serving
 from zmart.chain import absence
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.slot_bounds import PUBLIC_CLUSTERS
 from zmart.errors import ChainError
 from zmart.services.indexer.backfill import backfill

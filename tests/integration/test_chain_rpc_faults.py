@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from zmart.chain.endpoint_guard import EndpointGuard
-from zmart.chain.json_rpc import JsonRpc, RpcError, TransientRpcError
+from zmart.chain.json_rpc import JsonRpc
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_answer import ANSWERS
+from zmart.chain.rpc_errors import RpcError, TransientRpcError
 from zmart.chain.versions import NEWEST_READABLE_VERSION
 from zmart.errors import ChainError, ConfigError, UnsupportedVersion
 

@@ -17,7 +17,7 @@ from kit.gateway import Site, add_market, add_position, site
 from kit.gateway_server import market_on_chain
 from kit.wallets import address_of
 from zmart.chain import compose
-from zmart.chain.json_rpc import RpcError
+from zmart.chain.rpc_errors import RpcError
 from zmart.local.chain.genesis import fund
 from zmart.market.types import Lamports, MarketId
 from zmart.services.gateway.api import relay, stakes, text_quotas

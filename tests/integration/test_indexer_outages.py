@@ -9,8 +9,8 @@ import pytest
 from kit.chain_story import Story
 from kit.indexer import again, deliver, engine_on, settle
 from kit.story_node import serving
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import late_finality

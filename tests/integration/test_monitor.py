@@ -15,7 +15,7 @@ from kit.votes import (
 )
 from kit.waiting import until
 from kit.wallets import address_of, market_id
-from zmart.chain.json_rpc import TransientRpcError
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.decisions.workers import run_job
 from zmart.errors import Busy, ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo

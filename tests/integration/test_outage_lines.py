@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from kit.http_servers import serving
 from kit.tcp_proxy import TcpProxy
 from kit.waiting import until
-from zmart.chain import json_rpc
+from zmart.chain import rpc_endpoint
 from zmart.chain.judge import PendingTransaction
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -41,7 +41,7 @@ def _lines(logged: object) -> Lines:
 @pytest.fixture(autouse=True)
 def no_earlier_outages() -> None:
     """Forget the outages of other tests, whose servers may have had the same ports."""
-    json_rpc._outage_of.cache_clear()
+    rpc_endpoint._outage_of.cache_clear()
 
 
 class _Node:

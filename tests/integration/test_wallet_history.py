@@ -7,8 +7,8 @@ from solders.keypair import Keypair
 
 from kit.decisions import Scene
 from kit.wallets import address_of
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError
 from zmart.local.chain.genesis import fund

@@ -13,8 +13,9 @@ import pytest
 
 from zmart.chain.clock import read_clock
 from zmart.chain.helius import HeliusClient, HeliusError
-from zmart.chain.json_rpc import TransientRpcError, decode_answer
+from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc_answer import BadAnswer, read_answer
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.rpc_types import SignatureInfo
 from zmart.chain.transactions import parse_transaction
 from zmart.chain.webhooks import read_delivery

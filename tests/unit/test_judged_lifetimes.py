@@ -22,8 +22,8 @@ from solders.system_program import (
 from kit.chain_story import PROGRAM
 from zmart.chain import compose
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, judge
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.rpc_types import BlockhashValidity, BlockHeight, SignatureStatus, Statuses
 from zmart.services.gateway.api.relay import Relay
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from kit.waiting import until
-from zmart.chain.json_rpc import RpcError, TransientRpcError
+from zmart.chain.rpc_errors import RpcError, TransientRpcError
 from zmart.decisions.ticks import TickRecord
 from zmart.errors import Busy, ChainError, ConfigError, ReadOnly, RolledBack, Unavailable
 from zmart.store.retrying import Outages, StopSignal, retrying

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc_accounts import RpcAccount, info_of
 from zmart.chain.rpc_context import (
     InContext,
@@ -15,6 +14,7 @@ from zmart.chain.rpc_context import (
     report_transaction,
     require_slot,
 )
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.rpc_types import Blockhash, SignatureInfo, SignatureStatus
 from zmart.errors import DecodeError
 from zmart.market.types import Address, Slot

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.market.types import Address, Signature, Slot
 
 LONG_FINAL_SLOTS = 150

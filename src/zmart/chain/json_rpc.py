@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -19,20 +19,13 @@ import httpx
 import msgspec
 
 from zmart.chain.clock import ChainClock
-from zmart.chain.endpoint_guard import ChainReport, EndpointGuard, GuardedEndpoint
-from zmart.chain.rpc_answer import (
-    LAG_CODES,
-    BadAnswer,
-    JsonRpcError,
-    is_json,
-    read_answer,
-    safe_message,
-    secrets_of,
-)
+from zmart.chain.endpoint_guard import ChainReport, EndpointGuard
+from zmart.chain.rpc_answer import BadAnswer, JsonRpcError, is_json, read_answer
+from zmart.chain.rpc_endpoint import Endpoint
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.errors import ChainError, SettingError
 from zmart.loopback import client_options
 from zmart.market.json_input import JSON_ERRORS
-from zmart.outage_lines import OutageLines
 from zmart.retries import retry_context
 
 Answer = TypeVar("Answer")
@@ -43,11 +36,8 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 """Maximum size of an answer in bytes, enough for a list of all positions. A client that reads no lists sets a lower
 one."""
 _MAX_REFUSAL_BYTES = 4_096
-_PAUSE_S, _LONGEST_PAUSE_S, _SHORT_PAUSE_S = 15.0, 240.0, 1.0
 SILENT_S = 1.0
 """A call that is cancelled after this many seconds without an answer counts as a failure of its endpoint."""
-_REPORTED_AFTER_S = 1.0
-"""Failures of an endpoint are logged, as one outage, once they have lasted this many seconds."""
 _SLOWEST_ANSWER = 3
 """The whole answer may take this many times `timeout_s`: httpx limits only each read."""
 _ADVICE = {
@@ -59,98 +49,12 @@ _ADVICE = {
 }
 
 
-class RpcError(ChainError):
-    """Report an error that answers the call. `data` is its detail, e.g. the logs of a failed preflight."""
-
-    def __init__(
-        self, method: str, code: int, message: str, data: object = None, node: str = "The RPC"
-    ) -> None:
-        super().__init__(f"{node} refused {method}: {message} (code {code}).")
-        self.code = code
-        self.data = data
-
-
-class TransientRpcError(ChainError):
-    """Report that an endpoint gave no usable response; a retry or another endpoint may help.
-
-    Nothing may be concluded about what was requested. `code` is that of a JSON-RPC error, else None.
-    """
-
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class EndpointAnswer(msgspec.Struct, frozen=True):
     """Hold what one endpoint answered: the raw JSON of its result, or its JSON-RPC error."""
 
     url: str
     name: str
     answer: bytes | JsonRpcError
-
-
-class _Endpoint:
-    def __init__(self, url: str, *, logs_outages: bool) -> None:
-        self.url = url
-        self.name = _name(url)
-        self.outage = _outage_of(url) if logs_outages else None
-        self.secrets = secrets_of(url)
-        self.paused_until = 0.0
-        self.failures = 0
-        """How often it failed in a row; calls that were under way together count once."""
-        self.is_tried = False
-        """Whether one call tries it after a pause, while all others go to another endpoint."""
-        self.guard: EndpointGuard | None = None
-        self.guarded = GuardedEndpoint(url, self.name)
-
-    def failed(self, method: str, reason: str, began_s: float | None = None) -> TransientRpcError:
-        """Pause the endpoint, so that others are preferred for 15 s or more, and return the error to raise.
-
-        The call began at `began_s` of time.monotonic().
-        """
-        self._pause_longer()
-        return self._unanswered(method, safe_message(reason, self.secrets), began_s)
-
-    def refused(self, method: str, refusal: JsonRpcError) -> ChainError:
-        """Return the error to raise: RpcError if it answers the call, else TransientRpcError.
-
-        An endpoint that did not answer the call is paused.
-        """
-        message = safe_message(refusal.message, self.secrets)
-        if refusal.is_answer:
-            self.answered()
-            return RpcError(method, refusal.code, message, refusal.data, self.name)
-        if refusal.code in LAG_CODES:
-            self._pause(_SHORT_PAUSE_S)
-            return TransientRpcError(
-                f"{self.name} did not answer {method}: {message} (code {refusal.code}).", refusal.code
-            )
-        self._pause_longer()
-        return self._unanswered(method, f"{message} (code {refusal.code})", code=refusal.code)
-
-    def _unanswered(
-        self, method: str, reason: str, began_s: float | None = None, code: int | None = None
-    ) -> TransientRpcError:
-        if self.outage is not None:
-            self.outage.failed(f"{method}: {reason}", began_s=began_s)
-        return TransientRpcError(f"{self.name} did not answer {method}: {reason}.", code)
-
-    def answered(self) -> None:
-        """End a series of failures: calls prefer the endpoint again."""
-        if self.outage is not None:
-            self.outage.succeeded()
-        if self.failures:
-            self.failures, self.is_tried, self.paused_until = 0, False, 0.0
-
-    def _pause_longer(self) -> None:
-        if self.is_tried or time.monotonic() >= self.paused_until:
-            self.failures, self.is_tried = self.failures + 1, False
-            self._pause(min(_PAUSE_S * 2.0 ** (self.failures - 1), _LONGEST_PAUSE_S))
-
-    def _pause(self, seconds: float) -> None:
-        self.paused_until = time.monotonic() + seconds
-        if self.guard is not None:
-            self.guard.reconnects(self.guarded)
 
 
 class JsonRpc:
@@ -170,7 +74,7 @@ class JsonRpc:
     ) -> None:
         if not urls:
             raise SettingError("No Solana RPC is set; set SOLANA_RPC_URL (or HELIUS_RPC_URL).")
-        self._endpoints = [_Endpoint(url, logs_outages=logs_outages) for url in urls]
+        self._endpoints = [Endpoint(url, logs_outages=logs_outages) for url in urls]
         self._attempts = attempts
         self._timeout_s = timeout_s
         self._max_answer_bytes = max_answer_bytes
@@ -304,7 +208,7 @@ class JsonRpc:
         return [answer for answer in answers if answer is not None]
 
     async def _ask_one(
-        self, endpoint: _Endpoint, method: str, params: Sequence[object]
+        self, endpoint: Endpoint, method: str, params: Sequence[object]
     ) -> EndpointAnswer | None:
         try:
             await self._admit(endpoint, method)
@@ -313,7 +217,7 @@ class JsonRpc:
             return None
         return EndpointAnswer(endpoint.url, endpoint.name, answer)
 
-    async def _admit(self, endpoint: _Endpoint, method: str, *, now: bool = False) -> None:
+    async def _admit(self, endpoint: Endpoint, method: str, *, now: bool = False) -> None:
         if endpoint.guard is None:
             return
         try:
@@ -323,7 +227,7 @@ class JsonRpc:
             raise endpoint.failed(method, str(problem)) from problem
 
     async def _unless_failed(
-        self, endpoint: _Endpoint, failures: int, method: str, params: Sequence[object]
+        self, endpoint: Endpoint, failures: int, method: str, params: Sequence[object]
     ) -> bytes:
         """Call the endpoint unless it failed while the caller waited for others that asked it for its chain."""
         if endpoint.failures > failures:
@@ -331,7 +235,7 @@ class JsonRpc:
         return await self._once(endpoint, method, params)
 
     async def _once(
-        self, endpoint: _Endpoint, method: str, params: Sequence[object], request_id: int | None = None
+        self, endpoint: Endpoint, method: str, params: Sequence[object], request_id: int | None = None
     ) -> bytes:
         request_id = next(self._ids) if request_id is None else request_id
         answer = await self._exchange(endpoint, method, params, request_id)
@@ -340,7 +244,7 @@ class JsonRpc:
         return answer
 
     async def _exchange(
-        self, endpoint: _Endpoint, method: str, params: Sequence[object], request_id: int
+        self, endpoint: Endpoint, method: str, params: Sequence[object], request_id: int
     ) -> bytes | JsonRpcError:
         """Return what the endpoint answered. Raises TransientRpcError if it gave no usable response; it is paused."""
         body = _request(request_id, method, params)
@@ -376,7 +280,7 @@ class JsonRpc:
             raise BadAnswer(f"it answered more than {most} bytes")
         return bytes(read)
 
-    def _pick(self) -> _Endpoint:
+    def _pick(self) -> Endpoint:
         """Return the first endpoint that is not paused after a failure.
 
         When a pause is over, one call tries the endpoint; the others wait for its result with another endpoint. If all
@@ -415,23 +319,3 @@ def _unusable(status: int, content_type: str, body: bytes) -> str:
     if status != httpx.codes.OK:
         return f"HTTP {status}{_ADVICE.get(status, '')}{message}"
     return f"it answered with {content_type} instead of JSON{message}"
-
-
-@cache
-def _outage_of(url: str) -> OutageLines:
-    """Return the lines of one endpoint, which all clients of this process share: each outage is logged once."""
-    name = _name(url)
-    return OutageLines(f"{name} does not answer", f"{name} answers again", _REPORTED_AFTER_S)
-
-
-def _name(url: str) -> str:
-    """Return an endpoint's name for messages, with host and port only.
-
-    An RPC URL often has an API key in its query or path.
-    """
-    try:
-        parts = httpx.URL(url)
-        host = parts.host if parts.port is None else f"{parts.host}:{parts.port}"
-        return f"The RPC at {host}" if url.startswith("http") else "The RPC"
-    except httpx.InvalidURL:
-        return "The RPC"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import msgspec
 from solders.transaction import VersionedTransaction
 
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.nonces import DurableNonce, durable_nonce, nonce_state
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.rpc_types import SignatureStatus
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot

@@ -15,7 +15,7 @@ import msgspec
 from zmart.chain.accounts import AccountInfo
 from zmart.chain.clock import ChainClock, RecentClock, clock_params, read_clock
 from zmart.chain.endpoint_guard import EndpointGuard
-from zmart.chain.json_rpc import MAX_ANSWER_BYTES, JsonRpc, ReadReport, RpcError, decode_answer
+from zmart.chain.json_rpc import MAX_ANSWER_BYTES, JsonRpc, ReadReport, decode_answer
 from zmart.chain.list_check import ListCheck
 from zmart.chain.rpc_accounts import KeyedAccount, RpcAccount, info_of
 from zmart.chain.rpc_context import (
@@ -31,6 +31,7 @@ from zmart.chain.rpc_context import (
     report_transaction,
     require_slot,
 )
+from zmart.chain.rpc_errors import RpcError
 from zmart.chain.rpc_types import (
     Blockhash,
     BlockhashValidity,

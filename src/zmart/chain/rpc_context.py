@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 from zmart.chain.endpoint_guard import ChainReport
-from zmart.chain.json_rpc import TransientRpcError, decode_answer
+from zmart.chain.json_rpc import decode_answer
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.rpc_types import SignatureInfo, SignatureStatus
 from zmart.market.types import ChainTime, Slot
 

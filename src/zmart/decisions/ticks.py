@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from zmart import traces
-from zmart.chain.json_rpc import TransientRpcError
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.errors import StoreError, ZmartError, reason_of
 
 log = structlog.get_logger()

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 

@@ -15,8 +15,8 @@ import msgspec
 import structlog
 
 from zmart.chain import absence
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.errors import ChainError
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Signature, Slot

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.chain.rpc_types import SignatureStatus
 from zmart.errors import ChainError, ZmartError
 from zmart.market.types import Signature, Slot

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import TransientRpcError
 from zmart.errors import ChainError, DecodeError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import batch as batches

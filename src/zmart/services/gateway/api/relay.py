@@ -13,11 +13,11 @@ from solders.transaction import SanitizeError, VersionedTransaction
 
 from zmart import traces
 from zmart.chain import absence
-from zmart.chain.json_rpc import RpcError
 from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, Verdict, judge
 from zmart.chain.nonces import durable_nonce, nonce_state
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_errors import RpcError
 from zmart.chain.versions import MAX_V1_BYTES, max_transaction_bytes
 from zmart.client.shapes.transactions import TransactionState
 from zmart.errors import ChainError, Invalid, NotFound, ProgramError, StoreError
