@@ -8,12 +8,10 @@ to wallet.
 
 from __future__ import annotations
 
-import msgspec
-
 from zmart.market.types import Address, Lamports, Wallet
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.rate_limiting import QuotaUse, of_address
-from zmart.services.gateway.http.rate_limits import RateLimitPolicy, quota
+from zmart.services.gateway.http.rate_limits import RateLimitPolicy, at_least, quota
 
 DRAFTS = quota("drafts", 100)
 """The drafts a day of one wallet that holds the deposit of its market."""
@@ -45,7 +43,5 @@ def uses_of_stake(
 
 def shared_by_address(context: AppContext, policy: RateLimitPolicy) -> RateLimitPolicy:
     """Return the daily quota that all wallets of one client address share: WALLETS_PER_ADDRESS times that of one
-    wallet. It is at least RATE_LIMIT_WRITES: where one address may write that often in a minute, many clients share it,
-    as on the local stack."""
-    shared = of_address(policy)
-    return msgspec.structs.replace(shared, requests=max(shared.requests, context.settings.rate_limit_writes))
+    wallet, and at least RATE_LIMIT_WRITES."""
+    return at_least(of_address(policy), context.settings.rate_limit_writes)

@@ -6,12 +6,10 @@ A minute's limit alone admits 14,400 comments a day of each wallet, and a key pa
 
 from __future__ import annotations
 
-import msgspec
-
 from zmart.market.types import MarketId, Wallet
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.rate_limiting import QuotaUse
-from zmart.services.gateway.http.rate_limits import RateLimitPolicy, quota
+from zmart.services.gateway.http.rate_limits import at_least, quota
 from zmart.store import discussions
 
 COMMENTS = quota("comments of one wallet", 500)
@@ -36,17 +34,11 @@ async def uses_of_comment(
     if not await discussions.has_part_in(context.pool, market_id, wallet):
         keys.append((COMMENTS_ON_MARKET, market_id))
     least = context.settings.rate_limit_comments
-    return tuple((_at_least(least, policy), key) for policy, key in keys)
+    return tuple((at_least(policy, least), key) for policy, key in keys)
 
 
 def uses_of_profile(context: AppContext, wallet: Wallet, client: str) -> tuple[QuotaUse, ...]:
     """Return the quotas by which a change of a profile is counted: those of its wallet and of the client's address."""
     keys = ((PROFILES, wallet), (PROFILES_OF_ADDRESS, client))
     least = context.settings.rate_limit_writes
-    return tuple((_at_least(least, policy), key) for policy, key in keys)
-
-
-def _at_least(a_minute: int, policy: RateLimitPolicy) -> RateLimitPolicy:
-    """Return a daily quota that is not less than what the settings allow in a minute, as on the local stack, where the
-    demo and the tests share an address and a few wallets."""
-    return msgspec.structs.replace(policy, requests=max(policy.requests, a_minute))
+    return tuple((at_least(policy, least), key) for policy, key in keys)

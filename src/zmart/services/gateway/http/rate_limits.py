@@ -27,6 +27,12 @@ def quota(name: str, requests: int) -> RateLimitPolicy:
     return RateLimitPolicy(name, requests, DAY_S)
 
 
+def at_least(policy: RateLimitPolicy, requests: int) -> RateLimitPolicy:
+    """Return the policy with at least this many requests, for a daily quota that shall not be less than what the
+    settings allow in a minute: then many clients share an address, as on the local stack."""
+    return msgspec.structs.replace(policy, requests=max(policy.requests, requests))
+
+
 def policies(settings: Settings) -> dict[str, RateLimitPolicy]:
     """Return the policies of the RATE_LIMIT_ settings (requests a minute), by name."""
     limits = {
