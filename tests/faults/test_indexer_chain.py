@@ -20,8 +20,9 @@ from kit.indexer import (
 )
 from kit.waiting import until
 from zmart.chain import compose
+from zmart.chain.event_extraction import extract_events
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.transactions import parse_transaction
 from zmart.market.types import Signature
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.rebuild import rebuild

@@ -14,12 +14,13 @@ from solders.pubkey import Pubkey
 from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.config_check import check_program
+from zmart.chain.event_extraction import extract_events
 from zmart.chain.events import EVENT_TYPES
 from zmart.chain.logs import walk
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.subscriptions import logs, slots
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.transactions import parse_transaction
 from zmart.errors import ChainError, ConfigError
 from zmart.local.chain.genesis import fund
 from zmart.market.types import MarketState, VoteKind

@@ -16,7 +16,15 @@ from zmart.errors import Conflict
 from zmart.market import events as e
 from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.rebuild import rebuild
-from zmart.store import chain_events, dead_letters, inbox, inbox_backlog, index_progress, projections
+from zmart.store import (
+    chain_events,
+    chain_finality,
+    dead_letters,
+    inbox,
+    inbox_backlog,
+    index_progress,
+    projections,
+)
 from zmart.store.pool import Pool
 
 STORY = Story(11, markets=3, trades=10)
@@ -392,7 +400,7 @@ async def test_a_signature_is_indexed_once_even_if_it_is_told_of_another_slot(st
         (chain_events._NEIGHBOURS, [[1, 2, 3]], "chain_transactions_slot"),
         (chain_events._KNOWN, [["1" * 88, "2" * 88]], "chain_transactions_once"),
         (inbox._UNKNOWN, [["1" * 88, "2" * 88]], "chain_transactions_once"),
-        (chain_events._UNFINAL, [100, "", 256], "chain_transactions_unfinal"),
+        (chain_finality._UNFINAL, [100, "", 256], "chain_transactions_unfinal"),
     ],
 )
 async def test_hot_statements_use_their_index(database_url, statement, arguments, index):

@@ -11,9 +11,10 @@ import pytest
 
 from kit.providers import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
 from kit.waiting import until
+from zmart.chain.event_extraction import extract_events
 from zmart.chain.helius import WEBHOOK_PATH, HeliusClient, HeliusError
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.transactions import parse_transaction
 from zmart.chain.webhooks import parse_webhook
 from zmart.local.processes import free_port
 from zmart.local.providers import metrics

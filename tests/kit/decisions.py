@@ -24,8 +24,9 @@ from kit.waiting import until
 from kit.wallets import address_of
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.compose import MEMO_PROGRAM
+from zmart.chain.event_extraction import extract_events
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import ChainTransaction, extract_events, parse_transaction
+from zmart.chain.transactions import ChainTransaction, parse_transaction
 from zmart.decisions.context import DecisionContext
 from zmart.local.chain.genesis import fund, send
 from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, SharesBought, SharesSold

@@ -21,7 +21,8 @@ from oracle import chain_votes, count, decisions_of, same_json
 from simulated_chain import FINAL_AFTER_SLOTS, LandedTransaction
 
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.event_extraction import extract_events
+from zmart.chain.transactions import parse_transaction
 from zmart.market.types import VoteKind
 
 if TYPE_CHECKING:

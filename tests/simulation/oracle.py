@@ -11,8 +11,9 @@ import msgspec
 from simulated_chain import LandedTransaction, SimulatedChain
 
 from zmart.chain.compose import MEMO_PROGRAM
+from zmart.chain.event_extraction import extract_events
 from zmart.chain.program import Program
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.transactions import parse_transaction
 from zmart.market import events as e
 from zmart.market.types import VoteKind
 

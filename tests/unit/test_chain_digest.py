@@ -10,7 +10,8 @@ import pytest
 from kit.chain_story import PROGRAM, Story
 from kit.forgeries import FORGERIES, honest
 from zmart.chain.digest import differences, digest_of, unpacked
-from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.chain.event_extraction import extract_events
+from zmart.chain.transactions import parse_transaction
 from zmart.errors import DecodeError
 
 STORY = Story(31, markets=2)

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
+from zmart.chain.event_extraction import extract_events, may_hide_calls
 from zmart.chain.idl import load_idl
 from zmart.chain.program import Program
-from zmart.chain.transactions import extract_events, may_hide_calls, parse_transaction, parse_webhook
+from zmart.chain.transactions import parse_transaction
 from zmart.chain.webhook_auth import authorization_matches, hmac_matches
-from zmart.chain.webhooks import MAX_BODY_BYTES, MAX_ITEMS
+from zmart.chain.webhooks import MAX_BODY_BYTES, MAX_ITEMS, parse_webhook
 from zmart.errors import DecodeError
 from zmart.market.events import EVENT_OF_INSTRUCTION, MarketCreated, MarketFinalized, SharesBought
 

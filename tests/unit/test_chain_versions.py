@@ -17,8 +17,10 @@ from solders.transaction import VersionedTransaction
 
 import zmart
 from kit.chain_story import PROGRAM, Story
-from zmart.chain.transactions import extract_events, parse_transaction, parse_webhook
+from zmart.chain.event_extraction import extract_events
+from zmart.chain.transactions import parse_transaction
 from zmart.chain.versions import NEWEST_READABLE_VERSION, check_readable, max_transaction_bytes
+from zmart.chain.webhooks import parse_webhook
 from zmart.errors import DecodeError, UnsupportedVersion
 
 CONFIG = {

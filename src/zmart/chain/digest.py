@@ -12,7 +12,8 @@ from hashlib import sha256
 
 import msgspec
 
-from zmart.chain.transactions import ChainTransaction, Extracted
+from zmart.chain.event_extraction import Extracted
+from zmart.chain.transactions import ChainTransaction
 from zmart.market.types import Slot
 
 _BYTES = 16

@@ -15,10 +15,11 @@ from solders.pubkey import Pubkey
 
 from zmart.chain.accounts import PositionAccount
 from zmart.chain.address_history import newest_first
+from zmart.chain.event_extraction import extract_events, may_hide_calls
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureInfo
-from zmart.chain.transactions import extract_events, may_hide_calls, parse_transaction
+from zmart.chain.transactions import parse_transaction
 from zmart.errors import ChainError, DecodeError, UnsupportedVersion
 from zmart.market.eligibility import VoteOpening, VoterFacts
 from zmart.market.events import SharesBought, SharesSold

@@ -12,17 +12,11 @@ from zmart.chain.accounts import GlobalConfig, MarketAccount, VoteRecord
 from zmart.chain.address_history import PAGE, newest_first
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.config_check import check_program
+from zmart.chain.event_extraction import extract_events, instruction_name, may_hide_calls
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_types import SignatureInfo
-from zmart.chain.transactions import (
-    ChainTransaction,
-    TxInstruction,
-    extract_events,
-    instruction_name,
-    may_hide_calls,
-    parse_transaction,
-)
+from zmart.chain.transactions import ChainTransaction, TxInstruction, parse_transaction
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import MarketFinalized, ProposalAggregated
 from zmart.market.tally import Tally, TallyMemo, parse_memo

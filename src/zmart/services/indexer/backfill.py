@@ -14,7 +14,7 @@ from zmart.services.indexer.event_partitions import PartitionKeeper
 from zmart.services.indexer.listing import pages
 from zmart.services.indexer.sources import store_listed
 from zmart.services.indexer.worker import BatchOutcome
-from zmart.store import backfills, chain_events, inbox_backlog, index_progress
+from zmart.store import backfills, chain_finality, inbox_backlog, index_progress
 
 _POLL_S = 0.5
 Progress = Callable[[str, int, int], None]
@@ -63,11 +63,11 @@ async def backfill(
 
 async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progress) -> int:
     cursor = await backfills.begin(engine.pool, from_slot, to_slot)
-    before = cursor.oldest_signature or await chain_events.first_final_after(engine.pool, to_slot)
+    before = cursor.oldest_signature or await chain_finality.first_final_after(engine.pool, to_slot)
     top = cursor.oldest_slot or min(to_slot, await engine.rpc.get_slot())
     new_count = cursor.new_count
     final = await engine.rpc.get_slot("finalized")
-    below = await chain_events.final_below(engine.pool, from_slot)
+    below = await chain_finality.final_below(engine.pool, from_slot)
     listed = pages(
         engine.rpc, engine.program.address, engine.pace,
         floor=from_slot, before=before, since=final, continues=below.is_listed,

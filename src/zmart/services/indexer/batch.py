@@ -8,16 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from zmart.chain.digest import digest_of
+from zmart.chain.event_extraction import HIDDEN_CALLS, NO_EVENTS, Extracted, extract_events, may_hide_calls
 from zmart.chain.program import Program
-from zmart.chain.transactions import (
-    HIDDEN_CALLS,
-    NO_EVENTS,
-    ChainTransaction,
-    Extracted,
-    extract_events,
-    may_hide_calls,
-    parse_transaction,
-)
+from zmart.chain.transactions import ChainTransaction, parse_transaction
 from zmart.errors import DecodeError, ZmartError
 from zmart.market.events import ChainEvent
 from zmart.market.types import Signature, Slot

@@ -14,9 +14,10 @@ import msgspec
 import structlog
 
 from zmart.chain.digest import differences, digest_of, unpacked
+from zmart.chain.event_extraction import HIDDEN_CALLS, extract_events, may_hide_calls
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import HIDDEN_CALLS, extract_events, may_hide_calls, parse_transaction
+from zmart.chain.transactions import parse_transaction
 from zmart.errors import ChainError, DecodeError
 from zmart.market.times import iso
 from zmart.market.types import Signature, Slot

@@ -15,7 +15,7 @@ from zmart.chain import absence
 from zmart.chain.rpc import Rpc
 from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer.listing import Pace, pages
-from zmart.store import chain_events, index_progress
+from zmart.store import chain_finality, index_progress
 from zmart.store.inbox import FetchRequest
 from zmart.store.pool import Pool
 
@@ -55,7 +55,7 @@ class Departures:
         nobody = await absence.unknown(self._witnesses, signature)
         if nobody is None or nobody.final < slot + absence.LONG_FINAL_SLOTS:
             return False
-        before = await chain_events.first_final_after(self._pool, slot)
+        before = await chain_finality.first_final_after(self._pool, slot)
         return all([await self._passes(rpc, signature, slot, before) for rpc in self._witnesses])
 
     async def _passes(self, rpc: Rpc, signature: Signature, slot: Slot, before: Signature | None) -> bool:

@@ -13,16 +13,17 @@ import msgspec
 import structlog
 
 from zmart.chain import absence
+from zmart.chain.event_extraction import HIDDEN_CALLS, extract_events, may_hide_calls
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import HIDDEN_CALLS, extract_events, may_hide_calls, parse_transaction
+from zmart.chain.transactions import parse_transaction
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.wake_signal import WakeSignal
-from zmart.store import chain_events, inbox, index_progress
-from zmart.store.chain_events import UnfinalTransaction
+from zmart.store import chain_events, chain_finality, inbox, index_progress
+from zmart.store.chain_finality import UnfinalTransaction
 from zmart.store.inbox import Hint
 from zmart.store.pool import Pool
 from zmart.store.retrying import Outages, retrying
@@ -94,10 +95,10 @@ class FinalityWatcher:
         self._known = max(progress.final_slot, progress.listed_through_slot)
         final, missing, overdue = 0, list[UnfinalTransaction](), list[UnfinalTransaction]()
         after: UnfinalTransaction | None = None
-        while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):
+        while page := await chain_finality.unfinal(self._pool, after, _AT_ONCE):
             finals, unknown = await self._ask(page, finalized)
             unchanged = await self._unchanged(finals)
-            final += await chain_events.finalize(self._pool, unchanged)
+            final += await chain_finality.finalize(self._pool, unchanged)
             missing, after = missing + unknown, page[-1]
             overdue += _overdue(page, set(unchanged), finalized)
         judged = await self._judge(missing)
@@ -184,7 +185,7 @@ class FinalityWatcher:
         if not _same(candidate, status.slot, status.meta.err):  # in another slot, or with another result
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
         elif await self._is_final_without_status(candidate):
-            return await chain_events.finalize(self._pool, await self._unchanged([candidate])) > 0
+            return await chain_finality.finalize(self._pool, await self._unchanged([candidate])) > 0
         return False
 
     async def _is_final_without_status(self, candidate: UnfinalTransaction) -> bool:

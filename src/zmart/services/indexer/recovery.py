@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from zmart.chain.accounts import AccountInfo, MarketAccount, PositionAccount
+from zmart.chain.event_extraction import Extracted
 from zmart.chain.instructions import DecodedInstruction
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
-from zmart.chain.transactions import ChainTransaction, Extracted, TxInstruction
+from zmart.chain.transactions import ChainTransaction, TxInstruction
 from zmart.errors import ChainError, DecodeError
 from zmart.market import events as e
 from zmart.market.fold_config import UPDATED_FIELDS

@@ -16,7 +16,7 @@ from zmart.errors import ChainError, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer.listing import PAGE, Pace, backwards, pages
 from zmart.services.indexer.wake_signal import WakeSignal
-from zmart.store import chain_events, deliveries, inbox, index_progress
+from zmart.store import chain_events, chain_finality, deliveries, inbox, index_progress
 from zmart.store.chain_events import TransactionRow
 from zmart.store.inbox import Hint
 from zmart.store.pool import Pool
@@ -70,7 +70,7 @@ class Scanner:
         final = await self._rpc.get_slot("finalized")
         tip = await self._rpc.get_slot("confirmed")
         floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
-        below = await chain_events.final_below(self._pool, floor)
+        below = await chain_finality.final_below(self._pool, floor)
         fresh, complete = 0, final
         await self._check_node(tip)
         listing = pages(
@@ -79,7 +79,9 @@ class Scanner:
         )  # fmt: skip
         async for page in listing:
             fresh += await store_listed(self._pool, page)
-            moved = await chain_events.lowest_moved(self._pool, {info.signature: info.slot for info in page})
+            moved = await chain_finality.lowest_moved(
+                self._pool, {info.signature: info.slot for info in page}
+            )
             if moved is not None:  # FinalityWatcher puts it where it is listed
                 complete = min(complete, Slot(moved - 1))
             self._watch_order(page)
