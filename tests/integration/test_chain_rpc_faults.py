@@ -19,6 +19,8 @@ from zmart.chain.rpc_answer import ANSWERS
 from zmart.chain.rpc_errors import RpcError, TransientRpcError
 from zmart.chain.versions import NEWEST_READABLE_VERSION
 from zmart.errors import ChainError, ConfigError, UnsupportedVersion
+from zmart.local.demo.world import patient_rpc
+from zmart.settings import Settings
 
 OK = {"result": 42}
 GENESIS = "G" * 44
@@ -437,3 +439,15 @@ async def test_a_transaction_that_is_too_new_is_an_error_of_its_own():
     async with playing({"result": {"slot": 7, "version": 2}}) as (url, _), Rpc([url]) as rpc:
         with pytest.raises(UnsupportedVersion, match="version 2"):
             await rpc.get_transaction_json("sig")
+
+
+async def test_the_demo_waits_for_a_chain_whose_process_is_started_again():
+    """C3: the killed chain was back after 2.2 s, and the demo's last check had failed by then."""
+    absent = (503, b"")
+    async with playing(*[absent] * 6, OK) as (url, _), Rpc([url]) as rpc:
+        with pytest.raises(TransientRpcError):
+            await rpc.get_slot()
+    async with playing(*[absent] * 6, OK) as (url, seen):
+        async with patient_rpc(Settings(solana_rpc_url=url)) as rpc:
+            assert await rpc.get_slot() == OK["result"]
+        assert len(seen) == 7

@@ -22,6 +22,8 @@ from zmart.market.types import Address, Lamports
 from zmart.settings import Settings
 
 FUNDS_LAMPORTS = Lamports(100 * 10**9)
+_RPC_ATTEMPTS = 25
+"""How often a call of the RPC is made: for 45 s with the pauses between them, as long as Api waits for a service."""
 NAMES = ("Ada", "Bo", "Chen", "Dina", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jun", "Kim", "Lea")
 
 
@@ -50,6 +52,11 @@ class ServiceUrls(msgspec.Struct, frozen=True, kw_only=True):
         """
         api, socket = settings.require("public_api_url"), settings.require("public_ws_url")
         return cls(api=api, socket=socket, snapshots=snapshots)
+
+
+def patient_rpc(settings: Settings) -> Rpc:
+    """Return a client of the RPC that waits while the chain's process is started again."""
+    return Rpc(settings.rpc_urls, settings.rpc_timeout_s, _RPC_ATTEMPTS)
 
 
 class MarketPlay:
@@ -102,7 +109,7 @@ class DemoWorld:
         where = where or ServiceUrls.of_stack(settings)
         api = Api(where.api)
         snapshots = Api(where.snapshots)
-        rpc = Rpc.from_settings(settings)
+        rpc = patient_rpc(settings)
         try:
             async with SocketRecorder.listening(where.socket, ["markets", "activity"]) as recorder:
                 yield cls(settings, where, api, snapshots, rpc, recorder)
