@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 # not the script: its first line cannot hold every path
 ZMART := $(BIN)/python -P -m zmart.cli
 INSTALL := $(BIN)/python -I requirements/install.py
+COLLECT := $(BIN)/pytest -qq --collect-only >/dev/null
 LOCAL := $(VENV)/.local
 DEV := $(VENV)/.dev
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras
@@ -56,6 +57,8 @@ logs: ## follow what its processes log (Ctrl-C ends the view, not the stack)
 	@$(ZMART) logs --follow
 
 test: setup-dev ## the whole test suite, some 12 minutes on 2 cores
+	@# in a new checkout each worker would compile all tests for itself
+	@[ -d tests/unit/__pycache__ ] || { $(COLLECT) tests/integration & $(COLLECT) tests/unit tests/program tests/acceptance; wait; }
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
