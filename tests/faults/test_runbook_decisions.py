@@ -69,7 +69,7 @@ async def test_decisions_wait_for_an_indexer_that_is_stopped_and_go_on_by_themse
         await _the_decisions_have_waited(operator, 3)
         assert "the decision needs slot" in await operator.sees_alert("index-behind:proposal")
         assert "the decision needs slot" in await operator.sees_alert("index-behind:dispute")
-        assert "the decision needs slot" in await operator.sees_alert("index-behind:finalize")
+        assert "the decision needs chain time" in await operator.sees_alert("index-behind:finalize")
         assert await operator.reason("indexer") == "ConnectError"
     await operator.sees_alert_closed("index-behind:proposal")
     await operator.sees_alert_closed("index-behind:dispute")

@@ -88,7 +88,8 @@ async def test_a_dispute_waits_for_votes_on_chain_that_the_index_has_not_seen(sc
     work = await work_of(scene, market)
     assert work is not None
     assert (work.status, work.attempts) == (WAITS_FOR_INDEX, 0)
-    assert "complete through slot 1, the decision needs slot" in str(work.last_error)
+    assert "complete through slot 1 and chain time 20" in str(work.last_error)
+    assert "; the decision needs slot " in str(work.last_error)
     await scene.index_votes(market)
     await complete_index(scene.pool, scene.chain.program.address)
     await decide(scene)

@@ -1,18 +1,21 @@
 """Tests of snapshots, from the rows to the gateway: stored first, verified by reading them back, unpinned in time."""
 
 import asyncio
+import importlib
 import json
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import httpx
 import msgspec
 import pytest
 
+import zmart
 from kit import commands, http_servers, rows
 from kit.services import running_service
 from kit.waiting import until
@@ -570,6 +573,67 @@ async def test_whoever_asks_wrongly_is_told_why(runs, method, path, body, header
         assert fields - {"details"} == {"error", "message", "status", "timestamp", "path", "request_id"}
         assert answer.json()["message"]
         assert ("details" in fields) == (body == b'{"market":1}')
+
+
+@asynccontextmanager
+async def refusing_provider(status: int) -> AsyncIterator[str]:
+    """Serve a pin provider that answers every request with `status`; yield its URL."""
+
+    async def refuse(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"the plan's limit is reached"})
+
+    async with http_servers.serving(refuse) as url:
+        yield url
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+@pytest.mark.parametrize("body", [{}, {"market_id": MARKET}], ids=["all", "one"])
+async def test_an_operator_is_told_by_http_that_the_provider_refuses(pool, settings, status, body):
+    await pool.execute(COMMENT, "stored first")
+    async with refusing_provider(status) as provider:
+        refused = settings.model_copy(update={"pinata_api_url": provider})
+        async with PinataClient.from_settings(refused) as pins:
+            application = RunApi(SnapshotRuns.with_provider(pool, pins, refused), TOKEN)
+            async with http_servers.serving(application) as url, httpx.AsyncClient(base_url=url) as http:
+                bearer = {"authorization": f"Bearer {TOKEN}"}
+                answer = await http.post("/api/snapshots/run", json=body, headers=bearer)
+    assert answer.status_code == 502
+    assert f"refused with status {status}: the plan's limit is reached." in answer.json()["message"]
+    assert [row["pinned_at"] for row in await anchors(pool)] == [None]
+
+
+def kinds_of(error: type[Exception]) -> set[type[Exception]]:
+    """Return an error's class and all of its subclasses that the code has."""
+    sources = Path(zmart.__file__).parent
+    for path in sources.rglob("*.py"):
+        if error.__name__ in path.read_text("utf-8"):
+            importlib.import_module(".".join(path.relative_to(sources.parent).with_suffix("").parts))
+    found, open_kinds = set(), [error]
+    while open_kinds:
+        kind = open_kinds.pop()
+        if kind.__module__.startswith("zmart."):
+            found.add(kind)
+        open_kinds += kind.__subclasses__()
+    return found
+
+
+async def test_every_kind_of_an_error_has_the_status_of_the_error(settings):
+    """A snapshot that fails by a subclass of an error is answered as the error itself."""
+    expected = {NotFound: 404, Conflict: 409, PinError: 502}
+    cases = [(kind, status) for error, status in expected.items() for kind in kinds_of(error)]
+    assert len(cases) > 5
+
+    class Failing:
+        async def run_all(self):
+            raise problem
+
+    async with asking(Failing()) as http:
+        for kind, status in cases:
+            problem = kind.__new__(kind)
+            problem.args = ("it failed",)
+            answer = await http.post("/api/snapshots/run", headers={"authorization": f"Bearer {TOKEN}"})
+            assert (kind, answer.status_code, answer.json()["message"]) == (kind, status, "it failed")
 
 
 async def test_the_schedule_makes_snapshots_by_itself(pool, settings):

@@ -13,7 +13,7 @@ from zmart.chain.accounts import MarketAccount
 from zmart.decisions.effects import proposal_counts
 from zmart.errors import Conflict
 from zmart.market.tally import Tally
-from zmart.market.types import Address, Bps, ChainTime, MarketId, Slot, VoteKind
+from zmart.market.types import Address, Bps, ChainTime, MarketId, VoteKind
 from zmart.store import intents, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.pool import Connection, Pool
@@ -78,7 +78,7 @@ async def require_approvable(pool: Pool, market_id: MarketId, terms: ApprovalTer
 async def _recent_tally(pool: Pool, market_id: MarketId, terms: ApprovalTerms) -> TallyRow:
     """Return the newest tally once the index is complete through it, and nearly through the present."""
     row = await tallies.latest(pool, market_id, VoteKind.PROPOSAL)
-    counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
+    counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), None)
     await require_recent(pool, terms.program, market_id, terms.now, *counted)
     if row is not None:
         return row

@@ -66,7 +66,7 @@ class ActionPage:
         except StoreError as problem:
             return 503, self._page(request, problem=str(problem))
         except ZmartError as problem:
-            return _STATUS.get(type(problem), 400), self._page(request, problem=str(problem))
+            return _status_of(problem), self._page(request, problem=str(problem))
 
     def _authorize(self, token: str) -> None:
         if not self._token:
@@ -84,6 +84,10 @@ class ActionPage:
             result=result,
             **{**msgspec.structs.asdict(request), "action": request.action.value},
         )
+
+
+def _status_of(problem: ZmartError) -> int:
+    return next((status for kind, status in _STATUS.items() if isinstance(problem, kind)), 400)
 
 
 async def _fields(scope: Scope, receive: Receive) -> dict[str, str]:

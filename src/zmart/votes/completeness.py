@@ -11,12 +11,12 @@ from zmart.errors import IndexIncomplete
 from zmart.market.times import readable_seconds
 from zmart.market.types import Address, ChainTime, MarketId, Slot
 from zmart.store import index_progress, projections
+from zmart.store.index_progress import IndexProgress
 from zmart.store.pool import Connection, Pool
 
 MAX_LAG_S = 600
 """How many seconds the index may be behind at an approval: later votes may have changed the counted verdict."""
 
-_ANY_SLOT = Slot(0)
 _NO_SLOT = Slot(2**62)
 """A slot that the index never reaches: work that waits for it is retried only after its pause."""
 
@@ -26,30 +26,41 @@ async def require_complete(
     program: Address,
     market_id: MarketId,
     closed_at: ChainTime,
-    closed_slot: Slot = _ANY_SLOT,
+    closed_slot: Slot | None = None,
 ) -> None:
     """Return if the index of `program` is complete for a market through chain time `closed_at` and slot `closed_slot`.
 
-    Raises IndexIncomplete, which says how far the index is complete and what is needed. Raises ConfigError if the index
-    is that of another program.
+    Without `closed_slot` the decision needs the time alone. Raises IndexIncomplete, which says how far the index is
+    complete and what is needed. Raises ConfigError if the index is that of another program.
     """
     progress = await index_progress.of_program(db, program)
-    if progress is None:
-        raise IndexIncomplete(
-            f"No indexer has ever run on this database; the decision needs slot {closed_slot}.",
-            needs_slot=closed_slot,
-            needs_time=closed_at,
-        )
-    if progress.gap_free_through_slot >= closed_slot and progress.gap_free_through_time >= closed_at:
+    needed_slot = Slot(0) if closed_slot is None else closed_slot
+    if progress is not None and _covers(progress, closed_at, needed_slot):
         await _require_folded(db, market_id)
         return
-    needed, covered = readable_seconds(closed_at), readable_seconds(progress.gap_free_through_time)
     raise IndexIncomplete(
-        f"The index is complete through slot {progress.gap_free_through_slot}, the decision needs slot {closed_slot}: "
-        f"all of chain time {needed}, and it has all of {covered}.",
-        needs_slot=closed_slot,
+        f"{_covered(progress)}; the decision needs {_needed(closed_at, closed_slot)}.",
+        needs_slot=needed_slot,
         needs_time=closed_at,
     )
+
+
+def _covers(progress: IndexProgress, closed_at: ChainTime, closed_slot: Slot) -> bool:
+    return progress.gap_free_through_slot >= closed_slot and progress.gap_free_through_time >= closed_at
+
+
+def _covered(progress: IndexProgress | None) -> str:
+    if progress is None:
+        return "No indexer has ever run on this database"
+    through = f"The index is complete through slot {progress.gap_free_through_slot}"
+    if not progress.gap_free_through_time:
+        return f"{through}, and through no chain time yet"
+    return f"{through} and chain time {readable_seconds(progress.gap_free_through_time)}"
+
+
+def _needed(closed_at: ChainTime, closed_slot: Slot | None) -> str:
+    time = f"chain time {readable_seconds(closed_at)}"
+    return time if closed_slot is None else f"slot {closed_slot} and {time}"
 
 
 async def _require_folded(db: Pool | Connection, market_id: MarketId) -> None:
@@ -68,7 +79,7 @@ async def require_recent(
     market_id: MarketId,
     now: ChainTime,
     counted_at: ChainTime,
-    counted_slot: Slot = _ANY_SLOT,
+    counted_slot: Slot | None = None,
 ) -> None:
     """Return if the index is complete through a count and at most MAX_LAG_S seconds behind `now`.
 

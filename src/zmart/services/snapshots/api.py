@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from typing import assert_never
 
 import msgspec
 
@@ -63,7 +64,7 @@ class RunApi:
                 send, scope, refusal.status, str(refusal), headers=allow, details=refusal.details
             )
         except (NotFound, Conflict, PinError) as problem:
-            await send_problem(send, scope, _STATUS[type(problem)], str(problem))
+            await send_problem(send, scope, _status_of(problem), str(problem))
         except StoreError as problem:
             await send_store_problem(send, scope, problem)
 
@@ -96,7 +97,16 @@ class RunApi:
             )
 
 
-_STATUS: dict[type[Exception], int] = {NotFound: 404, Conflict: 409, PinError: 502}
+def _status_of(problem: NotFound | Conflict | PinError) -> int:
+    match problem:
+        case NotFound():
+            return 404
+        case Conflict():
+            return 409
+        case PinError():
+            return 502
+        case _:
+            assert_never(problem)
 
 
 def _parse_request(body: bytes) -> _RunRequest:
