@@ -12,6 +12,8 @@ _ROOT = Path(__file__).parents[2]
 _SOURCES = _ROOT / "src" / "zmart"
 OPERATIONS = _ROOT / "docs" / "operations.md"
 _SAMPLE = re.compile(r"\b(zmart_[a-z_]+)(?:\{([^}]*)\})?")
+_COUNTED = re.compile(r"\b(?:increase|rate)\((zmart_\w+)(?:\{([^}]*)\})?\[")
+_MATCHER = re.compile(r'(\w+)="([^"]*)"')
 _OF_A_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 _OF_A_TARGET = {"job", "instance", "le"}
 
@@ -55,6 +57,11 @@ def labels() -> dict[str, tuple[str, ...]]:
     }
     ours = [one for one in made if one._name.startswith("zmart_")]
     return {one._name + "_total" * (one._type == "counter"): tuple(one._labelnames) for one in ours}
+
+
+def counted(query: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the metric and the labels of each selector that a PromQL query gives to increase() or rate()."""
+    return [(name, dict(_MATCHER.findall(matchers))) for name, matchers in _COUNTED.findall(query)]
 
 
 def unknown_in(query: str) -> list[str]:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from kit.runbook import section, unknown_in
+from kit.runbook import counted, section, unknown_in
 from zmart.services.contract import SERVICES
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
+_MATCHER = re.compile(r'(\w+)="([^"]*)"')
 _WHAT_ONE_IS_ABOUT = re.compile(r":?<(?:market|intent|address)>$")
 
 
@@ -36,6 +37,35 @@ def test_every_rule_asks_for_what_the_code_has():
 def test_every_case_feeds_what_the_code_has():
     series = [one["series"] for case in cases() for one in case["input_series"]]
     assert [one for one in series if unknown_in(one)] == []
+
+
+def is_of(series: str, name: str, matchers: dict[str, str]) -> bool:
+    return series.startswith(f"{name}{{") and matchers.items() <= dict(_MATCHER.findall(series)).items()
+
+
+def test_every_rule_fires_for_what_a_new_process_counts_first():
+    """Each rule with increase() or rate() has a case in which the series does not exist before, and begins at 0."""
+    expected, played = set(), set()
+    for rule in rules():
+        for name, matchers in counted(rule["expr"]):
+            expected.add((rule["alert"], name, *matchers.values()))
+            for case in cases():
+                fires = {test["alertname"] for test in case["alert_rule_test"] if test["exp_alerts"]}
+                begins = [
+                    one["values"]
+                    for one in case["input_series"]
+                    if is_of(one["series"], name, matchers) and one["values"].startswith("_x2 0")
+                ]
+                if rule["alert"] in fires and begins:
+                    played.add((rule["alert"], name, *matchers.values()))
+    assert played == expected
+    assert len(expected) > 12
+
+
+def test_no_case_begins_a_new_series_with_anything_but_what_a_process_exports_first():
+    """A counter is exported at 0 before it counts (tests/unit/test_first_errors.py)."""
+    new = [one for case in cases() for one in case["input_series"] if one["values"].startswith("_")]
+    assert [one for one in new if not re.match(r"(_|_x\d+) 0", one["values"])] == []
 
 
 def test_every_rule_has_a_severity_a_summary_and_a_section_of_the_runbook():

@@ -124,6 +124,10 @@ class EndpointGuard:
                 await self._compare(endpoint, call, recorded)
             self._checked_at[url] = time.monotonic()
 
+    def watch(self, endpoint: GuardedEndpoint) -> None:
+        """Export the number of refused answers of an endpoint from now on, so that the first refusal is an increase."""
+        REFUSED.labels(endpoint.name)
+
     def reconnects(self, endpoint: GuardedEndpoint) -> None:
         """Have the next `admit` check the endpoint again: it failed, and another node may answer next."""
         self._checked_at.pop(endpoint.url, None)

@@ -117,6 +117,7 @@ class JsonRpc:
         """Refuse answers of endpoints of another chain, and answers that the index's chain cannot give."""
         for endpoint in self._endpoints:
             endpoint.guard = guard
+            guard.watch(endpoint.guarded)
 
     def refusals(self) -> Mapping[str, str]:
         """Return the reason for each endpoint whose answers are refused."""

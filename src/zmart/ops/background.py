@@ -40,6 +40,7 @@ class BackgroundJobs:
 
     def start(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
         """Start a job that runs until the service stops; `name` is its name in logs, metrics and `reason`."""
+        metrics.job_failures.labels(name)  # exported from the start, so that the first failure is an increase
         self._tasks.append(asyncio.create_task(self._run(name, job)))
 
     async def end(self) -> None:

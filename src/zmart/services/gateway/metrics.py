@@ -16,6 +16,7 @@ SIMULATIONS = Counter(
     "zmart_gateway_simulations", "Transactions built, by the result of their simulation", ["result"]
 )
 
+_STATUS_CLASSES = range(1, 6)
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -34,6 +35,7 @@ class Requests(Collector):
 
     def __init__(self) -> None:
         self._answered: dict[tuple[str, str, int], int] = {}
+        self._by_class = dict.fromkeys(_STATUS_CLASSES, 0)
         self._times: dict[str, _Times] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -41,6 +43,7 @@ class Requests(Collector):
         route."""
         key = method, route, status
         self._answered[key] = self._answered.get(key, 0) + 1
+        self._by_class[status // 100] += 1
         times = self._times.get(route)
         if times is None:
             times = self._times[route] = _Times()
@@ -48,12 +51,24 @@ class Requests(Collector):
         times.seconds += seconds
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the counter of answered requests and the histograms of their times."""
+        """Yield the counters of answered requests and the histograms of their times.
+
+        A route and a status are exported once they have occurred; the classes of statuses are exported from the start,
+        so that the first 5xx is an increase.
+        """
         labels = ["method", "route", "status"]
         answered = CounterMetricFamily("zmart_gateway_requests", "Requests answered", labels=labels)
         for (method, route, status), number in self._answered.items():
             answered.add_metric([method, route, str(status)], number)
         yield answered
+        classes = CounterMetricFamily(
+            "zmart_gateway_answers",
+            "Requests answered, by the class of their status",
+            labels=["status_class"],
+        )
+        for status_class, number in self._by_class.items():
+            classes.add_metric([f"{status_class}xx"], number)
+        yield classes
         times = HistogramMetricFamily(
             "zmart_gateway_request_seconds", "Time until a request was answered", labels=["route"]
         )
