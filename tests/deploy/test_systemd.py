@@ -5,11 +5,13 @@ import pwd
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from kit.installed import ROOT, program
+from kit.runbook import OPERATIONS
 from zmart.services.contract import SERVICES
 
 UNITS = ROOT / "deploy" / "systemd"
@@ -66,9 +68,66 @@ def test_both_units_confine_what_they_run_in_the_same_way() -> None:
     assert len(confined[1].splitlines()) > 20
 
 
-def test_the_target_wants_all_six_services() -> None:
-    wanted = set(re.findall(r"zmart@(\w+)\.service", (UNITS / "zmart.target").read_text("utf-8")))
-    assert wanted == set(SERVICES)
+class Installation:
+    """A root folder with the units installed, in which units are enabled and disabled as an operator does it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._units = root / "etc" / "systemd" / "system"
+        self._units.mkdir(parents=True)
+        for name in (*RUNS, "zmart.target"):
+            shutil.copyfile(UNITS / name, self._units / name)
+
+    def systemctl(self, *words: str) -> None:
+        command = [program("systemctl", "systemd"), f"--root={self._root}", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+    def _wanted_by(self, target: str) -> set[str]:
+        text = self._units / target
+        fixed = re.findall(r"^Wants=(.*)$", text.read_text("utf-8"), re.MULTILINE) if text.exists() else []
+        links = (self._units / f"{target}.wants").glob("*")
+        return {name for names in fixed for name in names.split()} | {link.name for link in links}
+
+    def started_with(self, target: str) -> set[str]:
+        """Return the services that are started with a target, by all targets that it wants."""
+        wanted, services = {target}, set()
+        while wanted:
+            more = self._wanted_by(wanted.pop())
+            wanted |= {name for name in more if name.endswith(".target")}
+            services |= {match[1] for name in more if (match := re.fullmatch(r"zmart@(\w+)\.service", name))}
+        return services
+
+
+@pytest.mark.parametrize("with_target", [True, False], ids=["with the target", "without the target"])
+@pytest.mark.parametrize("chosen", [SERVICES, ("gateway",), ("gateway", "websocket")], ids=" ".join)
+def test_the_services_that_are_enabled_start_at_boot_and_no_others(
+    tmp_path: Path, chosen: Iterable[str], *, with_target: bool
+) -> None:
+    machine = Installation(tmp_path)
+    machine.systemctl("enable", *["zmart.target"] * with_target, *(f"zmart@{name}" for name in chosen))
+    assert machine.started_with("multi-user.target") == set(chosen)
+    assert machine.started_with("zmart.target") == set(chosen)
+
+
+def test_the_target_alone_starts_no_service(tmp_path: Path) -> None:
+    machine = Installation(tmp_path)
+    machine.systemctl("enable", "zmart.target")
+    assert machine.started_with("multi-user.target") == set()
+
+
+def test_a_service_that_is_disabled_is_the_only_one_that_starts_no_more(tmp_path: Path) -> None:
+    machine = Installation(tmp_path)
+    machine.systemctl("enable", "zmart.target", *(f"zmart@{name}" for name in SERVICES))
+    machine.systemctl("disable", "zmart@monitor")
+    for target in ("multi-user.target", "zmart.target"):
+        assert machine.started_with(target) == set(SERVICES) - {"monitor"}
+
+
+def test_the_runbook_and_the_target_name_the_command_that_enables_all_services() -> None:
+    command = f"systemctl enable --now zmart.target zmart@{{{','.join(SERVICES)}}}"
+    for text in (OPERATIONS, UNITS / "zmart.target"):
+        assert command in text.read_text("utf-8"), text
 
 
 def test_the_user_and_the_folders_are_made_with_their_modes(tmp_path: Path) -> None:
