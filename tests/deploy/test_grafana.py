@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kit.connection_table import connections
 from kit.installed import ROOT, program
 from kit.local_stack import stack_in
 from kit.runbook import counted, labels, metrics
@@ -145,6 +146,17 @@ def test_every_service_has_what_the_runbook_lists_for_every_service(prometheus: 
         jobs = {sample["metric"]["job"] for sample in prometheus.query(name)}
         assert jobs == {f"zmart-{service}" for service in SERVICES}, name
     assert {sample["value"][1] for sample in prometheus.query("zmart_ready")} == {"1"}
+
+
+def test_no_pool_is_larger_than_the_table_of_connections_says(prometheus: Prometheus) -> None:
+    """docs/scaling.md counts the pools of each service, and what it opens beside them."""
+    pools = {
+        sample["metric"]["job"].removeprefix("zmart-"): float(sample["value"][1])
+        for sample in prometheus.query("zmart_database_connections_limit")
+    }
+    stated = connections()
+    assert pools.keys() == stated.keys()
+    assert {name: size for name, size in pools.items() if not stated[name] - 5 <= size <= stated[name]} == {}
 
 
 def test_every_figure_without_labels_is_told_by_a_service(prometheus: Prometheus) -> None:
