@@ -1,7 +1,8 @@
 #!/bin/sh
 # Write the .env of compose.yaml with new secrets: make-env.sh [--trial] [--private ADDRESS --second ADDRESS] HOST
 # HOST: the name that clients use. --trial: with a Solana chain of this machine and play money (trial/compose.yaml).
-# --private, --second: addresses of this machine and of a second one in a network of theirs (two/first.yaml).
+# --private, --second: IPv4 addresses of this machine and of a second one in a network of theirs (two/first.yaml); the
+# containers' network has no IPv6.
 # Then, for the second machine: make-env.sh --for-second writes .env.second.
 set -eu
 umask 077
@@ -10,6 +11,15 @@ cd "$(dirname "$0")"
 usage() {
 	echo "usage: make-env.sh [--trial] [--private ADDRESS --second ADDRESS] HOST" >&2
 	echo "       make-env.sh --for-second" >&2
+	exit 2
+}
+
+require_ipv4() {
+	case "$2" in *[!0-9.]*) ;; *)
+		byte='(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
+		echo "$2" | grep -Eqx "($byte\.){3}$byte" && return 0 ;;
+	esac
+	echo "\"$2\" is not an IPv4 address: $1 takes one, such as 10.0.0.1, since the containers have no IPv6." >&2
 	exit 2
 }
 
@@ -52,10 +62,9 @@ while [ $# -gt 1 ] || [ "${1:-}" = --for-second ]; do
 	esac
 done
 case "${1:-}" in ""|-*) usage ;; esac
-for name in "$1" $private $second; do
-	case "$name" in *[!A-Za-z0-9.:-]*) echo "\"$name\" is not a host name or an address." >&2; exit 2 ;; esac
-done
+case "$1" in *[!A-Za-z0-9.-]*) echo "\"$1\" is not a host name or an IPv4 address." >&2; exit 2 ;; esac
 [ -n "$private$second" ] && { [ -n "$private" ] && [ -n "$second" ] || usage; }
+[ -z "$private" ] || { require_ipv4 --private "$private"; require_ipv4 --second "$second"; }
 if [ -e .env ]; then
 	echo "There is a .env already: its secrets are in use, and the passwords of PostgreSQL and Redis belong to their data." >&2
 	exit 1

@@ -170,7 +170,9 @@ def test_secrets_are_new_each_time_readable_by_their_owner_alone_and_never_overw
     assert len(seen) == 10
 
 
-@pytest.mark.parametrize("host", ["bad host", "a;b", "a/b", "$(id)", "a\nb"])
+@pytest.mark.parametrize(
+    "host", ["bad host", "a;b", "a/b", "$(id)", "a\nb", "fd00::1", "[fd00::1]", "zmart.test:443", "::1"]
+)
 def test_a_host_that_is_no_name_makes_no_settings(tmp_path: Path, host: str) -> None:
     script = shutil.copy(DEPLOY / "make-env.sh", tmp_path)
     made = subprocess.run([script, host], check=False, capture_output=True, text=True)
@@ -179,6 +181,44 @@ def test_a_host_that_is_no_name_makes_no_settings(tmp_path: Path, host: str) -> 
         True,
         False,
     )
+
+
+def two_machines(folder: Path, private: str, second: str) -> subprocess.CompletedProcess[str]:
+    script = shutil.copy(DEPLOY / "make-env.sh", folder)
+    command = [script, "--private", private, "--second", second, "zmart.test"]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["fd00::1", "[fd00::1]", "::1", "::ffff:10.0.0.1", "first.internal", "10.0.0", "10.0.0.256", "10.0.0.1:5432", "a b",
+     "10.0.0.1\n10.0.0.2", "10.0.0.1/24", "..."],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["--private", "--second"])
+def test_an_address_that_compose_or_a_service_would_refuse_later_is_refused_at_once(
+    tmp_path: Path, option: str, address: str
+) -> None:
+    """Ports are bound to it, proxies are trusted by it, and it is the host in DATABASE_URL."""
+    given = {"--private": "10.0.0.1", "--second": "10.0.0.2", option: address}
+    made = two_machines(tmp_path, given["--private"], given["--second"])
+    assert (made.returncode, (tmp_path / ".env").exists()) == (2, False)
+    assert f"is not an IPv4 address: {option} takes one" in made.stderr
+
+
+@pytest.mark.parametrize(("private", "second"), [("10.0.0.1", "10.0.0.2"), ("192.168.250.1", "172.16.0.199")])
+def test_the_second_machine_reaches_the_servers_at_the_first_ones_address(
+    tmp_path: Path, private: str, second: str
+) -> None:
+    made = two_machines(tmp_path, private, second)
+    assert made.returncode == 0, made.stderr
+    subprocess.run([tmp_path / "make-env.sh", "--for-second"], check=True, capture_output=True)
+    lines = (tmp_path / ".env.second").read_text().splitlines()
+    written = dict(line.split("=", 1) for line in lines if "=" in line)
+    for name in ("FIRST_ADDRESS", "DATABASE_HOST", "REDIS_HOST"):
+        assert written[name] == private
+    assert written["PRIVATE_ADDRESS"] == second
+    database = filled(composed(DEPLOY / "compose.yaml")["indexer"]["environment"]["DATABASE_URL"], written)
+    assert Settings(_env_file=None, database_url=database).require("database_url") == database
 
 
 # ------------------------------------------------------------------------------------------------------------- chart
