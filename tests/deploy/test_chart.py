@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ EVERYTHING = {
     "adminKey": "admin.json",
     "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls", "annotations": {"a": "b"}},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "rules"}},
     "networkPolicy": {
         "ingressFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
         "metricsFrom": [
@@ -47,6 +49,8 @@ EVERYTHING = {
 }
 VARIANTS = {"existing secret": EXISTING, "everything": EVERYTHING}
 PUBLIC = {"PUBLIC_API_URL": "http://api.test:4000", "PUBLIC_WS_URL": "ws://live.test:4001/ws"}
+OPERATORS = ("ServiceMonitor", "PrometheusRule")
+"""Kinds of the Prometheus operator, of which Kubernetes publishes no schema."""
 Manifest = dict[str, Any]
 
 
@@ -65,6 +69,10 @@ class Helm:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def package(self, folder: Path) -> None:
+        command = [self._program, "package", CHART, "-d", folder]
+        subprocess.run(command, capture_output=True, check=True, timeout=60)
 
     def render(self, values: object) -> list[Manifest]:
         documents = yaml.safe_load_all(self.run("template", "zmart", values=values))
@@ -90,7 +98,7 @@ def test_helm_finds_nothing_wrong_with_the_chart(helm: Helm, variant: str):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_is_rendered_is_what_kubernetes_takes(helm: Helm, variant: str, tmp_path: Path):
-    rendered = [one for one in helm.render(VARIANTS[variant]) if one["kind"] != "ServiceMonitor"]
+    rendered = [one for one in helm.render(VARIANTS[variant]) if one["kind"] not in OPERATORS]
     file = tmp_path / "rendered.yaml"
     file.write_text(yaml.safe_dump_all(rendered))
     packages = python_packages(ROOT / "requirements" / "deploy.txt")
@@ -104,6 +112,46 @@ def test_what_is_rendered_is_what_kubernetes_takes(helm: Helm, variant: str, tmp
 def test_a_chart_without_any_secret_says_what_to_set(helm: Helm):
     with pytest.raises(AssertionError, match="Set existingSecret"):
         helm.render({})
+
+
+MONITORED = {**EXISTING, "serviceMonitor": {"enabled": True}}
+PROMETHEUS = [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]
+
+
+def test_a_service_monitor_that_cannot_reach_four_services_is_refused(helm: Helm):
+    with pytest.raises(AssertionError, match="needs networkPolicy"):
+        helm.render(MONITORED)
+
+
+@pytest.mark.parametrize("policy", [{"metricsFrom": PROMETHEUS}, {"enabled": False}], ids=str)
+def test_a_service_monitor_is_rendered_where_prometheus_reaches_all_services(helm: Helm, policy: Manifest):
+    manifests = helm.render({**MONITORED, "networkPolicy": policy})
+    assert of_kind(manifests, "ServiceMonitor").keys() == {"zmart"}
+    policies = of_kind(manifests, "NetworkPolicy").values()
+    inner = {"indexer", "aggregator", "monitor", "snapshots"}
+    admitted = {
+        one["metadata"]["labels"]["app.kubernetes.io/component"]
+        for one in policies
+        if PROMETHEUS[0] in one["spec"].get("ingress", [{}])[0].get("from", ())
+    }
+    assert not policies or admitted >= inner
+
+
+def test_the_alert_rules_reach_a_cluster_as_they_stand_in_their_file(helm: Helm):
+    [rules] = of_kind(helm.render(EVERYTHING), "PrometheusRule").values()
+    file = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text("utf-8"))
+    assert rules["spec"] == file
+    assert rules["metadata"]["labels"].items() >= EVERYTHING["prometheusRule"]["labels"].items()
+    assert of_kind(helm.render(EXISTING), "PrometheusRule") == {}
+
+
+def test_a_packaged_chart_has_the_alert_rules(helm: Helm, tmp_path: Path):
+    helm.package(tmp_path)
+    [package] = tmp_path.glob("zmart-*.tgz")
+    with tarfile.open(package) as archive:
+        packed = archive.extractfile("zmart/alerts.yml")
+        assert packed is not None
+        assert packed.read() == (ROOT / "deploy" / "prometheus" / "alerts.yml").read_bytes()
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:

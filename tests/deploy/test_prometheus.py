@@ -1,11 +1,15 @@
 """Prometheus accepts the configuration and the rules of deploy/, and every test case of the rules holds."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from kit.installed import program
+from kit.waiting import wait_for
+from zmart.local.processes import free_port
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 
@@ -25,3 +29,33 @@ def test_promtool_finds_nothing_wrong(words: tuple[str, ...]) -> None:
     done = subprocess.run([promtool, *words], cwd=PROMETHEUS, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout
+
+
+def alertmanagers(url: str) -> list[str]:
+    """Return the Alertmanagers that a running Prometheus sends alerts to; none before it answers."""
+    try:
+        answer = httpx.get(f"{url}/api/v1/alertmanagers", timeout=5, trust_env=False).json()
+    except httpx.TransportError:
+        return []
+    return [one["url"] for one in answer["data"]["activeAlertmanagers"]]
+
+
+@pytest.mark.slow
+def test_alerts_are_sent_to_the_alertmanagers_of_the_file(tmp_path: Path) -> None:
+    folder, port = shutil.copytree(PROMETHEUS, tmp_path / "etc"), free_port()
+    example = (folder / "alertmanagers.yml").read_text("utf-8").splitlines()[1].removeprefix("# ")
+    (folder / "alertmanagers.yml").write_text(example + "\n", "utf-8")
+    flags = [
+        f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]  # fmt: skip
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen([program("prometheus", "prometheus"), *flags], stdout=log, stderr=log) as server,
+    ):
+        try:
+            wait_for(lambda: alertmanagers(f"http://127.0.0.1:{port}"), within_s=60)
+            urls = alertmanagers(f"http://127.0.0.1:{port}")
+        finally:
+            server.terminate()
+    assert urls == ["http://alertmanager.example.org:9093/api/v2/alerts"]

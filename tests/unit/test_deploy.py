@@ -113,6 +113,20 @@ def test_only_caddy_has_ports_that_other_machines_reach():
             assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
 
 
+def test_prometheus_is_given_every_file_that_its_configuration_names():
+    """Among them the operator's own list of Alertmanagers, by ALERTMANAGERS_FILE."""
+    volumes = composed(DEPLOY / "compose.yaml")["prometheus"]["volumes"]
+    for given in ({}, {"ALERTMANAGERS_FILE": "/etc/ours.yml"}):
+        mounted = dict(filled(volume, given).split(":")[1::-1] for volume in volumes)
+        config = yaml.safe_load((DEPLOY / mounted["/etc/prometheus/prometheus.yml"]).read_text())
+        discovered = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
+        files = [file for one in discovered for sd in one["file_sd_configs"] for file in sd["files"]]
+        for name in (*config["rule_files"], *files):
+            source = mounted[f"/etc/prometheus/{name}"]
+            assert source in given.values() or (DEPLOY / source).is_file()
+        assert set(given.values()) <= set(mounted.values())
+
+
 def test_only_who_decides_and_the_gateway_get_the_backend_s_key():
     with_key = {name for name, one in ours().items() if "BACKEND_AUTHORITY_PRIVATE_KEY" in one["environment"]}
     assert with_key == {"gateway-1", "gateway-2", "aggregator", "monitor"}
