@@ -43,7 +43,8 @@ class Requests(Collector):
         route."""
         key = method, route, status
         self._answered[key] = self._answered.get(key, 0) + 1
-        self._by_class[status // 100] += 1
+        if status:  # 0: it ended before a response began
+            self._by_class[status // 100] += 1
         times = self._times.get(route)
         if times is None:
             times = self._times[route] = _Times()
