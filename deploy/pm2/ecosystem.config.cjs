@@ -1,7 +1,8 @@
 // The six services under PM2, by the names of the deployment plan:
 //   pm2 start deploy/pm2/ecosystem.config.cjs && pm2 save
 // Settings come from `.env` in the folder where PM2 is started, or from its environment. ZMART_BIN names the command where
-// it is not that of this checkout. The schema must be there: zmart migrate up.
+// it is not that of this checkout. The schema must be there: zmart migrate up. PM2 rotates no logs: install pm2-logrotate
+// (docs/operations.md).
 const path = require("node:path");
 
 const SERVICES = {

@@ -235,6 +235,32 @@ def test_the_second_machine_reaches_the_servers_at_the_first_ones_address(
     assert Settings(_env_file=None, database_url=database).require("database_url") == database
 
 
+def test_the_keys_of_a_trial_are_readable_by_their_owner_alone_on_the_way_and_are_removed_after(
+    tmp_path: Path,
+):
+    """The README's commands with keys.tar, run with the umask of most shells, and a `docker` that prints an archive."""
+    lines = (DEPLOY / "README.md").read_text().partition("\n## On two machines\n")[2].splitlines()
+    written, removed, unpacked = [line.partition(" #")[0] for line in lines if "keys.tar" in line]
+    (tmp_path / "docker").write_text(
+        "#!/bin/sh\nmkdir -p keys && echo secret > keys/admin.json && tar -c keys\n"
+    )
+    (tmp_path / "docker").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    archive = tmp_path / "keys.tar"
+
+    def run(line: str) -> None:
+        command = ["sh", "-ec", f"umask 022; {line}"]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+
+    run(written)
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+    run(unpacked)
+    assert not archive.exists()
+    run(written)
+    run(removed)
+    assert not archive.exists()
+
+
 # ------------------------------------------------------------------------------------------------------------- chart
 
 
