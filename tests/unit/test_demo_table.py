@@ -6,7 +6,6 @@ import io
 
 import pytest
 from rich.console import Console
-from rich.text import Text
 
 from zmart.local.demo.report import ConsistencyCheck, DemoReport, StepResult
 from zmart.local.demo.table import WIDE_COLUMNS, in_slot_order, live_line, show
@@ -81,7 +80,7 @@ def test_the_table_of_a_wide_terminal_is_in_the_order_of_slots() -> None:
 @pytest.mark.parametrize("width", [60, 80, 110, 200])
 def test_a_step_takes_one_line_and_says_as_much_as_fits(width: int) -> None:
     for done in STEPS:
-        text = Text.from_markup(live_line(done, width)).plain
+        text = live_line(done, width).plain
         assert len(text) <= max(width, 61)
         assert done.step in text
         parts = [part for part in (done.index, done.socket, done.snapshot) if part]
@@ -94,7 +93,7 @@ def test_a_step_takes_one_line_and_says_as_much_as_fits(width: int) -> None:
 def test_an_error_is_never_cut_and_its_brackets_are_no_markup() -> None:
     error = "ZmartError: [red] the index has another market: " + "x" * 200
     failed = step("undisputed", "created", error=error)
-    assert Text.from_markup(live_line(failed, 80)).plain.endswith(error)
+    assert live_line(failed, 80).plain.endswith(error)
     report = DemoReport(
         ok=False, seconds=1, markets=REPORT.markets, steps=[failed], books=[], failed_step=error
     )

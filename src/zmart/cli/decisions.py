@@ -15,6 +15,7 @@ from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
 from zmart.cli.system_user import system_user
 from zmart.cli.text_argument import accepted_text
+from zmart.printable import printable
 
 if TYPE_CHECKING:
     from zmart.decisions.context import DecisionContext
@@ -116,7 +117,8 @@ def list_reviews(json: Json = False) -> None:
             return
         for row in reviews:
             state = "waits" if row.waits else f"released by {row.released_by}: {row.note}"
-            typer.echo(f"{row.market_id} {row.raised_at:%Y-%m-%d %H:%M}Z {state}. {' '.join(row.reasons)}")
+            line = f"{row.market_id} {row.raised_at:%Y-%m-%d %H:%M}Z {state}. {' '.join(row.reasons)}"
+            typer.echo(printable(line))
         if not reviews:
             typer.echo("no reviews")
 
@@ -182,7 +184,7 @@ async def _report(
             f"{job.market_id} {job.job.value}: {job.status} {job.last_error or ''}".rstrip()
             for job in open_jobs
         ]
-        typer.echo("\n".join(lines) if lines else "nothing was due")
+        typer.echo(printable("\n".join(lines)) if lines else "nothing was due")
     return all(job.status != "failing" for job in open_jobs)
 
 

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from zmart.errors import SettingError, StoreError, ZmartError
+from zmart.printable import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,13 +46,13 @@ def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*arguments, **options)
         except ZmartError as problem:
-            typer.secho(str(problem), fg=typer.colors.RED, err=True)
+            typer.secho(printable(str(problem)), fg=typer.colors.RED, err=True)
             raise typer.Exit(exit_status(problem)) from None
         except OSError as problem:
             if problem.errno not in _OF_THE_MACHINE:
                 raise
-            what = problem.filename or "The output"
-            typer.secho(f"{what} cannot be used ({problem.strerror}).", fg=typer.colors.RED, err=True)
+            sentence = f"{problem.filename or 'The output'} cannot be used ({problem.strerror})."
+            typer.secho(printable(sentence), fg=typer.colors.RED, err=True)
             raise typer.Exit(1) from None
 
     return guarded

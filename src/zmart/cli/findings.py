@@ -6,9 +6,10 @@ import json
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from zmart.local.doctor import DoctorFinding
+from zmart.printable import printable
 
 
 def print_findings(findings: list[DoctorFinding], *, as_json: bool) -> int:
@@ -18,6 +19,7 @@ def print_findings(findings: list[DoctorFinding], *, as_json: bool) -> int:
     else:
         console = Console(highlight=False, soft_wrap=True)
         for finding in findings:
-            mark = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
-            console.print(f"{mark} {escape(finding.sentence)}")  # rich would read zmart[local] as a style
+            # A str would be markup: rich would read zmart[local] as a style, and :warning: as an emoji.
+            mark = ("✓", "green") if finding.ok else ("✗", "red")
+            console.print(Text.assemble(mark, " ", printable(finding.sentence)))
     return 0 if all(finding.ok for finding in findings) else 1

@@ -9,6 +9,7 @@ import typer
 
 from zmart.cli.errors import one_sentence
 from zmart.cli.text_argument import accepted_text
+from zmart.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -251,7 +252,7 @@ def _with_pool(work: Callable[[Pool], Coroutine[Any, Any, None]]) -> None:
 def _print(value: object, json: bool, text: str) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.encode(value).decode() if json else text)
+    typer.echo(msgspec.json.encode(value).decode() if json else printable(text))
 
 
 def _bar(quiet: bool) -> Progress:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from zmart.printable import printable
+
 if TYPE_CHECKING:
     from zmart.store.intents import IntentRow
     from zmart.store.pool import Pool
@@ -17,7 +19,7 @@ def line_of(row: IntentRow) -> str:
     state = row.state.value if not row.landed_slot else f"{row.state.value} in slot {row.landed_slot}"
     signed = f" {row.signature}" if row.signature else ""
     error = f" ({row.error_name or row.error})" if row.error_name or row.error else ""
-    return f"{what}: {state}{signed}{error}"
+    return printable(f"{what}: {state}{signed}{error}")
 
 
 def plain(row: IntentRow) -> dict[str, object]:

@@ -15,6 +15,7 @@ import typer
 
 from zmart.cli.errors import one_sentence
 from zmart.errors import ConfigError
+from zmart.printable import printable
 
 _PASSED_ON = {"allow_interspersed_args": False, "ignore_unknown_options": True}
 Arguments = Annotated[list[str] | None, typer.Argument(help="passed on as they are")]
@@ -71,7 +72,7 @@ def _typed() -> Iterator[list[str]]:
         try:
             arguments = shlex.split(line)
         except ValueError as problem:  # print the error and continue, as redis-cli does
-            typer.echo(f"(error) {problem}")
+            typer.echo(printable(f"(error) {problem}"))
             continue
         if arguments:
             yield arguments
@@ -91,7 +92,7 @@ async def _converse(url: str, commands: Iterable[list[str]], *, is_one: bool) ->
             except redis_client.CommandRefused as problem:
                 if is_one:
                     raise
-                typer.echo(f"(error) {problem}")
+                typer.echo(printable(f"(error) {problem}"))
     finally:
         await client.aclose()
 

@@ -16,6 +16,7 @@ import typer
 from zmart.cli.errors import one_sentence
 from zmart.cli.market_argument import HELP
 from zmart.cli.url_argument import base_url, http_url
+from zmart.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,8 @@ def snapshot(
     else:
         for each in results:
             word = "new" if each.is_new else "unchanged"
-            typer.echo(f"{each.market_id}  {each.cid}  {word}, {each.error or 'pinned and read back'}")
+            line = f"{each.market_id}  {each.cid}  {word}, {each.error or 'pinned and read back'}"
+            typer.echo(printable(line))
         typer.echo(f"{len(results)} snapshot(s).")
     if not all(each.verified for each in results):
         raise typer.Exit(1)
@@ -189,7 +191,8 @@ async def _verify(cid: str, gateway: str | None, compared: _Compared, history: i
 
 
 def _print(report: SnapshotReport) -> None:
-    typer.echo(f"{report.cid}: market {report.market_id}, {report.day}, {report.comments} comment(s)")
+    head = f"{report.cid}: market {report.market_id}, {report.day}, {report.comments} comment(s)"
+    typer.echo(printable(head))
     for finding in report.findings:
-        typer.echo(f"  {finding.line}")
+        typer.echo(printable(f"  {finding.line}"))
     typer.echo("  The snapshot holds." if report.holds else "  THE SNAPSHOT DOES NOT HOLD.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import typer
 
 from zmart.cli.log_filter import LogFilter
 from zmart.errors import ConfigError
+from zmart.printable import printable
 
 POLL_SECONDS = 0.2
 TAIL_BYTES = 512 * 1024
@@ -158,4 +160,6 @@ def _text(line: bytes) -> str:
 
 
 def _print(name: str, line: str, width: int) -> None:
-    typer.echo(f"{name:<{width}} | {line}" if width else line)
+    # A file or a program gets the lines as they are, a terminal none of their control characters.
+    text = printable(line) if sys.stdout.isatty() else line
+    typer.echo(f"{name:<{width}} | {text}" if width else text)

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from zmart.errors import ConfigError
 from zmart.local.held_decisions import HELD, is_held
@@ -20,8 +21,12 @@ from zmart.local.readiness import ReadinessReport, fetch_report, readable
 from zmart.local.stack import read_record, supervisor_of
 from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor, SupervisorHangs
 from zmart.ops.disk import full_disk
+from zmart.printable import printable_line
 
 MIB = 1024 * 1024
+LONGEST_REASON = 500
+"""The most characters of a reason that the table shows; JSON has all of it."""
+_READY = {None: Text(""), True: Text("yes ", "green"), False: Text("no ", "red")}
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
@@ -115,26 +120,25 @@ def print_processes(home: Path, *, as_json: bool) -> int:
 
 def _table(process_rows: list[ProcessRow], *, is_held: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
-    table.caption = HELD if is_held else None
+    table.caption = Text(HELD) if is_held else None
     for title, justify in (("process", "left"), ("state", "left"), ("pid", "right"), ("up", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]  # rich names its literals privately
     for title in ("restarts", "memory"):
         table.add_column(title, justify="right")
     table.add_column("ready")
     for row in process_rows:
-        style = "green" if row.state == "running" else "red"
-        ready = {None: "", True: "[green]yes[/green]", False: "[red]no[/red]"}[row.ready]
+        reason = printable_line(row.reason, LONGEST_REASON)  # an RPC or a provider may have written it
         table.add_row(
             row.name,
-            f"[{style}]{row.state}[/{style}]",
+            Text(row.state, "green" if row.state == "running" else "red"),
             str(row.pid or ""),
             duration(row.uptime_s),
             str(row.restarts),
             f"{row.memory_mib:.0f} MiB",
-            f"{ready} {row.reason}".strip(),
+            Text.assemble(_READY[row.ready], reason),  # a str would be markup
         )
     total = sum(row.memory_mib for row in process_rows)
-    table.add_row("", "", "", "", "", f"[dim]{total:.0f} MiB[/dim]", "")
+    table.add_row("", "", "", "", "", Text(f"{total:.0f} MiB", "dim"), "")
     return table
 
 

@@ -17,6 +17,7 @@ from zmart.cli.intent_output import json_of
 from zmart.cli.market_argument import HELP, market_id_on_chain, market_ref
 from zmart.cli.output_file import write_file
 from zmart.cli.url_argument import base_url
+from zmart.printable import printable
 
 if TYPE_CHECKING:
     from zmart.market.types import MarketId
@@ -215,7 +216,7 @@ def _fields(report: TallyReport | ReceiptsReport) -> dict[str, object]:
 
 
 def _print(report: TallyReport | ReceiptsReport) -> None:
-    typer.echo(report.title)
+    typer.echo(printable(report.title))
     for finding in report.findings:
-        typer.echo(f"  {finding.line}")
-    typer.echo(f"  {report.verdict}")
+        typer.echo(printable(f"  {finding.line}"))
+    typer.echo(printable(f"  {report.verdict}"))

@@ -10,6 +10,7 @@ import typer
 from zmart.cli.errors import one_sentence
 from zmart.cli.text_argument import accepted_text
 from zmart.cli.url_argument import http_url
+from zmart.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -108,7 +109,7 @@ def _line(webhook: HeliusWebhook) -> str:
 def _print(webhooks: list[HeliusWebhook], json: bool, text: str) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.encode(webhooks).decode() if json else text)
+    typer.echo(msgspec.json.encode(webhooks).decode() if json else printable(text))
 
 
 def _with_helius(work: Callable[[HeliusClient, Settings], Coroutine[Any, Any, None]]) -> None:

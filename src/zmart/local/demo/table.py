@@ -6,29 +6,30 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from zmart.local.demo.report import ConsistencyCheck, DemoReport, StepResult
 from zmart.market.types import MarketState
+from zmart.printable import printable
 
 WIDE_COLUMNS = 110
 """The terminal width from which the table of all steps is printed at the end; below it a line for each market."""
 
 
-def live_line(result: StepResult, width: int) -> str:
-    """Return one line, with rich's markup, for a finished step: what each source showed, as far as `width` columns have
-    room for it. An error is never cut."""
+def live_line(result: StepResult, width: int) -> Text:
+    """Return one line for a finished step: what each source showed, as far as `width` columns have room for it. An
+    error is never cut."""
     begin = f"✓ {result.market:<10} {result.step:<34} {result.seconds:5.2f} s"
     if result.error:
-        return f"[red]✗[/]{escape(begin[1:])}  [red]{escape(result.error)}[/]"
+        return Text.assemble(("✗", "red"), begin[1:], "  ", (printable(result.error), "red"))
     seen = ""
     for part in filter(None, (result.index, result.socket, result.snapshot)):
         longer = f"{seen} · {part}" if seen else f"  {part}"
         if cell_len(begin + longer) > width:
             break
         seen = longer
-    return f"[green]✓[/]{escape(begin[1:])}[dim]{escape(seen)}[/]"
+    return Text.assemble(("✓", "green"), begin[1:], (printable(seen), "dim"))
 
 
 def show(report: DemoReport, console: Console) -> None:
@@ -48,7 +49,7 @@ def show(report: DemoReport, console: Console) -> None:
         )
     else:
         failed = report.failed_step or ", ".join(check.name for check in report.books if not check.ok)
-        console.print(f"[bold red]Failed: {escape(failed)}[/]", soft_wrap=True)
+        console.print(Text(f"Failed: {printable(failed)}", "bold red"), soft_wrap=True)
 
 
 def in_slot_order(steps: list[StepResult]) -> list[StepResult]:
@@ -68,19 +69,19 @@ def _steps(report: DemoReport) -> Table:
     for step in in_slot_order(report.steps):
         table.add_row(
             _mark(step.ok),
-            step.market,
-            step.step,
-            f"{step.transaction[:8]}…" if step.transaction else "",
+            _text(step.market),
+            _text(step.step),
+            _text(f"{step.transaction[:8]}…" if step.transaction else ""),
             "" if step.slot is None else str(step.slot),
-            escape(step.index) if step.ok else f"[red]{escape(step.error)}[/]",
-            step.socket,
-            step.snapshot,
+            _text(step.index) if step.ok else _text(step.error, "red"),
+            _text(step.socket),
+            _text(step.snapshot),
             f"{step.seconds:.2f}",
         )
     return table
 
 
-def _market_lines(report: DemoReport) -> Iterator[str]:
+def _market_lines(report: DemoReport) -> Iterator[Text]:
     """Yield a line for each market: its steps, its slots from the first to the last, and the last state it reached."""
     for market in dict.fromkeys(step.market for step in report.steps if step.market != "all" or not step.ok):
         steps = [step for step in report.steps if step.market == market]
@@ -91,11 +92,12 @@ def _market_lines(report: DemoReport) -> Iterator[str]:
             f"slots {min(slots)} to {max(slots)}" if slots else "",
             *states[-1:],
         )
-        yield f"{_mark(all(step.ok for step in steps))} {market:<10}  {'  '.join(filter(None, seen))}"
+        line = f" {market:<10}  {'  '.join(filter(None, seen))}"
+        yield Text.assemble(_mark(all(step.ok for step in steps)), printable(line))
 
 
-def _check_line(check: ConsistencyCheck) -> str:
-    return f"{_mark(check.ok)} {escape(check.name)}: {escape(check.detail)}"
+def _check_line(check: ConsistencyCheck) -> Text:
+    return Text.assemble(_mark(check.ok), " ", printable(f"{check.name}: {check.detail}"))
 
 
 def _books(report: DemoReport) -> Table:
@@ -104,9 +106,14 @@ def _books(report: DemoReport) -> Table:
     table.add_column("check")
     table.add_column("result")
     for check in report.books:
-        table.add_row(_mark(check.ok), escape(check.name), escape(check.detail))
+        table.add_row(_mark(check.ok), _text(check.name), _text(check.detail))
     return table
 
 
-def _mark(ok: bool) -> str:
-    return "[green]✓[/]" if ok else "[red]✗[/]"
+def _mark(ok: bool) -> Text:
+    return Text("✓", "green") if ok else Text("✗", "red")
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Return the text of a cell. rich would read a str as markup."""
+    return Text(printable(text), style)
