@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import psutil
 import pytest
 from supervisor.states import ProcessStates
 
+from kit.supervised import SLEEPER, Running
 from kit.waiting import wait_for
 from zmart.cli.stack_output import rows
 from zmart.local import doctor, process_group
@@ -24,48 +24,12 @@ from zmart.local.startup import is_up, running_stack, stop_stack
 from zmart.local.supervision import (
     ANSWER_SECONDS,
     LOG_BACKUPS,
-    LOG_BYTES,
-    ProcessInfo,
-    SupervisedProgram,
     SupervisionError,
     Supervisor,
     SupervisorHangs,
 )
 from zmart.local.supervisord import LONGEST_PAUSE_S, PersistentProcess
 from zmart.settings import load_settings
-
-# It waits for the signal itself: a handler may only run after a sleep that has just begun.
-SLEEPER = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); signal.sigwait([15])"
-
-
-def program(name: str, group: str, code: str) -> SupervisedProgram:
-    command = start_command([sys.executable, "-c", code], die_with_parent=signal.SIGTERM)
-    return SupervisedProgram(name=name, group=group, command=tuple(command), stop_seconds=5)
-
-
-class Running:
-    """A supervisord of a test with its programs: `a` is in one group, `b` and `c` are in the next."""
-
-    def __init__(self, home: Path, codes: dict[str, str], log_bytes: int = LOG_BYTES) -> None:
-        self.home = home
-        self.supervisor = Supervisor(home / "run", home / "logs", log_bytes=log_bytes)
-        programs = [program(name, "first" if name == "a" else "second", code) for name, code in codes.items()]
-        self.supervisor.write_config(programs, home)
-        self.process = subprocess.Popen(
-            self.supervisor.command(),
-            env={**os.environ, **process_group.mark(home)},
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(self.supervisor.answers)
-
-    def info(self, name: str) -> ProcessInfo:
-        return next(info for info in self.supervisor.processes() if info.name == name)
-
-    def start(self) -> None:
-        self.supervisor.start("first:a", "second:b", "second:c")
-        wait_for(lambda: all(info.state == "RUNNING" for info in self.supervisor.processes()))
 
 
 @pytest.fixture

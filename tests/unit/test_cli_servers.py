@@ -1,4 +1,4 @@
-"""`zmart psql` and `zmart redis-cli` do not show passwords to other users of the machine."""
+"""`zmart psql` and `zmart redis-cli` do not show passwords to other users, and wait with a limit."""
 
 from pathlib import Path
 
@@ -60,3 +60,22 @@ async def test_psql_gets_the_password_in_its_environment(tmp_path: Path, url: st
     arguments, environment = out.splitlines()
     assert (status, err, environment) == (0, "", "environment: s3cret")
     assert arguments.split()[1:] == ["postgresql://u@127.0.0.1:9/d"]
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "5"), ({"PGCONNECT_TIMEOUT": "30"}, "30")])
+async def test_psql_waits_for_a_connection_with_a_limit(
+    tmp_path: Path, given: dict[str, str], expected: str
+) -> None:
+    """psql has no limit of its own: a server that accepts connections and does not answer would hold it without limit."""
+    for name in ("psql", "postgres", "initdb"):
+        program = tmp_path / name
+        program.write_text('#!/bin/sh\necho "limit: $PGCONNECT_TIMEOUT"\n')
+        program.chmod(0o755)
+    environment = commands.environment(
+        DATABASE_URL="postgresql://u@127.0.0.1:9/d",
+        LOCAL_POSTGRES_BIN_DIR=tmp_path,
+        ZMART_HOME=tmp_path / "home",
+        **given,
+    )
+    _, out, _ = await commands.run("psql", env=environment)
+    assert out == f"limit: {expected}\n"

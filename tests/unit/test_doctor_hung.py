@@ -31,6 +31,8 @@ def test_while_the_chain_and_services_hang_the_doctor_waits_for_the_slowest_alon
             zmart_env="local",
             zmart_home=tmp_path,
             solana_rpc_url=url,
+            database_url=url.replace("http://", "postgresql://u@") + "/d",
+            redis_url=url.replace("http://", "redis://"),
             backend_keypair_path=key,
         )
         monkeypatch.setattr(doctor, "stack_settings", lambda: settings)
@@ -38,6 +40,9 @@ def test_while_the_chain_and_services_hang_the_doctor_waits_for_the_slowest_alon
         local = load_settings(_env_file=None, zmart_home=tmp_path)
         findings = {finding.name: finding for finding in doctor._running(local, [])}
         assert seconds_since(began) <= 5
-    assert {name for name, finding in findings.items() if not finding.ok} == {*paths, "GlobalConfig"}
+    servers = {"GlobalConfig", "PostgreSQL", "Redis"}
+    assert {name for name, finding in findings.items() if not finding.ok} == {*paths, *servers}
+    assert "PostgreSQL does not answer" in findings["PostgreSQL"].sentence
+    assert "Redis" in findings["Redis"].sentence
     assert "did not answer" in findings["GlobalConfig"].sentence
     assert "`zmart logs chain`" in findings["GlobalConfig"].sentence

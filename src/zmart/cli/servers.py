@@ -18,6 +18,8 @@ from zmart.errors import ConfigError
 from zmart.printable import printable
 
 _PASSED_ON = {"allow_interspersed_args": False, "ignore_unknown_options": True}
+CONNECT_SECONDS = 5
+"""The time that psql waits for each host of the address; PGCONNECT_TIMEOUT or connect_timeout in the address differ."""
 Arguments = Annotated[list[str] | None, typer.Argument(help="passed on as they are")]
 
 
@@ -32,6 +34,8 @@ def psql(arguments: Arguments = None) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     if password:
         environment["PGPASSWORD"] = password
+    # psql itself waits without limit, for example for a server that accepts connections and does not answer.
+    environment["PGCONNECT_TIMEOUT"] = os.environ.get("PGCONNECT_TIMEOUT", str(CONNECT_SECONDS))
     sys.stdout.flush()
     command = [str(program), address, *(arguments or [])]
     os.execve(program, command, environment)  # noqa: S606  # the user's own arguments, for the user's own psql

@@ -37,9 +37,10 @@ class PrintedLine(msgspec.Struct, frozen=True):
 def show(folder: Path, service: str, lines: int, selected: LogFilter, *, follow: bool) -> None:
     """Print the last `lines` selected lines of the log of `service`, or of each log if that is "", in order of time.
 
-    With `follow`, print new selected lines until Ctrl-C. Raises ConfigError if there is no such log.
+    With `follow`, print new selected lines until Ctrl-C. Raises ConfigError if there is no such log, or if none can be
+    read. Others that cannot be read are named on standard error.
     """
-    paths = _paths(folder, service)
+    paths = _readable(_paths(folder, service))
     width = max(len(path.stem) for path in paths) if len(paths) > 1 else 0
     followed = {path: FollowedLog(path) for path in paths} if follow else {}
     last = [line for path in paths for line in last_lines(path, lines, selected)]
@@ -61,6 +62,28 @@ def _paths(folder: Path, service: str) -> list[Path]:
             else f"There are no logs in {folder} yet."
         )
     return selected
+
+
+def _readable(paths: list[Path]) -> list[Path]:
+    """Return the logs that can be read, and name the others. Raises ConfigError if there is none."""
+    reasons = {path: why_unreadable(path) for path in paths}
+    notes = [f"{path} cannot be read ({reason})." for path, reason in reasons.items() if reason]
+    if len(notes) == len(paths):
+        raise ConfigError("\n".join(notes))
+    for note in notes:
+        typer.echo(printable(note), err=True)
+    return [path for path, reason in reasons.items() if not reason]
+
+
+def why_unreadable(path: Path) -> str:
+    """Return the reason why a log cannot be read, such as "is a directory", or ""."""
+    if path.exists() and not path.is_file():
+        return "it is a folder" if path.is_dir() else "it is no regular file"
+    try:
+        path.open("rb").close()
+    except OSError as problem:
+        return problem.strerror or str(problem)
+    return ""
 
 
 def last_lines(path: Path, number: int, selected: LogFilter) -> list[PrintedLine]:
@@ -86,7 +109,11 @@ def _tail(path: Path) -> list[str]:
 
 
 def _whole(path: Path) -> Iterator[str]:
-    rotated = [file for file in path.parent.glob(f"{path.name}.*") if re.fullmatch(r"\.\d+", file.suffix)]
+    rotated = [
+        file
+        for file in path.parent.glob(f"{path.name}.*")
+        if re.fullmatch(r"\.\d+", file.suffix) and not why_unreadable(file)
+    ]
     for file in [*sorted(rotated, key=lambda each: -int(each.suffix[1:])), path]:
         with suppress(FileNotFoundError), file.open("rb") as opened:  # a rotation may have removed the file
             for line in opened:
@@ -109,7 +136,7 @@ class FollowedLog:
     def new_lines(self) -> list[str]:
         """Return the lines that were completed since the last call."""
         data = self._rest + self._file.read()
-        if self._was_replaced():
+        if self._was_replaced() and not why_unreadable(self._path):
             data += self._file.read()  # written between the first read and the check
             self._file.close()
             self._file = self._path.open("rb")
@@ -139,7 +166,7 @@ def _follow(
                 time.sleep(POLL_SECONDS)
             if not service:  # a process may have written its first line just now
                 for path in sorted(folder.glob("*.log")):
-                    if path not in logs:
+                    if path not in logs and not why_unreadable(path):
                         logs[path] = FollowedLog(path, from_beginning=True)
     finally:
         for log in logs.values():

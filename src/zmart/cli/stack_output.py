@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from zmart.errors import ConfigError
+from zmart.local.down_reasons import why_down
 from zmart.local.held_decisions import HELD, is_held
 from zmart.local.process_group import memory_bytes
-from zmart.local.processes import last_line
-from zmart.local.readiness import ReadinessReport, fetch_report, readable
+from zmart.local.readiness import ReadinessReport, fetch_report
 from zmart.local.stack import read_record, supervisor_of
 from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor, SupervisorHangs
 from zmart.ops.disk import full_disk
@@ -81,14 +81,10 @@ def rows(home: Path) -> list[ProcessRow]:
             )
         )
     spawns = supervisor.spawns()
-    last_output = {
-        i.name: readable(last_line(supervisor.logs / f"{i.name}.log", i.spawnerr))
-        for i in processes
-        if not i.is_up
-    }
+    reasons = {info.name: why_down(supervisor, info) for info in processes if not info.is_up}
     disk = full_disk(home)
     return [
-        _row(info, spawns.get(info.name, 0), answers.get(info.name), disk or last_output.get(info.name, ""))
+        _row(info, spawns.get(info.name, 0), answers.get(info.name), disk or reasons.get(info.name, ""))
         for info in processes
     ]
 

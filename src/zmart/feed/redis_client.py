@@ -136,9 +136,12 @@ async def require_accepted(redis_url: str) -> None:
         await client.aclose()
 
 
-async def require_writable(redis_url: str) -> None:
-    """Check that Redis accepts writes, with a key that expires at once. Raises SettingError or StoreError."""
-    client = connect(redis_url, connections=1, answer_s=5.0)
+async def require_writable(redis_url: str, answer_s: float = 5.0) -> None:
+    """Check that Redis accepts writes, with a key that expires at once, within `answer_s`.
+
+    Raises SettingError or StoreError.
+    """
+    client = connect(redis_url, connections=1, answer_s=answer_s)
     try:
         await client.set(_CHECK_KEY, b"1", px=1)
     finally:

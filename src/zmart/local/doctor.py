@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from zmart.errors import ZmartError
 from zmart.local import extra
 from zmart.local.addresses import stack_settings
 from zmart.local.chain import node
+from zmart.local.down_reasons import why_down
 from zmart.local.environment import parts_of
 from zmart.local.held_decisions import HELD, is_held
+from zmart.local.log_files import why_unwritable
 from zmart.local.ports import NAMES, holder
 from zmart.local.postgres import find_bin_dir
 from zmart.local.processes import port_is_free
@@ -30,6 +33,8 @@ from zmart.settings import Settings, load_settings
 _OF_THE_KERNEL = (("/", "proc"), ("/", "sys"))
 """File systems of the kernel: their modes say that root may write there, but no file can be created."""
 MIN_FREE_BYTES = 2 * 1024**3
+ANSWER_SECONDS, EMBEDDED_ANSWER_SECONDS = 15.0, 3.5
+"""The time that PostgreSQL and Redis have for a new connection and the check: on other machines, and on this one."""
 
 
 class DoctorFinding(msgspec.Struct, frozen=True):
@@ -49,6 +54,7 @@ def examine() -> list[DoctorFinding]:
     return [
         DoctorFinding("settings", True, f"The settings are valid (ZMART_HOME is {settings.zmart_home})."),
         *_home(settings.zmart_home),
+        *_logs(settings.zmart_home / "logs"),
         *_programs(settings),
         _disk(settings.zmart_home),
         *_decisions(settings.zmart_home),
@@ -87,6 +93,19 @@ def _home(home: Path) -> Iterator[DoctorFinding]:
         yield DoctorFinding("home", False, sentence)
 
 
+def _logs(folder: Path) -> Iterator[DoctorFinding]:
+    """Yield a finding for each log that a process could not write. If that is so of the whole folder, there is one."""
+    if not folder.exists():
+        return  # it is made with the next start, or the next line
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        sentence = f"The folder {folder} cannot be written: all lines of logs are lost until it can."
+        yield DoctorFinding("logs", False, f"{sentence} Nothing has to be restarted then.")
+        return
+    for log in sorted(folder.glob("*.log")):
+        if trouble := why_unwritable(log):
+            yield DoctorFinding("logs", False, trouble)
+
+
 def _decisions(home: Path) -> Iterator[DoctorFinding]:
     if is_held(home):
         yield DoctorFinding("decisions", False, HELD)
@@ -123,23 +142,24 @@ def _program(name: str, find: Callable[[], Path]) -> DoctorFinding:
         return DoctorFinding(name, False, str(problem))
 
 
-def _database(settings: Settings) -> DoctorFinding:
+def _database(settings: Settings, within_s: float = ANSWER_SECONDS) -> DoctorFinding:
     from zmart.store.database_check import require_writable
+    from zmart.store.time_limit import answer_within
 
-    return _judged(
-        "PostgreSQL",
-        lambda: require_writable(settings.require("database_url")),
-        "PostgreSQL of DATABASE_URL answers; its schema is up to date.",
-    )
+    async def check() -> None:
+        async with answer_within(within_s):
+            await require_writable(settings.require("database_url"))
+
+    return _judged("PostgreSQL", check, "PostgreSQL answers a new connection; its schema is up to date.")
 
 
-def _redis(settings: Settings) -> DoctorFinding:
+def _redis(settings: Settings, within_s: float = ANSWER_SECONDS) -> DoctorFinding:
     from zmart.feed.redis_client import require_writable
 
     return _judged(
         "Redis",
-        lambda: require_writable(settings.require("redis_url")),
-        "Redis of REDIS_URL answers, and accepts writes.",
+        lambda: require_writable(settings.require("redis_url"), answer_s=within_s),
+        "Redis answers, and accepts writes.",
     )
 
 
@@ -184,22 +204,32 @@ def _ports(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _running(settings: Settings, processes: list[ProcessInfo]) -> Iterator[DoctorFinding]:
+    supervisor = supervisor_of(settings.zmart_home)
     for info in processes:
-        ok = info.is_up
-        state = "runs" if ok else f"is {info.state.lower()}: see `zmart logs {info.name}`"
-        yield DoctorFinding(info.name, ok, f"The process {info.name} {state}.")
+        reason = "" if info.is_up else why_down(supervisor, info).rstrip(".")
+        state = "runs" if info.is_up else f"is {info.state.lower()}: {reason} (see `zmart logs {info.name}`)"
+        yield DoctorFinding(info.name, info.is_up, f"The process {info.name} {state}.")
     record = read_record(settings.zmart_home)
     paths = record.ready_paths if record else {}
     # All at once: the operator waits for the slowest, not for the sum.
-    with ThreadPoolExecutor(len(paths) + 1) as threads:
-        chain = threads.submit(_chain, stack_settings()) if parts_of(settings).chain else None
+    with ThreadPoolExecutor(len(paths) + 3) as threads:
+        servers = [threads.submit(check, stack_settings()) for check in _of_embedded(settings)]
         answers = list(threads.map(fetch_report, paths.values()))
     for name, answer in zip(paths, answers, strict=True):
         if not answer.ready or answer.reason:
             state = "is ready, but" if answer.ready else "is not ready:"
             yield DoctorFinding(name, False, f"The {name} {state} {answer.reason.rstrip('.')}.")
-    if chain is not None:
-        yield chain.result()
+    for server in servers:
+        yield server.result()
+
+
+def _of_embedded(settings: Settings) -> list[Callable[[Settings], DoctorFinding]]:
+    """Return the checks of the embedded servers. A process that runs may still answer nobody, such as a postmaster that
+    was stopped by a signal: sessions that are open go on, and no new one begins."""
+    parts = parts_of(settings)
+    database, redis = (partial(check, within_s=EMBEDDED_ANSWER_SECONDS) for check in (_database, _redis))
+    checks = ((parts.postgres, database), (parts.valkey, redis), (parts.chain, _chain))
+    return [check for is_embedded, check in checks if is_embedded]
 
 
 def _chain(settings: Settings) -> DoctorFinding:

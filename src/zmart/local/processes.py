@@ -142,7 +142,9 @@ def last_line(log: Path | None, otherwise: str = "", before: int = 0) -> str:
     The first `before` bytes of the log are skipped: earlier starts wrote them. Returns `otherwise`, or "no output", if
     there is no line.
     """
-    written = log.read_bytes() if log is not None and log.exists() else b""
+    written = b""
+    with contextlib.suppress(OSError):
+        written = log.read_bytes() if log is not None and log.is_file() else b""
     lines = written[before if len(written) >= before else 0 :].decode("utf-8", "replace").split("\n")
     outputs = [line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines)]  # without the frames around tracebacks
     fatal = (line for line in outputs if _FATAL.search(line))

@@ -67,7 +67,7 @@ class ReadinessWaiter:
         self._deadline = time.monotonic() + seconds
         self._seen: list[ProcessInfo] = []
         self._spawns: Mapping[str, int] = {}
-        self._sizes = {log.name: log.stat().st_size for log in supervisor.logs.glob("*.log")}
+        self._sizes = {log.name: log.stat().st_size for log in supervisor.logs.glob("*.log") if log.is_file()}
         """The sizes in bytes of the logs before the start, by file name: that part was written by earlier starts."""
         self.stop = threading.Event()
         self.is_alive: Callable[[], bool] = lambda: True

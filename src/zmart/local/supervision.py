@@ -282,10 +282,15 @@ class Supervisor:
         self.call("supervisor.shutdown")
 
     def spawns(self) -> Mapping[str, int]:
-        """Return how often each program was started since supervisord's last start, by its log."""
+        """Return how often each program was started since supervisord's last start, by its log.
+
+        The result is empty if the log cannot be read.
+        """
         log = self.logs / "supervisord.log"
         counts: dict[str, int] = {}
-        lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+        lines: list[str] = []
+        with contextlib.suppress(OSError):
+            lines = log.read_text("utf-8", "replace").splitlines() if log.is_file() else []
         for line in lines:
             if "supervisord started with pid" in line:
                 counts.clear()

@@ -1,9 +1,10 @@
 """Run a modified supervisord: python -m zmart.local.supervisord -c <file>.
 
-It restarts programs without limit, survives a full disk, and starts our programs fast. The original supervisord waits a
-second longer before each new start of a program that keeps ending, and gives up after `startretries` starts. It ends
-when neither its log nor its standard error can be written. It closes every possible file descriptor of a new program
-one by one, and starts every Python program with a new interpreter.
+It restarts programs without limit, survives a full disk and log files that are unusable, and starts our programs fast.
+The original supervisord waits a second longer before each new start of a program that keeps ending, and gives up after
+`startretries` starts. It ends when neither its log nor its standard error can be written, starts no program whose log
+it cannot open, and writes on to a log that was removed. It closes every possible file descriptor of a new program one
+by one, and starts every Python program with a new interpreter.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from supervisor import loggers, process, supervisord
 from supervisor.states import ProcessStates
 
 from zmart.local.forked_start import HANDLED, ForkedCommand, import_libraries
+from zmart.local.log_files import has_its_name, open_log, set_aside
 
 LONGEST_PAUSE_S = 3
 """The longest pause between two starts of a program, so that it runs at most 5 s after the reason to fail is gone."""
@@ -79,16 +81,49 @@ class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor
 
 
 class LossyFileHandler(loggers.RotatingFileHandler):  # type: ignore[misc]  # supervisor publishes no types
-    """Write a rotated log file; records that the disk cannot take are lost."""
+    """Write a rotated log file; records that cannot be written are lost.
+
+    A file that cannot be opened keeps no program from starting: the next record tries again. A file that was removed or
+    replaced is opened again, too.
+    """
 
     stream: BinaryIO
+
+    def __init__(self, filename: str, mode: str = "ab", maxBytes: int = 0, backupCount: int = 0) -> None:  # noqa: N803
+        super().__init__(
+            os.devnull, mode, maxBytes, backupCount
+        )  # the original would raise for an unusable file
+        self.baseFilename = filename
+        self.reopen()
 
     def emit(self, record: loggers.LogRecord) -> None:
         """Write a record; ignore OSError and ValueError."""
         with suppress(OSError, ValueError):
-            if self.stream.closed:  # a rotation has closed the file, and failed after that
-                self.stream = Path(self.baseFilename).open("ab")  # noqa: SIM115  # it stays open
+            if not self._is_current():
+                self.reopen()
             super().emit(record)
+
+    def _is_current(self) -> bool:
+        """Return whether the file is open, for appending (a rotation opens it otherwise), and still has its name."""
+        if self.stream.closed or self.stream.mode != "ab":
+            return False
+        return has_its_name(self.stream, Path(self.baseFilename))
+
+    def reopen(self) -> None:
+        """Close the file, and open it again if that is possible."""
+        with suppress(
+            OSError, ValueError
+        ):  # a full disk refuses the last lines, or a failed rotation has closed it
+            self.close()
+        with suppress(OSError):
+            self.stream, self.closed = open_log(Path(self.baseFilename)), False
+
+    def _remove(self, fn: str) -> None:
+        """Remove the oldest file at a rotation; rename a folder that has its name."""
+        if Path(fn).is_dir():
+            set_aside(Path(fn))
+        else:
+            os.remove(fn)
 
     def handleError(self) -> None:  # noqa: N802  # supervisor's name
         """Ignore an error. The original writes it to standard error, which is a file on the same disk."""
