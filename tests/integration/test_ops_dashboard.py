@@ -1,6 +1,7 @@
 """Tests that the dashboard shows at one look what is wrong."""
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,12 +10,17 @@ import httpx
 import pytest
 
 from kit.tcp_proxy import TcpProxy
+from zmart.feed import redis_client
+from zmart.ops import redis_watch
 from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
+from zmart.ops.process_cards import database_card
 from zmart.services.contract import SERVICES, AsgiApp, ProbeMiddleware
 from zmart.settings import Settings, load_settings
 from zmart.store import service_status
+from zmart.store.metrics import PoolTotals
 from zmart.store.pool import Pool
+from zmart.version import VERSION, commit
 
 
 @asynccontextmanager
@@ -52,6 +58,58 @@ async def test_six_ready_services_are_healthy(settings: Settings) -> None:
     page = await _page(settings)
     assert "healthy" in page
     assert "silent" not in page
+
+
+def _card(page: str, name: str) -> str:
+    return re.sub(r"<[^>]*>", "", page.partition(f">{name}</span>")[2].partition("</li>")[0])
+
+
+async def test_the_release_the_connections_and_redis_are_on_the_page(
+    settings: Settings, redis_url: str
+) -> None:
+    """P22: build information, the pool of connections and Redis, which /metrics has, are on the dashboard, too."""
+    redis_watch.up.set(math.nan)
+    assert _card(await _page(settings), "Redis") == "unknown"
+    async with _database(settings) as pool, pool.acquire():
+        page = await _page(settings)
+    assert _card(page, "version") == VERSION
+    assert _card(page, "commit") == commit()
+    in_use, limit = re.fullmatch(r"(\d+) of (\d+)", _card(page, "database connections in use")).groups()  # type: ignore[union-attr]
+    assert 1 <= int(in_use) < int(limit)
+    client = redis_client.connect(redis_url, connections=1)
+    try:
+        await redis_watch.ping(client)
+    finally:
+        await client.aclose()
+    assert re.fullmatch(r"up, \d+\.\d ms", _card(await _page(settings), "Redis"))
+
+
+async def test_the_release_and_redis_are_on_the_page_while_the_database_cannot_be_read() -> None:
+    client = redis_client.connect("redis://127.0.0.1:9", connections=1)
+    try:
+        await redis_watch.ping(client)
+    finally:
+        await client.aclose()
+    dashboard = Dashboard(load_settings(database_url="postgresql://u@127.0.0.1:9/d"))
+    try:
+        status, page = await dashboard.page()
+    finally:
+        await dashboard.close()
+    assert status == 503
+    assert (_card(page, "version"), _card(page, "Redis")) == (VERSION, "does not answer")
+
+
+@pytest.mark.parametrize(
+    ("totals", "shown"),
+    [
+        (PoolTotals(in_use=0, idle=0, limit=0, waiting=0), ("unknown", "")),
+        (PoolTotals(in_use=3, idle=1, limit=12, waiting=0), ("3 of 12", "")),
+        (PoolTotals(in_use=12, idle=0, limit=12, waiting=5), ("12 of 12, 5 waiting", "warn")),
+    ],
+)
+def test_callers_that_wait_for_a_connection_are_named(totals: PoolTotals, shown: tuple[str, str]) -> None:
+    card = database_card(totals)
+    assert (card.value, card.tone) == shown
 
 
 async def test_a_silent_service_is_the_headline(settings: Settings) -> None:

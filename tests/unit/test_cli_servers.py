@@ -66,7 +66,7 @@ async def test_psql_gets_the_password_in_its_environment(tmp_path: Path, url: st
 async def test_psql_waits_for_a_connection_with_a_limit(
     tmp_path: Path, given: dict[str, str], expected: str
 ) -> None:
-    """psql has no limit of its own: a server that accepts connections and does not answer would hold it without limit."""
+    """psql has no limit of its own for a server that accepts connections and does not answer."""
     for name in ("psql", "postgres", "initdb"):
         program = tmp_path / name
         program.write_text('#!/bin/sh\necho "limit: $PGCONNECT_TIMEOUT"\n')

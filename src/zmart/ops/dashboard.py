@@ -16,6 +16,7 @@ from zmart.ops.chart_drawing import HEIGHT, WIDTH, draw
 from zmart.ops.dashboard_rows import cards, first_trouble, service_rows
 from zmart.ops.disk import full_disk
 from zmart.ops.figure_series import SPANS_S, charts
+from zmart.ops.process_cards import process_cards
 from zmart.ops.runbook import remedy_of
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.plain_http import Header, path_of, send_response
@@ -84,6 +85,7 @@ class Dashboard:
             intents=state.intents,
             dead_letters=state.dead_letters,
             is_day=step_s == QUARTER_S,
+            process=process_cards(),
             charts=[draw(chart) for chart in charts(history, step_s, time.time())],
         )
 
@@ -107,7 +109,7 @@ class Dashboard:
 
     def _unavailable(self, reason: str, now: str) -> str:
         trouble = f"{full_disk(self._settings.zmart_home)} {reason}".strip()
-        return self._template.render(healthy=False, trouble=trouble, now=now)
+        return self._template.render(healthy=False, trouble=trouble, now=now, process=process_cards())
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the dashboard or for the page of an action."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 from weakref import WeakSet
 
+import msgspec
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -40,6 +41,15 @@ class PoolState(Protocol):
         ...
 
 
+class PoolTotals(msgspec.Struct, frozen=True):
+    """The connections of all open pools of this process. `limit` is the most that they may open."""
+
+    in_use: int
+    idle: int
+    limit: int
+    waiting: int
+
+
 class PoolFigures(Collector):
     """Sum up the connections of all open pools of this process for Prometheus. Pools are used by one thread only, so no
     lock is needed."""
@@ -57,17 +67,29 @@ class PoolFigures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics for Prometheus: connections by state, their limit, and callers that wait."""
-        pools = list(self._pools)
+        totals = self.totals()
         connections = GaugeMetricFamily(
             "zmart_database_connections", "Open connections by state", labels=["state"]
         )
-        connections.add_metric(["in_use"], sum(pool.in_use for pool in pools))
-        connections.add_metric(["idle"], sum(pool.idle for pool in pools))
+        connections.add_metric(["in_use"], totals.in_use)
+        connections.add_metric(["idle"], totals.idle)
         yield connections
-        limit = sum(pool.size for pool in pools)
-        yield GaugeMetricFamily("zmart_database_connections_limit", "Most connections of all pools", limit)
-        waiting = sum(pool.waiting for pool in pools)
-        yield GaugeMetricFamily("zmart_database_waiting", "Callers that wait for a connection", waiting)
+        yield GaugeMetricFamily(
+            "zmart_database_connections_limit", "Most connections of all pools", totals.limit
+        )
+        yield GaugeMetricFamily(
+            "zmart_database_waiting", "Callers that wait for a connection", totals.waiting
+        )
+
+    def totals(self) -> PoolTotals:
+        """Return the sums over all open pools."""
+        pools = list(self._pools)
+        return PoolTotals(
+            in_use=sum(pool.in_use for pool in pools),
+            idle=sum(pool.idle for pool in pools),
+            limit=sum(pool.size for pool in pools),
+            waiting=sum(pool.waiting for pool in pools),
+        )
 
 
 POOLS = PoolFigures()
