@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +14,7 @@ import pytest
 
 from kit.commands import environment, run
 from kit.local_stack import ADDON, stack_in
+from kit.mounts import mounted
 from kit.operator import Operator
 from kit.waiting import wait_for
 from zmart.cli.stack_output import ProcessRow, rows
@@ -39,19 +38,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of 700 MiB, which has room for a stack and little more; return its folder."""
     with mounted(tmp_path / "disk", "700m") as folder:
         yield folder
-
-
-@contextmanager
-def mounted(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a file system in memory within the block; skip the test where this user may not mount one."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small file system cannot be mounted here: that needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def fill(folder: Path, number: int) -> None:
@@ -101,6 +87,8 @@ def test_a_full_disk_is_waited_for_named_and_survived(small_disk: Path) -> None:
         assert full_disk(home) == doctor._disk(home).sentence
         assert full_disk(home) in asyncio.run(headline(stack))
         asyncio.run(ready_says_so(stack))
+        assert all(row.reason for row in rows(home))
+        assert full_disk(home) in {row.reason for row in rows(home)}
         assert set(before) == {row.name for row in rows(home)}
         for filler in small_disk.glob("filler *"):
             filler.unlink()

@@ -15,9 +15,10 @@ import psutil
 import pytest
 from supervisor.states import ProcessStates
 
+from kit.mounts import mounted
 from kit.supervised import SLEEPER, Running
 from kit.waiting import wait_for
-from zmart.cli.stack_output import rows
+from zmart.cli.stack_output import print_processes, rows
 from zmart.local import doctor, process_group
 from zmart.local.processes import start_command
 from zmart.local.startup import is_up, running_stack, stop_stack
@@ -225,6 +226,23 @@ def test_a_full_disk_ends_neither_the_supervisor_nor_what_it_runs(tmp_path: Path
     finally:
         running.supervisor.shut_down()
         assert running.process.wait(20) == 0
+
+
+def test_a_full_disk_is_said_of_processes_that_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dashboard, `zmart ps` and `zmart doctor` report a full disk in the same words (docs/operations.md)."""
+    monkeypatch.setenv("COLUMNS", "300")
+    with mounted(tmp_path / "disk", "40m") as home:  # less than what PostgreSQL needs counts as full
+        stack = Running(home, dict.fromkeys("abc", SLEEPER))
+        try:
+            stack.start()
+            assert [row.reason for row in rows(home)] == [doctor._disk(home).sentence] * 3
+            assert print_processes(home, as_json=False) == 0  # all of them run
+            assert capsys.readouterr().out.count(doctor._disk(home).sentence) == 1
+        finally:
+            process_group.end_members(home)
+            stack.process.wait()
 
 
 def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Running, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def process_row(reason: str) -> ProcessRow:
 
 def printed_table(reason: str) -> str:
     console = Console(file=io.StringIO(), width=1000, force_terminal=False, highlight=False)
-    console.print(stack_output._table([process_row(reason)], is_held=False))
+    console.print(stack_output._table([process_row(reason)]))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +22,7 @@ from zmart.local.readiness import ReadinessReport, fetch_report
 from zmart.local.stack import read_record, supervisor_of
 from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor, SupervisorHangs
 from zmart.ops.disk import full_disk
-from zmart.printable import printable_line
+from zmart.printable import printable, printable_line
 
 MIB = 1024 * 1024
 LONGEST_REASON = 500
@@ -82,14 +83,14 @@ def rows(home: Path) -> list[ProcessRow]:
         )
     spawns = supervisor.spawns()
     reasons = {info.name: why_down(supervisor, info) for info in processes if not info.is_up}
-    disk = full_disk(home)
+    disk = full_disk(home)  # precedes why a process is down, and is what one lacks that is ready or not asked
     return [
         _row(info, spawns.get(info.name, 0), answers.get(info.name), disk or reasons.get(info.name, ""))
         for info in processes
     ]
 
 
-def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, why_down: str) -> ProcessRow:
+def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, otherwise: str) -> ProcessRow:
     # supervisord reports STARTING for a process's first seconds; a process that is ready has started.
     has_started = info.state == "STARTING" and answer is not None and answer.ready
     return ProcessRow(
@@ -100,7 +101,7 @@ def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, why_dow
         restarts=max(0, spawns - 1),
         memory_mib=round(memory_bytes(info.pid) / MIB, 1) if info.pid else 0.0,
         ready=answer.ready if answer else None,
-        reason=answer.reason if answer else ("" if info.is_up else why_down),
+        reason=(answer.reason if answer else "") or otherwise,
     )
 
 
@@ -110,20 +111,31 @@ def print_processes(home: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([msgspec.to_builtins(row) for row in process_rows]))
     else:
-        Console(highlight=False).print(_table(process_rows, is_held=is_held(home)))
+        Console(highlight=False).print(_view(process_rows, _notes(home)))
     return 0 if all(row.state == "running" and row.ready is not False for row in process_rows) else 1
 
 
-def _table(process_rows: list[ProcessRow], *, is_held: bool) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
-    table.caption = Text(HELD) if is_held else None
+def _notes(home: Path) -> list[str]:
+    """Return the sentences about the whole stack: that the disk is full, and that decisions are held."""
+    return list(filter(None, (full_disk(home), HELD if is_held(home) else "")))
+
+
+def _view(process_rows: list[ProcessRow], notes: Sequence[str]) -> Group:
+    """Return the table with the notes below it: as its caption they would be as narrow as it is."""
+    return Group(_table(process_rows, notes), *(Text(printable(note)) for note in notes))
+
+
+def _table(process_rows: list[ProcessRow], notes: Sequence[str] = ()) -> Table:
+    """Return the table of processes, without the reasons that are among `notes`."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("process", "left"), ("state", "left"), ("pid", "right"), ("up", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]  # rich names its literals privately
     for title in ("restarts", "memory"):
         table.add_column(title, justify="right")
     table.add_column("ready")
     for row in process_rows:
-        reason = printable_line(row.reason, LONGEST_REASON)  # an RPC or a provider may have written it
+        # An RPC or a provider may have written it.
+        reason = "" if row.reason in notes else printable_line(row.reason, LONGEST_REASON)
         table.add_row(
             row.name,
             Text(row.state, "green" if row.state == "running" else "red"),
@@ -150,14 +162,14 @@ def duration(seconds: int) -> str:
 
 def watch(home: Path, every_s: float) -> None:
     """Show the table of processes, refreshed every `every_s` seconds, until Ctrl-C. Raises as `rows`."""
-    with Live(_view(home), console=Console(highlight=False), auto_refresh=False) as live:
+    with Live(_current_view(home), console=Console(highlight=False), auto_refresh=False) as live:
         try:
             while True:
-                live.update(_view(home), refresh=True)
+                live.update(_current_view(home), refresh=True)
                 time.sleep(every_s)
         except KeyboardInterrupt:
             return
 
 
-def _view(home: Path) -> Table:
-    return _table(rows(home), is_held=is_held(home))
+def _current_view(home: Path) -> Group:
+    return _view(rows(home), _notes(home))
