@@ -55,6 +55,28 @@ def test_a_second_up_shows_the_running_stack(shared: Home) -> None:
     assert "already running" in second.stderr
 
 
+@pytest.mark.parametrize("content", [None, b"", b"{"], ids=["removed", "empty", "torn"])
+def test_the_record_of_a_running_stack_is_written_again(shared: Home, content: bytes | None) -> None:
+    """C14: `zmart up` writes a lost stack.json again, and no process is started again for that."""
+    path, pids = shared.folder / "run" / "stack.json", {row.pid for row in shared.processes().values()}
+    before = shared.record()
+    path.unlink() if content is None else path.write_bytes(content)
+    try:
+        shared.environment["PINATA_JWT"] = "of another account"
+        refused = shared.zmart("up", "--detach")
+        assert (refused.returncode, "PINATA_JWT" in refused.stderr) == (1, True), refused.stderr
+        del shared.environment["PINATA_JWT"]
+        again = shared.zmart("up", "--detach")
+        assert again.returncode == 0, again.stderr
+        assert {**shared.record(), "started_at": 0} == {**before, "started_at": 0}
+        assert abs(shared.record()["started_at"] - before["started_at"]) < 90
+    finally:
+        shared.environment.pop("PINATA_JWT", None)
+        path.write_text(json.dumps(before))
+    assert {row.pid for row in shared.processes().values()} == pids
+    assert shared.zmart("psql", "-At", "-c", "SELECT 1").stdout == "1\n"
+
+
 def test_fresh_refuses_while_the_stack_runs(shared: Home) -> None:
     refused = shared.zmart("up", "--fresh")
     assert refused.returncode == 1

@@ -65,6 +65,25 @@ def test_an_end_in_the_middle_of_a_start_leaves_nothing_and_is_said(home: Home, 
     assert members(home.folder) == []
 
 
+def test_a_start_that_was_killed_and_a_stack_without_its_services_are_continued_by_the_next_up(
+    home: Home,
+) -> None:
+    """Each `zmart up` ends with a whole stack: after the kill of a detached start, and after a restore."""
+    killed = home.up("--detach")
+    wait_for(supervisor_of(home.folder).answers)
+    killed.process.kill()
+    killed.process.wait()
+    assert members(home.folder), "supervisord runs, and some or none of its programs"
+    again = home.zmart("up", "--detach")
+    assert again.returncode == 0, again.stderr
+    wait_for(home.all_ready)
+    supervisor_of(home.folder).stop(*(f"services:{name}" for name in SERVICES))
+    again = home.zmart("up", "--detach")
+    assert again.returncode == 0, again.stderr
+    assert "are stopped" in again.stdout
+    assert home.all_ready()
+
+
 def test_an_end_before_the_supervisor_listens_is_at_once(home: Home) -> None:
     """A SIGTERM that comes before supervisord listens ends the start within 20 seconds."""
     up = home.up()

@@ -47,9 +47,9 @@ class Home:
             timeout=READY_SECONDS,
         )
 
-    def up(self) -> Up:
+    def up(self, *options: str) -> Up:
         self.ups += 1
-        return Up(self, self.folder / f"up{self.ups}.txt")
+        return Up(self, self.folder / f"up{self.ups}.txt", *options)
 
     def ps(self) -> dict[str, Any]:
         return {row["name"]: row for row in json.loads(self.zmart("ps", "--json").stdout or "[]")}
@@ -79,12 +79,12 @@ class Home:
 class Up:
     """A running `zmart up`, whose output goes to the file `output`."""
 
-    def __init__(self, home: Home, output: Path) -> None:
+    def __init__(self, home: Home, output: Path, *options: str) -> None:
         self.home = home
         self.output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [*commands.ZMART, "up"],
+                [*commands.ZMART, "up", *options],
                 env=home.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

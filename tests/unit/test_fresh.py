@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from zmart.cli.stack_up import _only_one_start
 from zmart.errors import ConfigError
 from zmart.local.stack import erase_home
+from zmart.local.stack_locks import only_one_start
 from zmart.settings import load_settings
 
 
@@ -17,11 +17,11 @@ def test_fresh_keeps_backups_and_the_lock_of_the_start(tmp_path: Path) -> None:
     for path in (backup, tmp_path / "logs" / "gateway.log", tmp_path / "keys" / "admin.json"):
         path.parent.mkdir(parents=True)
         path.write_text("content")
-    with _only_one_start(tmp_path):
+    with only_one_start(tmp_path):
         erase_home(load_settings(zmart_home=tmp_path))
         assert backup.read_text() == "content"
         assert {path.name for path in tmp_path.iterdir()} == {"backups", ".starting"}
-        with pytest.raises(ConfigError, match="Another `zmart up` is starting"), _only_one_start(tmp_path):
+        with pytest.raises(ConfigError, match="Another `zmart up` is starting"), only_one_start(tmp_path):
             pass
 
 

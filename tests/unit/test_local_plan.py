@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from zmart.cli import stack_up
+from zmart.cli.supervising_output import plain_console
 from zmart.errors import ConfigError
 from zmart.local import processes
 from zmart.local.addresses import stack_settings
@@ -19,7 +22,7 @@ from zmart.local.environment import environment, parts_of
 from zmart.local.local_secrets import LocalSecrets, load_secrets
 from zmart.local.ports import NAMES, choose_ports
 from zmart.local.processes import free_port
-from zmart.local.stack import reachable_host
+from zmart.local.stack import StackRecord, reachable_host
 from zmart.settings import Settings
 from zmart.settings import settings as settings_of_process
 
@@ -162,3 +165,32 @@ def test_a_port_that_was_chosen_is_not_chosen_again_by_any_process(monkeypatch: 
         chosen = [*map(int, other.stdout.readline().split()), *(free_port() for _ in range(20))]
         other.communicate("\n")
     assert len(set(chosen)) == 40
+
+
+def test_addresses_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IPv6 address holds brackets, and a path may hold more: none of it is read as a style or as an emoji."""
+    addresses = {"explorer": "http://[::1]:4000/", "Redis": "redis://[::1]/:warning:/[bold]"}
+    record = StackRecord(
+        environment={},
+        ports={},
+        addresses=addresses,
+        ready_paths={},
+        page_settings={"A": "[/x]"},
+        started_at=0,
+    )
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stack.json").write_bytes(msgspec.json.encode(record))
+    output = io.StringIO()
+    stack_up._show(plain_console(output), tmp_path, None)
+    assert all(text in output.getvalue() for text in (*addresses.values(), "A=[/x]")), output.getvalue()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    terminal = Terminal()
+    stack_up._show(plain_console(terminal), tmp_path, None)
+    assert ";http://[::1]:4000/\x1b\\" in terminal.getvalue(), "a terminal gets a link"
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True

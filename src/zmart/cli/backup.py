@@ -22,8 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 Backup = Annotated[Path | None, typer.Argument(help="a backup's folder (default: the newest of this stack)")]
 
 _STOPPED = (
-    "The services of this stack are stopped: run the same command again, or start them with `zmart stop` and"
-    " `zmart up`."
+    "The services of this stack are stopped: run the same command again, or start them with `zmart up`."
 )
 _NEXT = """
 Next:
@@ -51,9 +50,11 @@ def backup(
     if context.invoked_subcommand is not None:
         return
     from zmart.local.addresses import database_url
+    from zmart.local.stack_locks import working
     from zmart.ops.backup import dumping, files
 
-    path = asyncio.run(dumping.back_up(database_url(), to or _folder(), bundled_programs()))
+    with working(_home(), alone=False):
+        path = asyncio.run(dumping.back_up(database_url(), to or _folder(), bundled_programs()))
     _show(path, files.read_manifest(path), "Backed up", json)
 
 
@@ -93,6 +94,7 @@ def restore(
     """
     from zmart.local.addresses import database_url
     from zmart.local.held_decisions import HELD, is_held
+    from zmart.local.stack_locks import working
     from zmart.ops.backup import files, restoring
 
     path = backup or files.newest(_folder())
@@ -115,15 +117,16 @@ def restore(
     # A folder of its own: the same command, run again after it was killed, must not restore what was there before.
     keep_in = None if without_backup else _folder() / "replaced"
     try:
-        report = restoring.restore(
-            url,
-            path,
-            keep_in,
-            bundled_programs(),
-            say,
-            stop_services,
-            lambda: _hold(home, say) if holds else None,
-        )
+        with working(home, alone=True):
+            report = restoring.restore(
+                url,
+                path,
+                keep_in,
+                bundled_programs(),
+                say,
+                stop_services,
+                lambda: _hold(home, say) if holds else None,
+            )
     except ZmartError:
         if is_stack:
             typer.echo(_STOPPED, err=True)

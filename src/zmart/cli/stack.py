@@ -87,13 +87,15 @@ def restart(
     from zmart.cli.stack_output import full_names
     from zmart.local.held_decisions import HELD, is_held, require_holding
     from zmart.local.stack import supervisor_of
+    from zmart.local.stack_locks import working
 
     supervisor = supervisor_of(home := _home())
     names = full_names(supervisor, service)
     if is_held(home) and {"services:aggregator", "services:monitor"} & set(names):
         require_holding(home)
-    supervisor.stop(*names)
-    supervisor.start(*names)
+    with working(home, alone=False):
+        supervisor.stop(*names)
+        supervisor.start(*names)
     typer.echo(f"Restarted {', '.join(name.partition(':')[2] for name in names)}.")
     if is_held(home):
         typer.echo(HELD)

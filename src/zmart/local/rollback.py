@@ -17,6 +17,7 @@ from zmart.errors import ConfigError, ZmartError
 from zmart.local.held_decisions import hold, is_held, require_holding, starts_held
 from zmart.local.releases import ReleaseCommand, StackRelease, command_of, rollback_file
 from zmart.local.stack import SERVICE_GROUP, supervisor_of
+from zmart.local.stack_locks import working
 from zmart.local.startup import is_up, stop_stack
 from zmart.local.state_files import write_state
 from zmart.local.supervision import SupervisionError, Supervisor
@@ -80,9 +81,10 @@ def roll_back(
     if held:  # should this be killed and run again: the older release's record of its start may not say it
         hold(home)
     if is_running:
-        progress = _prepare(home, database_url, progress, command, programs_in, say)
-        say("Stopping the stack ...")
-        stop_stack(home)
+        with working(home, alone=True):
+            progress = _prepare(home, database_url, progress, command, programs_in, say)
+            say("Stopping the stack ...")
+            stop_stack(home)
     say(f"Starting {target.name}{', its decisions held as before' if held else ''} ...")
     # Every release that is recorded knows the setting, but an older one neither the mark nor each option.
     started = command.run("up", "--detach", ZMART_HOME=str(home), **held)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -57,16 +57,25 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
 class LocalStack:
     """The plan of the stack in one ZMART_HOME, with all ports chosen. `say` gets sentences about replaced ports.
 
-    `postgres`, `valkey` and `chain` are None if the settings name such a server elsewhere. Raises ConfigError.
+    `ports` are those of a running stack, which are used instead of free ones. `postgres`, `valkey` and `chain` are None
+    if the settings name such a server elsewhere. Raises ConfigError.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda sentence: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], None] = lambda sentence: None,
+        ports: Mapping[str, int] | None = None,
+    ) -> None:
         self.settings = settings
         self.home = private_folder(settings.zmart_home).resolve()
         self.parts: EmbeddedParts = parts_of(settings)
         self.secrets = load_secrets(self.home / "keys")
-        last = read_record(self.home)
-        self.ports = choose_ports(settings, last.ports if last else {}, say, self._port_names())
+        self.ports = (
+            self._free_ports(say)
+            if ports is None
+            else {name: ports.get(name, 0) for name in self._port_names()}
+        )
         self.postgres = self._postgres() if self.parts.postgres else None
         self.valkey = self._valkey() if self.parts.valkey else None
         self.chain = self._chain() if self.parts.chain else None
@@ -79,6 +88,10 @@ class LocalStack:
             redis_url=self.valkey.url() if self.valkey else "",
         )
         self.effective = _effective(settings, self.environment)
+
+    def _free_ports(self, say: Callable[[str], None]) -> dict[str, int]:
+        last = read_record(self.home)
+        return choose_ports(self.settings, last.ports if last else {}, say, self._port_names())
 
     def _port_names(self) -> tuple[str, ...]:
         unused = {
@@ -132,15 +145,15 @@ class LocalStack:
             programs.append(_python("providers", "providers", "run", "providers"))
         return programs
 
-    def record(self) -> None:
-        """Write stack.json. Raises StoreError."""
+    def record(self, started_at: float | None = None) -> None:
+        """Write stack.json; the stack was started at `started_at`, in Unix seconds, or now. Raises StoreError."""
         record = StackRecord(
             environment=self.environment,
             ports=self.ports,
             addresses=self.addresses(),
             page_settings=self.page_settings(),
             ready_paths=self.ready_urls(),
-            started_at=time.time(),
+            started_at=time.time() if started_at is None else started_at,
         )
         private_folder(stack_file(self.home).parent)
         write_state(stack_file(self.home), msgspec.json.format(msgspec.json.encode(record)).decode())

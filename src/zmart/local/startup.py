@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from zmart.errors import ConfigError
 from zmart.local import process_group
 from zmart.local.chain.keys import load_keys
 from zmart.local.postgres import accepts_connections
@@ -28,7 +29,9 @@ from zmart.local.readiness import (
 )
 from zmart.local.releases import record_release
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
+from zmart.local.stack_locks import only_one_start
 from zmart.local.supervision import SupervisionError, SupervisorHangs
+from zmart.local.unfinished import begin_start, end_start, why_unfinished
 from zmart.market.durations import readable_duration
 from zmart.services.contract import SERVICES
 from zmart.settings import Settings
@@ -72,6 +75,7 @@ class StackStart:
         killed. Raises StartInterrupted if `stop` was set, else StartError, ConfigError, StoreError, ChainError or
         SupervisionError.
         """
+        begin_start(self._stack.home)
         process = self._supervisord(stop_with_us)
         self._waiter.is_alive = lambda: process.poll() is None
         has_answered = False
@@ -92,6 +96,7 @@ class StackStart:
             raise
         self._stack.record()
         record_release(self._stack.home)
+        end_start(self._stack.home)
         return process
 
     def _supervisord(self, stop_with_us: bool) -> subprocess.Popen[bytes]:
@@ -253,24 +258,33 @@ class StackStart:
 def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
     """Provide the local stack for the block: the running one, or a new one that is stopped after the block.
 
-    Raises the errors of `StackStart.start`, and SupervisorHangs if the running stack does not answer in time.
+    Raises the errors of `StackStart.start`, SupervisorHangs if the running stack does not answer in time, and
+    ConfigError if it runs only in part, or another process is starting it.
     """
     home = private_folder(settings.zmart_home).resolve()
-    if _runs(home):
-        yield
-        return
-    say("No stack runs here: starting one for this command ...")
-    stop_stack(home)
     process: subprocess.Popen[bytes] | None = None
+    with only_one_start(home):
+        if not _runs(home):
+            say("No stack runs here: starting one for this command ...")
+            process = _start_for_command(settings, home, say)
+        elif unfinished := why_unfinished(home):
+            raise ConfigError(f"{unfinished} `zmart up` starts all of it.")
     try:
-        process = StackStart(LocalStack(settings, say), lambda name, state: None, say).start(
-            stop_with_us=True
-        )
         yield
     finally:
-        stop_stack(home)
         if process is not None:
+            stop_stack(home)
             process.wait()
+
+
+def _start_for_command(settings: Settings, home: Path, say: Callable[[str], None]) -> subprocess.Popen[bytes]:
+    stop_stack(home)
+    try:
+        start = StackStart(LocalStack(settings, say), lambda name, state: None, say)
+        return start.start(stop_with_us=True)
+    except BaseException:
+        stop_stack(home)
+        raise
 
 
 def stop_stack(home: Path) -> int:

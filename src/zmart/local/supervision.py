@@ -126,6 +126,11 @@ class ProcessInfo(msgspec.Struct, frozen=True):
         return self.state in ("RUNNING", "STARTING")
 
     @property
+    def is_supervised(self) -> bool:
+        """Return whether supervisord runs the process, or starts it again because it has ended."""
+        return self.is_up or self.state in ("BACKOFF", "EXITED")
+
+    @property
     def uptime_s(self) -> int:
         """Return the seconds since the process started; 0 if it does not run."""
         return self.now - self.start if self.is_up else 0
