@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from kit.mounts import mounted
 from kit.supervised import SLEEPER, Running
 from kit.waiting import wait_for
 from zmart.cli.stack_output import print_processes, rows
+from zmart.errors import ConfigError
 from zmart.local import doctor, process_group
 from zmart.local.processes import start_command
 from zmart.local.startup import is_up, running_stack, stop_stack
@@ -262,6 +264,21 @@ def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Runni
     assert time.monotonic() - before < 15
     assert process_group.members(tmp_path) == []
     assert not running.supervisor.socket.exists()
+
+
+def test_a_stack_whose_folder_of_sockets_was_removed_is_named_with_its_processes(
+    running: Running, tmp_path: Path
+) -> None:
+    """Its supervisord cannot be reached any more; "No stack runs here" would be wrong."""
+    running.start()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"4 processes of the stack in .*`zmart up` ends them"):
+        rows(tmp_path)
+    [finding] = doctor._stack(load_settings(zmart_home=tmp_path))
+    assert (finding.ok, str(running.process.pid) in finding.sentence) == (False, True)
+    assert stop_stack(tmp_path) == 4
+    with pytest.raises(ConfigError, match="No stack runs in"):
+        rows(tmp_path)
 
 
 def test_a_command_that_needs_a_stack_does_not_end_one_that_is_slow_to_answer(

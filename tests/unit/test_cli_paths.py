@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from zmart.cli import MODULES
 from zmart.local.doctor import examine
+from zmart.local.releases import record_release, releases, this_release
 from zmart.settings import Settings, load_settings, settings
 
 app = typer.Typer()
@@ -95,6 +96,49 @@ def test_a_folder_where_a_file_of_the_home_belongs_is_named(
     monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home"))
     command = ["up", "--detach"] if part == ".starting" else ["migrate", "status"]
     assert_a_sentence(command, 1, str(tmp_path / "home" / part))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ps"],
+        ["stop"],
+        ["logs"],
+        ["doctor"],
+        ["backup"],
+        ["restore", "--yes"],
+        ["rollback", "--plan"],
+        ["up", "-d"],
+    ],
+    ids=" ".join,
+)
+def test_a_working_folder_that_was_deleted_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
+) -> None:
+    """Without ZMART_HOME the stack is in the working folder."""
+    monkeypatch.delenv("DATABASE_URL")
+    (tmp_path / "deleted").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
+    assert_a_sentence(command, 1, "working folder was deleted")
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, lambda path: path.write_text('[{"version": ')], ids=["folder", "torn"]
+)
+def test_a_damaged_record_of_releases_is_said_and_kept_by_the_next_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    """A record that cannot be read is not one without releases."""
+    monkeypatch.setenv("ZMART_HOME", str(tmp_path))
+    for name in ("releases.json.damaged", "releases.json.damaged1"):
+        make(tmp_path / "releases.json")
+        assert_a_sentence(["rollback", "--plan"], 1, "releases.json cannot be read", "unknown")
+        record_release(tmp_path)
+        assert [release.commit for release in releases(tmp_path)] == [this_release().commit]
+        assert (tmp_path / name).exists()
+        (tmp_path / "releases.json").unlink()
+    assert releases(tmp_path) == []
 
 
 def test_the_doctor_says_that_the_home_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ The exit status is 2 for an error that only another value of a setting can end, 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -49,6 +50,12 @@ def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
             typer.secho(printable(str(problem)), fg=typer.colors.RED, err=True)
             raise typer.Exit(exit_status(problem)) from None
         except OSError as problem:
+            if isinstance(problem, FileNotFoundError) and _working_folder_is_gone():
+                sentence = (
+                    "The working folder was deleted: change to a folder that exists, and run this again."
+                )
+                typer.secho(sentence, fg=typer.colors.RED, err=True)
+                raise typer.Exit(1) from None
             if problem.errno not in _OF_THE_MACHINE:
                 raise
             sentence = f"{problem.filename or 'The output'} cannot be used ({problem.strerror})."
@@ -56,6 +63,14 @@ def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
 
     return guarded
+
+
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def exit_status(problem: ZmartError) -> int:

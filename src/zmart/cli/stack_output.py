@@ -17,7 +17,7 @@ from rich.text import Text
 from zmart.errors import ConfigError
 from zmart.local.down_reasons import why_down
 from zmart.local.held_decisions import HELD, is_held
-from zmart.local.process_group import memory_bytes
+from zmart.local.process_group import memory_bytes, without_supervisor
 from zmart.local.readiness import ReadinessReport, fetch_report
 from zmart.local.stack import read_record, supervisor_of
 from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor, SupervisorHangs
@@ -69,7 +69,8 @@ def rows(home: Path) -> list[ProcessRow]:
     except SupervisorHangs:
         raise
     except SupervisionError:
-        raise ConfigError(f"No stack runs in {home}: start it with `zmart up`.") from None
+        lost = without_supervisor(home)
+        raise ConfigError(lost or f"No stack runs in {home}: start it with `zmart up`.") from None
     record = read_record(home)
     urls = record.ready_paths if record else {}
     checked = [info for info in processes if info.is_up and info.name in urls]

@@ -71,9 +71,18 @@ def _stack(settings: Settings) -> Iterator[DoctorFinding]:
     except SupervisorHangs as problem:
         yield DoctorFinding("supervisord", False, str(problem))
     except SupervisionError:
-        yield from _ports(settings)
+        yield from _without_supervisor(settings)
     else:
         yield from _running(settings, processes)
+
+
+def _without_supervisor(settings: Settings) -> Iterator[DoctorFinding]:
+    from zmart.local.process_group import without_supervisor  # it needs the extra `local`
+
+    if lost := without_supervisor(settings.zmart_home):
+        yield DoctorFinding("supervisord", False, lost)
+    else:
+        yield from _ports(settings)
 
 
 def _without_extra(settings: Settings) -> DoctorFinding:

@@ -28,6 +28,22 @@ def members(home: Path) -> list[psutil.Process]:
     return list(_marked(str(home.resolve())))
 
 
+def without_supervisor(home: Path) -> str:
+    """Return a sentence about the processes of a stack whose supervisord cannot be reached; "" if there are none.
+
+    The supervisord of a stack whose folder `run` was removed is one of them.
+    """
+    pids = [str(process.pid) for process in members(home)]
+    if not pids:
+        return ""
+    count = f"{len(pids)} process{'es' if len(pids) > 1 else ''}"
+    return (
+        f"{count} of the stack in {home} run{'' if len(pids) > 1 else 's'} (pid {', '.join(pids)}), but no supervisord "
+        f"can be reached in {home / 'run'}: `zmart up` ends them and starts the stack again, `zmart stop` only ends "
+        "them. No data is lost."
+    )
+
+
 def _marked(home: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

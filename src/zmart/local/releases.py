@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
 import zmart
-from zmart.errors import ConfigError
-from zmart.local.state_files import write_state
+from zmart.errors import ConfigError, StoreError
+from zmart.local.state_files import DamagedState, write_state
 from zmart.market.json_input import JSON_ERRORS
 from zmart.store.migrations import HEAD
 from zmart.version import UNKNOWN, VERSION, commit
@@ -62,10 +63,15 @@ def this_release() -> StackRelease:
 def record_release(home: Path) -> None:
     """Record in releases.json of `home` that this release was started now; 20 releases are kept. Raises StoreError.
 
-    The start ends a rollback that was killed: its backup is older than what the services write from now on.
+    A damaged record is renamed, and a new one begun. The start ends a rollback that was killed: its backup is older
+    than what the services write from now on.
     """
     this = this_release()
-    others = [release for release in releases(home) if release.commit != this.commit]
+    try:
+        others = [release for release in releases(home) if release.commit != this.commit]
+    except DamagedState:
+        others = []
+        _rename_damaged(_file(home))
     write_state(
         _file(home), msgspec.json.format(msgspec.json.encode([*others, this][-_MOST_RECORDED:])).decode()
     )
@@ -73,17 +79,35 @@ def record_release(home: Path) -> None:
 
 
 def releases(home: Path) -> list[StackRelease]:
-    """Return the recorded releases, the last started one last; none if the record is missing or damaged."""
+    """Return the recorded releases, the last started one last; none if no release was recorded.
+
+    Raises DamagedState if the record cannot be read.
+    """
     try:
         return msgspec.json.decode(_file(home).read_bytes(), type=list[StackRelease])
-    except (*JSON_ERRORS, OSError):
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except (*JSON_ERRORS, OSError) as problem:
+        raise DamagedState(
+            f"{_file(home)} cannot be read ({problem}), so the releases that ran here are unknown: put it back. The "
+            f"next `zmart up` renames it to {_file(home).name}.damaged, and begins a new one."
+        ) from None
+
+
+def _rename_damaged(path: Path) -> None:
+    """Rename a damaged record to a name that no other one has. Raises StoreError."""
+    names = (f"{path.name}.damaged{number or ''}" for number in count())
+    free = next(name for name in names if not os.path.lexists(path.with_name(name)))
+    try:
+        path.rename(path.with_name(free))
+    except OSError as problem:
+        raise StoreError(f"{path} cannot be renamed ({problem.strerror}).") from None
 
 
 def release_before(home: Path, beginning: str = "") -> StackRelease:
     """Return the release that was started last, except this one, and whose commit begins with `beginning`.
 
-    Raises ConfigError if there is none.
+    Raises ConfigError if there is none, DamagedState if the record cannot be read.
     """
     mine = commit()
     older = [release for release in releases(home) if release.commit != mine]

@@ -63,12 +63,23 @@ def new_backup(folder: Path) -> Iterator[Path]:
         except BlockingIOError:
             raise ConfigError(f"Another backup is being written in {folder}: wait for it.") from None
         draft = folder / _DRAFT
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
+        try:
+            _remove(draft)
+            draft.mkdir(mode=0o700)
+        except OSError as problem:
+            raise StoreError(f"{draft} cannot be removed and made again ({problem.strerror}).") from None
         try:
             yield draft
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with its content, or a file. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def complete(draft: Path, manifest: BackupManifest) -> Path:
