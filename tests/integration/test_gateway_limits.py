@@ -7,10 +7,16 @@ import pytest
 from solders.keypair import Keypair
 
 from kit.gateway import Site, add_market, legacy_body, site
+from kit.waiting import begin_within_a_window
 from kit.wallets import address, wallet
 from zmart.services.gateway.http.rate_limiting import WALLETS_PER_ADDRESS
 
 BEHIND = {"trusted_proxies": "127.0.0.1"}
+
+
+@pytest.fixture(autouse=True)
+def within_a_minute() -> None:
+    begin_within_a_window()
 
 
 def throw_away() -> Keypair:

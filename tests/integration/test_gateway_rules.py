@@ -17,6 +17,7 @@ from kit.gateway import (
     legacy_body,
     site,
 )
+from kit.waiting import begin_within_a_window
 from kit.wallets import address, market_id, wallet
 from zmart.settings import Settings
 
@@ -214,6 +215,7 @@ async def test_gateways_share_their_counts_and_wallets_have_their_own(
         for here in (one, two):  # a slow answer does not count as an unavailable Redis
             here.gateway.context.limiter.answer_within_s = 10.0
         market = await add_market(one.pool, 1)
+        begin_within_a_window()
 
         async def comment(here: Site, who: int) -> int:
             body = legacy_body(wallet(who), content=f"Hello {who}", market_id=market)
@@ -229,6 +231,7 @@ async def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(
 ) -> None:
     async def refusals(**settings: object) -> int:
         async with site(database_url, redis_url, **settings) as here:
+            begin_within_a_window()
             statuses = []
             for number in range(25):
                 headers = {"x-forwarded-for": f"9.9.9.{number}"}

@@ -16,6 +16,7 @@ from kit.gateway import (
     site,
 )
 from kit.machine_time import machine_time, seconds_since
+from kit.waiting import begin_within_a_window
 from kit.wallets import address, market_id, wallet
 from zmart.services.gateway.openapi import offline
 
@@ -225,6 +226,7 @@ async def test_a_forged_forwarded_address_neither_evades_a_limit_nor_blames_anot
     database_url: str, redis_url: str
 ) -> None:
     async with site(database_url, redis_url, rate_limit_nonce=3) as here:
+        begin_within_a_window()
         statuses = [
             (await here.http.post("/api/auth/nonce", json={"wallet": address(1)}, headers=forged)).status_code
             for forged in (

@@ -14,6 +14,16 @@ from zmart.errors import ChainError
 Seen = TypeVar("Seen")
 
 
+def begin_within_a_window(seconds: float = 10.0, window_s: int = 60) -> None:
+    """Wait, if the present minute of the rate limits (or other window) ends within `seconds`, until it has ended.
+
+    At the beginning of the next window a part of the earlier requests counts no more, so that one more is admitted.
+    """
+    left_s = window_s - time.time() % window_s
+    if left_s < seconds:
+        time.sleep(left_s + 0.01)
+
+
 async def until(
     look: Callable[[], Awaitable[Seen]] | Callable[[], Seen],
     wanted: Callable[[Seen], object] = bool,
