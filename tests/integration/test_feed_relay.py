@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from kit.database_conditions import DatabaseConditions
+from kit.tcp_proxy import TcpProxy
 from kit.waiting import until
 from zmart.feed import redis_client
 from zmart.feed.relay import FeedRelay
@@ -127,6 +128,16 @@ async def test_the_relay_of_a_process_that_is_stopped_is_taken_over_within_ten_s
             assert (first.leading, second.leading) == (leader is first, leader is second)
     finally:
         stopped.terminate()
+
+
+async def test_a_relay_that_takes_over_while_redis_hangs_says_so_at_once(database_url, pool, redis_url):
+    """Redis on a machine that is paused answers nothing: the relay took 10.1 s, 2 of which it waited for Redis."""
+    async with TcpProxy.before(redis_url) as proxy:
+        proxy.hang()
+        hanging = redis_client.connect(proxy.url, connect_s=60, answer_s=60)
+        async with relaying(database_url, hanging) as relay:
+            await until(lambda: relay.leading, within_s=10)
+        await hanging.aclose()
 
 
 async def test_appending_again_or_with_a_hole_changes_nothing(redis):

@@ -157,6 +157,9 @@ class FeedRelay:
         if await change_feed.renew_restored_epoch(connection):
             log.warning("this database was restored: new epoch")
         head = await change_feed.head(connection)
+        await self._prune(connection)
+        await change_feed.read_after(connection, head.head, 1)
+        self._works()  # said before Redis is asked, which may be silent for seconds
         stream = FeedStream(self._redis, head.epoch)
         last = await stream.last()
         head = await change_feed.head(connection)
