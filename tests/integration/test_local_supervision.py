@@ -17,7 +17,7 @@ import pytest
 from supervisor.states import ProcessStates
 
 from kit.mounts import mounted
-from kit.supervised import SLEEPER, Running
+from kit.supervised import SLEEPER, Running, running_programs
 from kit.waiting import wait_for
 from zmart.cli.stack_output import print_processes, rows
 from zmart.errors import ConfigError
@@ -37,10 +37,8 @@ from zmart.settings import load_settings
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    stack = Running(tmp_path, dict.fromkeys("abc", SLEEPER))
-    yield stack
-    process_group.end_members(tmp_path)
-    stack.process.wait()
+    with running_programs(tmp_path, SLEEPER) as stack:
+        yield stack
 
 
 def test_a_killed_process_is_started_again_and_counted(running: Running) -> None:

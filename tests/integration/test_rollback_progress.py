@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from kit.supervised import start_supervisord
 from kit.waiting import wait_for
 from zmart.errors import Unavailable
-from zmart.local import process_group
 from zmart.local.processes import start_command
 from zmart.local.releases import record_release, this_release
 from zmart.local.rollback import RollbackProgress, progress_of, roll_back
@@ -36,15 +34,8 @@ def begun(tmp_path: Path) -> Iterator[RollbackProgress]:
     supervisor.write_config(programs, tmp_path)
     progress = RollbackProgress(target=this_release(), backup="/backups/zmart-1", migrated=True)
     (tmp_path / "run" / "rollback.json").write_bytes(msgspec.json.encode(progress))
-    process = subprocess.Popen(
-        supervisor.command(),
-        env={**os.environ, **process_group.mark(tmp_path)},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start_supervisord(supervisor, tmp_path)
     try:
-        wait_for(supervisor.answers)
         yield progress
     finally:
         stop_stack(tmp_path)

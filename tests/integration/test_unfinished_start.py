@@ -15,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from kit.supervised import start_supervisord
 from kit.waiting import wait_for
 from zmart.cli import stack
 from zmart.cli.stack_up import POLL_SECONDS, StackSession
@@ -47,15 +48,8 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     ]
     with only_one_start(tmp_path):
         supervisor.write_config(programs, tmp_path)
-    process = subprocess.Popen(
-        supervisor.command(),
-        env={**os.environ, **process_group.mark(tmp_path)},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start_supervisord(supervisor, tmp_path)
     try:
-        wait_for(supervisor.answers)
         yield process
     finally:
         stop_stack(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kit.supervised import SLEEPER, Running
+from kit.supervised import SLEEPER, Running, running_programs
 from kit.waiting import wait_for
 from zmart.local import process_group
 
@@ -19,10 +19,8 @@ TALKER = "import time; all(time.sleep(0.02) is print('tick', flush=True) for _ i
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    stack = Running(tmp_path, dict.fromkeys("abc", TALKER))
-    yield stack
-    process_group.end_members(tmp_path)
-    stack.process.wait()
+    with running_programs(tmp_path, TALKER) as stack:
+        yield stack
 
 
 def remove_folder(log: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kit.waiting import wait_for
@@ -22,6 +24,19 @@ def program(name: str, group: str, code: str) -> SupervisedProgram:
     return SupervisedProgram(name=name, group=group, command=tuple(command), stop_seconds=5)
 
 
+def start_supervisord(supervisor: Supervisor, home: Path) -> subprocess.Popen[bytes]:
+    """Start a supervisord whose configuration is written, as one of the processes of `home`; wait until it answers."""
+    process = subprocess.Popen(
+        supervisor.command(),
+        env={**os.environ, **process_group.mark(home)},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(supervisor.answers)
+    return process
+
+
 class Running:
     """A supervisord of a test with its programs: `a` is in one group, `b` and `c` are in the next."""
 
@@ -30,14 +45,7 @@ class Running:
         self.supervisor = Supervisor(home / "run", home / "logs", log_bytes=log_bytes)
         programs = [program(name, "first" if name == "a" else "second", code) for name, code in codes.items()]
         self.supervisor.write_config(programs, home)
-        self.process = subprocess.Popen(
-            self.supervisor.command(),
-            env={**os.environ, **process_group.mark(home)},
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(self.supervisor.answers)
+        self.process = start_supervisord(self.supervisor, home)
 
     def info(self, name: str) -> ProcessInfo:
         return next(info for info in self.supervisor.processes() if info.name == name)
@@ -45,3 +53,12 @@ class Running:
     def start(self) -> None:
         self.supervisor.start("first:a", "second:b", "second:c")
         wait_for(lambda: all(info.state == "RUNNING" for info in self.supervisor.processes()))
+
+
+@contextmanager
+def running_programs(home: Path, code: str) -> Iterator[Running]:
+    """Yield a supervisord whose three programs run `code` once they are started; end all processes after the block."""
+    stack = Running(home, dict.fromkeys("abc", code))
+    yield stack
+    process_group.end_members(home)
+    stack.process.wait()

@@ -35,7 +35,6 @@ class Requests(Collector):
 
     def __init__(self) -> None:
         self._answered: dict[tuple[str, str, int], int] = {}
-        self._by_class = dict.fromkeys(_STATUS_CLASSES, 0)
         self._times: dict[str, _Times] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -43,8 +42,6 @@ class Requests(Collector):
         route."""
         key = method, route, status
         self._answered[key] = self._answered.get(key, 0) + 1
-        if status:  # 0: it ended before a response began
-            self._by_class[status // 100] += 1
         times = self._times.get(route)
         if times is None:
             times = self._times[route] = _Times()
@@ -67,7 +64,11 @@ class Requests(Collector):
             "Requests answered, by the class of their status",
             labels=["status_class"],
         )
-        for status_class, number in self._by_class.items():
+        by_class = dict.fromkeys(_STATUS_CLASSES, 0)
+        for (_, _, status), number in self._answered.items():
+            if status:  # 0: the request ended before a response began
+                by_class[status // 100] += number
+        for status_class, number in by_class.items():
             classes.add_metric([f"{status_class}xx"], number)
         yield classes
         times = HistogramMetricFamily(
