@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_server import running_prometheus
 
 from kit.connection_table import connections
 from kit.installed import ROOT, program
 from kit.local_stack import stack_in
 from kit.runbook import counted, labels, metrics
 from zmart.local.demo.play import play
-from zmart.local.processes import free_port
 from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
@@ -54,7 +53,6 @@ class Prometheus:
 @contextmanager
 def prometheus_for(settings: Settings, folder: Path) -> Iterator[Prometheus]:
     """Run Prometheus with the configuration of deploy/, an interval of a second, and the stack's ports as targets."""
-    binary = program("prometheus", "prometheus")
     shutil.copytree(DEPLOY / "prometheus", folder)
     targets = (folder / "targets.yml").read_text("utf-8")
     for field, default in [(field, Settings.model_fields[field].default) for field in SERVICES.values()]:
@@ -64,19 +62,8 @@ def prometheus_for(settings: Settings, folder: Path) -> Iterator[Prometheus]:
     config = (folder / "prometheus.yml").read_text("utf-8")
     assert config.count("_interval: 15s") == 2
     (folder / "prometheus.yml").write_text(config.replace("_interval: 15s", "_interval: 1s"), "utf-8")
-    port = free_port()
-    flags = [
-        f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]  # fmt: skip
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen([binary, *flags], stdout=log, stderr=log) as server,
-    ):
-        try:
-            yield Prometheus(f"http://127.0.0.1:{port}")
-        finally:
-            server.terminate()
+    with running_prometheus(folder) as url:
+        yield Prometheus(url)
 
 
 def settle(prometheus: Prometheus, scrapes: int) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_server import running_prometheus
 
 from kit.installed import program
 from kit.waiting import wait_for
-from zmart.local.processes import free_port
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 
@@ -42,20 +42,10 @@ def alertmanagers(url: str) -> list[str]:
 
 @pytest.mark.slow
 def test_alerts_are_sent_to_the_alertmanagers_of_the_file(tmp_path: Path) -> None:
-    folder, port = shutil.copytree(PROMETHEUS, tmp_path / "etc"), free_port()
+    folder = shutil.copytree(PROMETHEUS, tmp_path / "etc")
     example = (folder / "alertmanagers.yml").read_text("utf-8").splitlines()[1].removeprefix("# ")
     (folder / "alertmanagers.yml").write_text(example + "\n", "utf-8")
-    flags = [
-        f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]  # fmt: skip
-    with (
-        (tmp_path / "log").open("w") as log,
-        subprocess.Popen([program("prometheus", "prometheus"), *flags], stdout=log, stderr=log) as server,
-    ):
-        try:
-            wait_for(lambda: alertmanagers(f"http://127.0.0.1:{port}"), within_s=60)
-            urls = alertmanagers(f"http://127.0.0.1:{port}")
-        finally:
-            server.terminate()
+    with running_prometheus(folder) as url:
+        wait_for(lambda: alertmanagers(url), within_s=60)
+        urls = alertmanagers(url)
     assert urls == ["http://alertmanager.example.org:9093/api/v2/alerts"]

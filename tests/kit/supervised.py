@@ -33,7 +33,11 @@ def start_supervisord(supervisor: Supervisor, home: Path) -> subprocess.Popen[by
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for(supervisor.answers)
+    try:
+        wait_for(supervisor.answers)
+    except BaseException:
+        process_group.end_members(home)
+        raise
     return process
 
 
